@@ -1,0 +1,1 @@
+"""Who may do what: principals, tokens, roles. Pure decisions over small tables."""

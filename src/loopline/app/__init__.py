@@ -1,0 +1,1 @@
+"""The composition root: names implementations, registers actions."""

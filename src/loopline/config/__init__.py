@@ -1,0 +1,5 @@
+"""One frozen `Settings`, read once from arguments and `LOOPLINE_*` variables."""
+
+from loopline.config.settings import Settings
+
+__all__ = ["Settings"]

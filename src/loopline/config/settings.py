@@ -1,0 +1,66 @@
+"""Where an installation lives and how it behaves.
+
+A *home* is everything one installation owns: the database, tables, artifacts, online store, spools, keys. A replay has a
+home of its own, so nothing it does can touch the real one.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; each can be given as an environment variable `LOOPLINE_` plus its name in capitals.
+
+    `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
+    death of the machine (fsync), not only of any process.
+    """
+
+    home: Path
+    database_url: str = ""
+    artifacts_url: str = ""
+    tables_url: str = ""
+    durable: bool = True
+    host: str = "127.0.0.1"
+    port: int = 8321
+    scoring_port: int = 8322
+    webhook_url: str = ""
+
+    @classmethod
+    def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Settings from `environment` (the process's by default); an explicit `home` wins over `LOOPLINE_HOME`."""
+        found = os.environ if environment is None else environment
+        chosen = Path(home or found.get("LOOPLINE_HOME", ".loopline")).resolve()
+        return cls(
+            home=chosen,
+            database_url=found.get("LOOPLINE_DATABASE_URL") or f"sqlite:///{chosen / 'loopline.db'}",
+            artifacts_url=found.get("LOOPLINE_ARTIFACTS_URL") or str(chosen / "artifacts"),
+            tables_url=found.get("LOOPLINE_TABLES_URL") or str(chosen / "tables"),
+            durable=found.get("LOOPLINE_DURABLE", "1") not in {"0", "false", "no"},
+            host=found.get("LOOPLINE_HOST", "127.0.0.1"),
+            port=int(found.get("LOOPLINE_PORT", "8321")),
+            scoring_port=int(found.get("LOOPLINE_SCORING_PORT", "8322")),
+            webhook_url=found.get("LOOPLINE_WEBHOOK_URL", ""),
+        )
+
+    @property
+    def online_path(self) -> Path:
+        """The folder of the embedded online store."""
+        return self.home / "online"
+
+    @property
+    def spool_path(self) -> Path:
+        """The folder of the prediction spools, one per scoring process."""
+        return self.home / "spool"
+
+    @property
+    def keys_path(self) -> Path:
+        """The folder of the signing keys."""
+        return self.home / "keys"
+
+    @property
+    def manifests_path(self) -> Path:
+        """The folder of the signed deployment manifests."""
+        return self.home / "manifests"

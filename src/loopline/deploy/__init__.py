@@ -1,0 +1,1 @@
+"""Putting the scoring engine into operation: a process today."""

@@ -1,0 +1,1 @@
+"""Where steps run. Reserved for local pools and Ray."""

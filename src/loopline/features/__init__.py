@@ -1,0 +1,1 @@
+"""Feature views, defined once and computed the same offline and online."""

@@ -1,0 +1,1 @@
+"""May this model version serve? Checks, promotion, rollback."""

@@ -1,0 +1,1 @@
+"""From alarm to one reversible action: incidents, playbook, freeze, notification."""

@@ -1,0 +1,1 @@
+"""Late labels: how predictions meet their outcomes, and when a cohort is mature."""

@@ -1,0 +1,1 @@
+"""The loop: declared as pure data, planned, turned, replayed."""

@@ -1,0 +1,1 @@
+"""Experiment tracking: params, metrics, inputs and artifacts of each run."""

@@ -1,0 +1,1 @@
+"""The scoring path: contract, features, model, decision, prediction id, spool, answer."""

@@ -1,0 +1,1 @@
+"""HTTP over the parts: thin routes and protocols, no logic."""

@@ -1,0 +1,1 @@
+"""Bytes and rows: the database, artifacts and key-value drivers. Only here may drivers be imported."""

@@ -1,0 +1,76 @@
+"""The one database layer: SQLite or PostgreSQL behind the same transactions.
+
+A service that changes state takes its caller's `Transaction`; only the outermost caller opens one. So what belongs together
+commits together.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from loopline.errors import InvalidInput
+from loopline.storage import postgres as postgres_driver
+from loopline.storage import sqlite as sqlite_driver
+
+Transaction = sa.Connection
+
+
+class Database:
+    """Opens transactions on one database. Safe to share between threads; make a new one after a fork."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, url: str, *, durable: bool = True) -> "Database":
+        """Connect to `sqlite:///path` or `postgresql://...`; makes the folder of a SQLite file.
+
+        `durable=False` trades survival of a power cut for speed (a killed process still loses nothing). Raises
+        `InvalidInput` for another kind of URL and `Unavailable` where the driver or server is missing or unsafe.
+        """
+        kind = sa.make_url(url).get_backend_name()
+        if kind == "sqlite":
+            return cls(sqlite_driver.engine(url, durable=durable))
+        if kind == "postgresql":
+            return cls(postgres_driver.engine(url, durable=durable))
+        raise InvalidInput(
+            "database.unknown_kind", f"no driver for {kind!r}", remedy="Use sqlite:///path or postgresql://..."
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that may write: committed at the end of the block, rolled back on any error.
+
+        On SQLite it takes the write lock at once, so that reading and then writing cannot fail half-way.
+        """
+        with self.engine.connect().execution_options(loopline_write=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A consistent view for reading only."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def upsert(tx: Transaction, table: sa.Table, values: dict[str, Any], *, key: list[str]) -> None:
+    """Insert the row, or set its other columns where `key` exists already."""
+    statement = _insert(tx, table).values(values)
+    changed = {name: statement.excluded[name] for name in values if name not in key}
+    tx.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+
+
+def insert_once(tx: Transaction, table: sa.Table, values: dict[str, Any]) -> bool:
+    """Insert the row unless a unique key of it exists already; says whether it was inserted."""
+    return tx.execute(_insert(tx, table).values(values).on_conflict_do_nothing()).rowcount == 1
+
+
+def _insert(tx: Transaction, table: sa.Table) -> Any:
+    return (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table)

@@ -1,0 +1,54 @@
+"""SQLite through `pysqlite3`, whose library is newer than most CPython builds'."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from loopline.errors import Unavailable
+
+try:
+    from pysqlite3 import dbapi2 as driver
+except ImportError:  # platforms without a wheel fall back to CPython's own, if it is new enough
+    import sqlite3 as driver
+
+# Before these, WAL mode with two or more connections can lose commits (the WAL-reset bug).
+_FIXED = (3, 51, 3)
+_BACKPORTS = ((3, 44, 6), (3, 50, 7))
+
+
+def check_version(version: tuple[int, ...]) -> None:
+    """Raise `Unavailable` where this SQLite can lose commits."""
+    backported = any(version[:2] == fixed[:2] and version >= fixed for fixed in _BACKPORTS)
+    if version < _FIXED and not backported:
+        found = ".".join(map(str, version))
+        raise Unavailable(
+            "database.sqlite_loses_commits",
+            f"SQLite {found} can lose commits in WAL mode",
+            remedy="Install pysqlite3 0.6.1 or later (pip install -U pysqlite3), or use PostgreSQL.",
+        )
+
+
+def engine(url: str, *, durable: bool) -> sa.Engine:
+    """An engine in WAL mode whose writers queue for the lock instead of failing."""
+    check_version(driver.sqlite_version_info)
+    path = sa.make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    made = sa.create_engine(url, module=driver, pool_size=8, max_overflow=24)
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves
+        connection.execute("pragma busy_timeout=30000")
+        connection.execute("pragma journal_mode=wal")
+        connection.execute(f"pragma synchronous={'full' if durable else 'normal'}")
+        connection.execute("pragma foreign_keys=on")
+
+    def begun(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("loopline_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(made, "connect", connected)
+    event.listen(made, "begin", begun)
+    return made

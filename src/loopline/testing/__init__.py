@@ -1,0 +1,1 @@
+"""The suites that every backend must pass, shipped so that others can run them on theirs."""

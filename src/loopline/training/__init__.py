@@ -1,0 +1,1 @@
+"""Training sets, pinned; fits, calibrated; runs, logged."""
