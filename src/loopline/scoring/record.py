@@ -1,0 +1,127 @@
+"""The prediction record: what is kept of every prediction, of every kind of model, and how it lies in its table.
+
+One table a model, `predictions.<project>.<model>`. A row's key is the scored row's key (a flight), its event time is the moment
+the prediction is for (`at`), its known time is when it was scored. Classifiers fill `score` and `decision`; the rest is for
+forecasts (`target_time`, `horizon_s`), rankings (`group`, `position`), bandits (`action`, `propensity`), several outputs
+(`outputs`), and payloads kept elsewhere by digest (texts, images).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+FEATURE_PREFIX = "feature_"
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+FALLBACK = "fallback"
+
+TIME = pl.Datetime("us", "UTC")
+FEATURE_TYPES: Mapping[str, Any] = {"number": pl.Float64(), "category": pl.String()}
+
+SYSTEM_COLUMNS: Mapping[str, Any] = {
+    "_key": pl.String(),
+    "_event_time": TIME,
+    "_known_at": TIME,
+    "_tombstone": pl.Boolean(),
+}
+COLUMNS: Mapping[str, Any] = {
+    "prediction_id": pl.String(),
+    "endpoint": pl.String(),
+    "model": pl.String(),
+    "model_version": pl.Int64(),
+    "decision_version": pl.Int64(),
+    "variant": pl.String(),
+    "scored_at": TIME,
+    "score": pl.Float64(),
+    "outputs": pl.List(pl.Float64()),
+    "decision": pl.String(),
+    "degraded": pl.List(pl.String()),
+    "action": pl.String(),
+    "propensity": pl.Float64(),
+    "target_time": TIME,
+    "horizon_s": pl.Float64(),
+    "group": pl.String(),
+    "position": pl.Int64(),
+    "payload_digest": pl.String(),
+    "trace_id": pl.String(),
+    "principal": pl.String(),
+}
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One prediction, as it is answered, spooled and kept.
+
+    `key` and `at` name the scored row and the moment (UTC) it was scored for; `scored_at` is when. `model_version` 0 means
+    that no model answered but the constant fallback. `variant` is `"champion"`, `"previous"` or `"fallback"`. `decision` is
+    `"positive"`, `"negative"` or `"abstain"`. `degraded` holds codes of what was not as it should be, e.g.
+    `feature_missing:delay_mean_3h`, `unseen_category:carrier`, `out_of_range:distance`, `model_unavailable`; empty for a
+    prediction in full health. `numbers` and `categories` are the features as used, `None` where there was no value.
+    """
+
+    prediction_id: str
+    project: str
+    endpoint: str
+    model: str
+    model_version: int
+    decision_version: int
+    variant: str
+    key: str
+    at: datetime
+    scored_at: datetime
+    score: float | None
+    decision: str
+    degraded: tuple[str, ...] = ()
+    principal: str | None = None
+    outputs: tuple[float, ...] | None = None
+    action: str | None = None
+    propensity: float | None = None
+    target_time: datetime | None = None
+    horizon_s: float | None = None
+    group: str | None = None
+    position: int | None = None
+    payload_digest: str | None = None
+    trace_id: str | None = None
+    numbers: dict[str, float | None] = {}
+    categories: dict[str, str | None] = {}
+
+
+def prediction_table(project: str, model: str) -> str:
+    """The name of the table that holds a model's predictions."""
+    return f"predictions.{project}.{model}"
+
+
+def prediction_columns(features: Mapping[str, str]) -> dict[str, Any]:
+    """The payload columns, name to Polars dtype, for `features` (name to kind, `"number"` or `"category"`) in order."""
+    return {**COLUMNS, **{FEATURE_PREFIX + name: FEATURE_TYPES[kind] for name, kind in features.items()}}
+
+
+def prediction_frame(predictions: Sequence[Prediction]) -> pl.DataFrame:
+    """The predictions as rows of their table, in order; a feature that only some of them have is null in the others."""
+    columns: dict[str, list[Any]] = {
+        "_key": [p.key for p in predictions],
+        "_event_time": [p.at for p in predictions],
+        "_known_at": [p.scored_at for p in predictions],
+        "_tombstone": [False] * len(predictions),
+        **{name: [getattr(p, name) for p in predictions] for name in COLUMNS},
+    }
+    kinds = features_of(predictions)
+    for name, kind in kinds.items():
+        columns[FEATURE_PREFIX + name] = [_values(p, kind).get(name) for p in predictions]
+    return pl.DataFrame(columns, schema={**SYSTEM_COLUMNS, **prediction_columns(kinds)})
+
+
+def features_of(predictions: Sequence[Prediction]) -> dict[str, str]:
+    """The features that any of the predictions used, name to kind, in the order they first appear."""
+    kinds: dict[str, str] = {}
+    for prediction in predictions:
+        kinds.update(dict.fromkeys(prediction.numbers, "number"))
+        kinds.update(dict.fromkeys(prediction.categories, "category"))
+    return kinds
+
+
+def _values(prediction: Prediction, kind: str) -> Mapping[str, Any]:
+    return prediction.numbers if kind == "number" else prediction.categories
