@@ -4,6 +4,7 @@ A service that changes state takes its caller's `Transaction`; only the outermos
 commits together.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +59,18 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def lock(tx: Transaction, *path: object) -> None:
+    """Wait until no other transaction holds the lock that `path` names, and hold it until this one ends.
+
+    On SQLite a writing transaction is alone already, so there is nothing to wait for.
+    """
+    if tx.dialect.name != "postgresql":
+        return
+    name = "\x1f".join(str(part) for part in path)
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    tx.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
 def upsert(tx: Transaction, table: sa.Table, values: dict[str, Any], *, key: list[str]) -> None:

@@ -1,0 +1,184 @@
+"""The hash chain: each entry's digest covers its content and the digest before it, so that a change shows.
+
+The method is that of Haber and Stornetta, "How to time-stamp a digital document" (1991). A chain shows a change to whoever
+holds a later digest; keep the head elsewhere from time to time (`verify(..., anchor=head)`) to see a rewritten tail too.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from loopline.errors import Conflict, Corrupt, InvalidInput
+from loopline.ledger import store
+from loopline.storage.database import Transaction, lock
+from loopline.values import canonical_json, utc
+from loopline.values import digest as digest_of
+
+GENESIS = "sha256:" + "0" * 64
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing that happened. `seq` counts from 1 in each project; `at` is the domain's time, UTC.
+
+    `digest` covers `prev` (the digest before), `project`, `seq`, `at`, `kind`, `actor`, `subject` and `body`. `measured` holds
+    what no replay could repeat (durations), beside the digest.
+    """
+
+    project: str
+    seq: int
+    at: datetime
+    kind: str
+    actor: str
+    subject: str
+    body: dict[str, Any]
+    key: str
+    prev: str
+    digest: str
+    measured: dict[str, Any] | None = None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The newest entry's number and digest; 0 and `GENESIS` while there is none."""
+
+    seq: int
+    digest: str
+
+
+def append(
+    tx: Transaction,
+    *,
+    project: str,
+    at: datetime,
+    kind: str,
+    actor: str,
+    subject: str,
+    body: dict[str, Any],
+    key: str,
+    measured: dict[str, Any] | None = None,
+) -> Entry:
+    """Add an entry at the end of the project's chain, or return the one that `key` wrote before.
+
+    A retry comes later, so `at` and `measured` may differ from the first time; the first stay. Appends to one project wait
+    for each other until their transactions end. Raises `Conflict` "ledger.key_reused" where `key` stands for another kind,
+    actor, subject or body, and `InvalidInput` for an empty project, kind or key.
+    """
+    _check_names(project=project, kind=kind, key=key)
+    lock(tx, "ledger", project)
+    content = canonical_json(body)
+    written = store.by_key(tx, project, key)
+    if written is not None:
+        return _same(Entry(**written), kind, actor, subject, content)
+    before = head(tx, project)
+    entry = Entry(
+        project=project,
+        seq=before.seq + 1,
+        at=utc(at),
+        kind=kind,
+        actor=actor,
+        subject=subject,
+        body=msgspec.json.decode(content),
+        key=key,
+        prev=before.digest,
+        digest=_digest(before, project, at, (kind, actor, subject), content),
+        measured=measured,
+    )
+    store.insert(tx, msgspec.structs.asdict(entry))
+    return entry
+
+
+def entries(
+    tx: Transaction,
+    project: str,
+    *,
+    kind: str | None = None,
+    subject: str | None = None,
+    after: int = 0,
+    before: int | None = None,
+    limit: int | None = None,
+    newest_first: bool = False,
+) -> list[Entry]:
+    """The project's entries with `after` < seq < `before`, of this kind and subject, oldest first unless asked otherwise."""
+    rows = store.select(
+        tx, project, kind=kind, subject=subject, after=after, before=before, limit=limit, newest_first=newest_first
+    )
+    return [Entry(**row) for row in rows]
+
+
+def head(tx: Transaction, project: str) -> Head:
+    """Where the project's chain ends."""
+    row = store.last(tx, project)
+    return Head(0, GENESIS) if row is None else Head(**row)
+
+
+def verify(tx: Transaction, project: str, *, anchor: Head | None = None) -> Head:
+    """Compute every digest anew and return the head.
+
+    Raises `Corrupt` "ledger.broken" with the first `seq` that was altered, is missing or was moved. With an `anchor`, a head
+    noted earlier, a chain that was cut or written anew since then is found as well.
+    """
+    reached = Head(0, GENESIS)
+    rows = store.scan(tx, project)
+    while True:
+        try:
+            row = next(rows, None)
+        except ValueError:  # a column no longer holds a value of its type
+            raise _broken(project, reached.seq + 1, "cannot be read") from None
+        if row is None:
+            break
+        reached = _follow(project, reached, row)
+        _check_anchor(project, reached, anchor)
+    if anchor is not None and reached.seq < anchor.seq:
+        raise _broken(project, reached.seq + 1, "is missing")
+    return reached
+
+
+def _follow(project: str, before: Head, row: sa.RowMapping) -> Head:
+    seq = before.seq + 1
+    if row["seq"] != seq:
+        raise _broken(project, seq, "is missing")
+    content = row["body_text"].encode()
+    expected = _digest(before, project, row["at"], (row["kind"], row["actor"], row["subject"]), content)
+    if (row["prev"], row["digest"]) != (before.digest, expected):
+        raise _broken(project, seq, "was altered or moved")
+    return Head(seq, row["digest"])
+
+
+def _check_anchor(project: str, reached: Head, anchor: Head | None) -> None:
+    if anchor is not None and reached.seq == anchor.seq and reached.digest != anchor.digest:
+        raise _broken(project, reached.seq, "is not the one that was noted")
+
+
+def _digest(before: Head, project: str, at: datetime, names: tuple[str, str, str], content: bytes) -> str:
+    """The digest of the entry that follows `before`; `names` are its kind, actor and subject."""
+    moment = utc(at).isoformat(timespec="microseconds")
+    return digest_of(canonical_json([before.digest, project, before.seq + 1, moment, *names, msgspec.Raw(content)]))
+
+
+def _same(entry: Entry, kind: str, actor: str, subject: str, content: bytes) -> Entry:
+    if (entry.kind, entry.actor, entry.subject, canonical_json(entry.body)) == (kind, actor, subject, content):
+        return entry
+    raise Conflict(
+        "ledger.key_reused",
+        f"the key {entry.key!r} already stands for entry {entry.seq} of {entry.project!r}, with other content",
+        remedy="Give each event a key of its own; repeat a key only to retry the very same event.",
+        key=entry.key,
+        seq=entry.seq,
+    )
+
+
+def _check_names(**names: str) -> None:
+    for field, name in names.items():
+        if not name:
+            raise InvalidInput("ledger.name_empty", f"an entry needs a {field}", remedy=f"Give a {field}.")
+
+
+def _broken(project: str, seq: int, what: str) -> Corrupt:
+    return Corrupt(
+        "ledger.broken",
+        f"entry {seq} of the ledger of {project!r} {what}",
+        remedy="Compare with a backup. Entries before this one are as they were written.",
+        project=project,
+        seq=seq,
+    )
