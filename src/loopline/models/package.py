@@ -1,0 +1,58 @@
+"""What is kept of a model: the digests and facts that together make its scores."""
+
+import msgspec
+
+from loopline.errors import Corrupt
+from loopline.evaluation.calibration import LogisticCalibrator
+from loopline.models.signature import Signature
+from loopline.values import canonical_json, digest
+
+PAYLOAD_TYPE = "application/vnd.loopline.model-package.v1+json"
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """How the packaged model was shown to score as the estimator does.
+
+    `rows` real rows were given; `cases` counts the scores compared, by kind: `real` rows, rows with a field `missing`,
+    rows with every `category` in turn, and rows at the `boundary` of a split (its threshold and the float32 numbers next
+    to it). `thresholds` counts the trees' splits, `thresholds_checked` those that a boundary row reached.
+    """
+
+    rows: int
+    cases: dict[str, int]
+    thresholds: int
+    thresholds_checked: int
+    max_abs_difference: float
+    tolerance: float
+
+
+class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
+    """A model ready to serve. `onnx` is the digest of the model's bytes; its score is the calibrated probability of the
+    positive class. `libraries` are the versions it was made with: facts for people, no part of what it computes.
+    """
+
+    format: str = "onnx"
+    onnx: str
+    signature: Signature
+    calibrator: LogisticCalibrator | None
+    parity: Parity
+    libraries: dict[str, str]
+
+    def encoded(self) -> bytes:
+        """The package as canonical JSON: what is stored as an artifact, and signed."""
+        return canonical_json(self)
+
+    @property
+    def digest(self) -> str:
+        """The digest of `encoded()`: the name of the package's artifact."""
+        return digest(self.encoded())
+
+
+def decode_package(content: bytes) -> ModelPackage:
+    """The package in `content`. Raises `Corrupt` where there is none."""
+    try:
+        return msgspec.json.decode(content, type=ModelPackage)
+    except msgspec.DecodeError as error:
+        raise Corrupt(
+            "model.package_unreadable", f"the model package cannot be read: {error}", remedy="Package the model again."
+        ) from error

@@ -1,0 +1,62 @@
+"""A model as it scores: signature, runtime and calibrator together."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from loopline.errors import Corrupt
+from loopline.models import package as packages
+from loopline.models.package import ModelPackage
+from loopline.models.runtimes.onnx import OnnxModel
+from loopline.models.signing import PublicKeys, verify
+from loopline.values import digest
+
+
+class Artifacts(Protocol):
+    """What loading a model needs of an artifact store: content by digest, verified."""
+
+    def get(self, digest: str) -> bytes: ...
+
+
+class Predictor:
+    """Scores rows. Holds nothing that changes; safe to share between threads."""
+
+    def __init__(self, package: ModelPackage, onnx: OnnxModel) -> None:
+        self.package = package
+        self.signature = package.signature
+        self._onnx = onnx
+        self._calibrator = package.calibrator
+
+    def predict_proba(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """The calibrated probability of the positive class per row of `frame`, float64 of shape (n,).
+
+        Raises `InvalidInput` as `Signature.encode` does.
+        """
+        return self.scores(self.signature.encode(frame))
+
+    def scores(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """The same for rows encoded already: float32 of shape (n, k), fields in the signature's order."""
+        raw = self._onnx.probabilities(matrix)
+        return raw if self._calibrator is None else self._calibrator.apply(raw)
+
+
+def load_predictor(artifacts: Artifacts, package_digest: str, *, envelope: bytes, keys: PublicKeys) -> Predictor:
+    """The predictor of the package `package_digest`, once a key of `keys` is shown to have signed that very package.
+
+    Nothing of the model is read before the signature and the digests hold. Raises `Corrupt` where one does not, and
+    `NotFound` where an artifact is missing.
+    """
+    content = verify(keys, packages.PAYLOAD_TYPE, envelope)
+    if digest(content) != package_digest:
+        raise Corrupt(
+            "model.other_package",
+            f"the envelope signs package {digest(content)}, not {package_digest}",
+            remedy="Sign the package again, or give the envelope that belongs to it.",
+        )
+    package = packages.decode_package(content)
+    onnx = artifacts.get(package.onnx)
+    if digest(onnx) != package.onnx:
+        raise Corrupt("model.corrupt", f"the model's bytes are not those of {package.onnx}", remedy="Restore them.")
+    return Predictor(package, OnnxModel(onnx))

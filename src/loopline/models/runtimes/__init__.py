@@ -1,0 +1,1 @@
+"""What runs a packaged model, one file per format."""
