@@ -35,15 +35,20 @@ class Contract:
     """Checks and encodes rows for one model.
 
     A row is a mapping with the row's key (text), its time `at` (ISO 8601 with a zone, or whole microseconds since 1970 UTC, or an
-    aware datetime), every given field of `signature`, and every column in `entities` that features are looked up by.
+    aware datetime), every given field of `signature`, and every column in `entities` that features are looked up by. Without a
+    signature (no model could be loaded) only key and time are checked and any other column is let through.
     """
 
-    def __init__(self, signature: Signature, *, key: str, at: str, entities: AbstractSet[str] = frozenset()) -> None:
-        self.signature = signature
+    def __init__(
+        self, signature: Signature | None, *, key: str, at: str, entities: AbstractSet[str] = frozenset()
+    ) -> None:
+        self._open = signature is None
+        self.signature = signature = signature or Signature(fields=())
         self.key = key
         self.at = at
         self.given = tuple(field for field in signature.fields if field.given and field.name not in {key, at})
-        self.entities = tuple(sorted(entities - {field.name for field in self.given} - {key, at}))
+        taken = {field.name for field in self.given} | {key, at}
+        self.entities = () if self._open else tuple(sorted(entities - taken))
         self.columns = (key, at, *(field.name for field in self.given), *self.entities)
         self._column_set = frozenset(self.columns)
         self._checks = tuple((field.name, _CHECKS[field.kind]) for field in self.given)
@@ -111,7 +116,9 @@ class Contract:
             )
         if row.keys() == self._column_set:
             return
-        unknown = [name for name in row if name not in self._column_set]
+        unknown = [] if self._open else [name for name in row if name not in self._column_set]
+        if self._open and row.keys() >= self._column_set:
+            return
         code, what = ("scoring.unknown_column", "an unknown") if unknown else ("scoring.missing_column", "no")
         name = unknown[0] if unknown else next(name for name in self.columns if name not in row)
         raise InvalidInput(

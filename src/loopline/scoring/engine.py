@@ -1,0 +1,238 @@
+"""The scoring engine of one endpoint: validate, look up features, score, decide, and make the records. No input or output.
+
+When something fails it answers from the next rung of a ladder: the champion, the version before it, a constant. Every
+answer says which rung it came from and what was not as it should be.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import structlog
+
+from loopline.clock import Clock
+from loopline.decisions.policy import Decision
+from loopline.errors import InvalidInput, Unavailable
+from loopline.models.manifest import Deployment
+from loopline.models.signature import Signature
+from loopline.scoring.contract import Contract, Matrix
+from loopline.scoring.features import FeatureReader, NoFeatures
+from loopline.scoring.frame import frame_keys, frame_times, record_frame
+from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS, Prediction
+from loopline.values import derive_id
+
+MODEL_UNAVAILABLE = "model_unavailable"
+
+_log = structlog.get_logger(__name__)
+
+
+class Scorer(Protocol):
+    """What the engine needs of a model; `loopline.models.predictor.Predictor` is one."""
+
+    signature: Signature
+
+    def scores(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """A model that can answer."""
+
+    variant: str
+    version: int
+    scorer: Scorer
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of some rows, who gave them, and what was odd about each row."""
+
+    variant: str
+    version: int
+    contract: Contract
+    scores: npt.NDArray[np.float64]
+    codes: list[tuple[str, ...]]
+
+
+class Engine:
+    """Scores rows for one deployment. Safe to share between threads.
+
+    `predictor` and `previous` are None where the model cannot be loaded; `features` looks up what the caller does not
+    send. `instance` names this engine's process run among all of the project, so that no two give the same prediction id.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        deployment: Deployment,
+        predictor: Scorer | None,
+        previous: Scorer | None = None,
+        features: FeatureReader | None = None,
+        *,
+        clock: Clock,
+        instance: str,
+    ) -> None:
+        self.project = project
+        self.deployment = deployment
+        self._features = features or NoFeatures()
+        self._clock = clock
+        self._instance = instance
+        self._count = itertools.count()
+        self._decision = msgspec.convert(deployment.decision, Decision)
+        self._rungs = self._ladder(predictor, previous)
+        self.contract = self._rungs[0].contract if self._rungs else self._contract(None)
+        self._failing: set[str] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether any rung of the ladder can answer."""
+        return bool(self._rungs) or self.deployment.fallback is not None
+
+    def predict(
+        self, rows: Sequence[Mapping[str, Any]], *, principal: str | None, request_id: str | None = None
+    ) -> list[Prediction]:
+        """A prediction for each of `rows`, in order; see `Contract` for what a row is.
+
+        With `request_id` the prediction ids follow from (principal, request id, key): a request that is sent again gets the
+        same ids. Raises `InvalidInput` (nothing is scored) and, where no rung answers, `Unavailable` "scoring.no_model".
+        """
+        keys, times = self.contract.check(rows)
+        if not keys:
+            return []
+        looked_up = self._features.read(rows, times)
+        values = [{**row, **found} for row, found in zip(rows, looked_up.values, strict=True)]
+        scored = self._score(
+            lambda contract: contract.encode(values), lambda index, name: values[index].get(name), len(values)
+        )
+        shared = {**self._shared(scored), "scored_at": self._clock.now(), "principal": principal}
+        predictions = []
+        for index, prediction_id in enumerate(self._ids(keys, principal, request_id)):
+            score = float(scored.scores[index])
+            numbers, categories = scored.contract.used(values[index])
+            predictions.append(
+                Prediction(
+                    prediction_id=prediction_id,
+                    key=keys[index],
+                    at=times[index],
+                    score=score,
+                    decision=self._decision.decide_one(score),
+                    degraded=tuple(dict.fromkeys((*looked_up.codes, *scored.codes[index]))),
+                    numbers=numbers,
+                    categories=categories,
+                    **shared,
+                )
+            )
+        return predictions
+
+    def predict_frame(self, frame: pl.DataFrame, *, scored_at: datetime, seed: int = 0) -> pl.DataFrame:
+        """Rows of the prediction table for a whole frame, in its order: batch scoring and replay.
+
+        `frame` holds the deployment's key column (String, no nulls), its time column (Datetime with a zone, no nulls), and
+        every field of the signature: given columns and features alike, nothing is looked up. Scores, decisions and codes
+        are those of `predict`; prediction ids follow from (seed, project, model, key, time) alone. Raises `InvalidInput` and
+        `Unavailable` as `predict`.
+        """
+        keys = frame_keys(frame, self.deployment.key)
+        times = frame_times(frame, self.deployment.at)
+        scored = self._score(
+            lambda contract: contract.encode_frame(frame), lambda index, name: _cell(frame, index, name), frame.height
+        )
+        path = (self.project, self.deployment.model)
+        ids = [derive_id("pr", seed, *path, key, at) for key, at in zip(keys, times.to_physical(), strict=True)]
+        columns = {
+            "prediction_id": ids,
+            "score": scored.scores,
+            "decision": self._decision.decide(scored.scores),
+            "degraded": scored.codes,
+        }
+        return record_frame(
+            frame,
+            scored.contract.signature,
+            keys=keys,
+            times=times,
+            columns=columns,
+            constants={**self._shared(scored), "scored_at": scored_at},
+        )
+
+    def _shared(self, scored: _Scored) -> dict[str, Any]:
+        return {
+            "project": self.project,
+            "endpoint": self.deployment.endpoint,
+            "model": self.deployment.model,
+            "model_version": scored.version,
+            "decision_version": self.deployment.decision_version,
+            "variant": scored.variant,
+        }
+
+    def _ladder(self, predictor: Scorer | None, previous: Scorer | None) -> list[_Rung]:
+        rungs = []
+        if predictor is not None:
+            rungs.append(_Rung(CHAMPION, self.deployment.version, predictor, self._contract(predictor.signature)))
+        if previous is not None and self.deployment.previous is not None:
+            version = self.deployment.previous.version
+            rungs.append(_Rung(PREVIOUS, version, previous, self._contract(previous.signature)))
+        return rungs
+
+    def _contract(self, signature: Signature | None) -> Contract:
+        entities = frozenset(self._features.entities)
+        return Contract(signature, key=self.deployment.key, at=self.deployment.at, entities=entities)
+
+    def _score(self, encode: Callable[[Contract], Matrix], value: Callable[[int, str], Any], count: int) -> _Scored:
+        for rung in self._rungs:
+            health = () if rung.variant == CHAMPION else (MODEL_UNAVAILABLE,)
+            try:
+                matrix = encode(rung.contract)
+                scores = _finite(rung.scorer.scores(matrix) if count else np.empty(0))
+                codes = [(*health, *odd) for odd in rung.contract.oddities(matrix, value)]
+            except Exception as error:  # the ladder is there for failures nobody foresaw
+                if isinstance(error, InvalidInput) and rung.variant == CHAMPION:
+                    raise
+                self._note_failure(rung, error)
+                continue
+            self._failing.discard(rung.variant)
+            return _Scored(rung.variant, rung.version, rung.contract, scores, codes)
+        return self._constant(count)
+
+    def _constant(self, count: int) -> _Scored:
+        if self.deployment.fallback is None:
+            raise Unavailable(
+                "scoring.no_model",
+                f"no model of endpoint {self.deployment.endpoint!r} can answer, and it has no constant to fall back on",
+                remedy="See the scoring process's log for why; roll back, or give the model a fallback.",
+            )
+        scores = np.full(count, self.deployment.fallback, dtype=np.float64)
+        return _Scored(FALLBACK, 0, self.contract, scores, [(MODEL_UNAVAILABLE,)] * count)
+
+    def _note_failure(self, rung: _Rung, error: Exception) -> None:
+        if rung.variant not in self._failing:  # once, until it answers again: not a line a request
+            self._failing.add(rung.variant)
+            _log.error(
+                "model fails",
+                endpoint=self.deployment.endpoint,
+                variant=rung.variant,
+                version=rung.version,
+                error=repr(error),
+            )
+
+    def _ids(self, keys: Sequence[str], principal: str | None, request_id: str | None) -> list[str]:
+        path = (self.project, self.deployment.model)
+        if request_id is not None:
+            return [derive_id("pr", 0, *path, "request", principal, request_id, key) for key in keys]
+        return [derive_id("pr", 0, *path, "instance", self._instance, next(self._count)) for _ in keys]
+
+
+def _finite(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if not np.isfinite(scores).all():
+        raise Unavailable("scoring.not_finite_score", "the model gave a score that is not finite")
+    return scores
+
+
+def _cell(frame: pl.DataFrame, index: int, name: str) -> Any:
+    return frame[name][index] if name in frame.columns else None

@@ -1,0 +1,78 @@
+"""Prediction records of a whole frame at once, for batch scoring and replay."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from loopline.errors import InvalidInput
+from loopline.models.signature import Field, Signature
+from loopline.scoring.record import COLUMNS, FEATURE_PREFIX, FEATURE_TYPES, SYSTEM_COLUMNS, TIME
+
+
+def frame_keys(frame: pl.DataFrame, name: str) -> pl.Series:
+    """The key column. Raises `InvalidInput` where it is missing, not text, or has nulls."""
+    keys = _column(frame, name)
+    if keys.dtype != pl.String or keys.null_count():
+        raise InvalidInput(
+            "scoring.bad_key", f"column {name!r} must be text without nulls", remedy="Cast it to String.", column=name
+        )
+    return keys
+
+
+def frame_times(frame: pl.DataFrame, name: str) -> pl.Series:
+    """The time column in UTC microseconds. Raises `InvalidInput` where it is missing, has no zone, or has nulls."""
+    times = _column(frame, name)
+    if not isinstance(times.dtype, pl.Datetime) or times.dtype.time_zone is None or times.null_count():
+        raise InvalidInput(
+            "scoring.bad_time",
+            f"column {name!r} must be times with a zone, without nulls",
+            remedy='Say which zone it is in, e.g. .dt.replace_time_zone("UTC").',
+            column=name,
+        )
+    return times.dt.cast_time_unit("us").dt.convert_time_zone("UTC")
+
+
+def record_frame(
+    frame: pl.DataFrame,
+    signature: Signature,
+    *,
+    keys: pl.Series,
+    times: pl.Series,
+    columns: Mapping[str, Any],
+    constants: Mapping[str, Any],
+) -> pl.DataFrame:
+    """Rows of the prediction table: `columns` by row, `constants` the same in every row, the rest null."""
+    if frame.is_empty():
+        kinds = {FEATURE_PREFIX + field.name: FEATURE_TYPES[field.kind] for field in signature.fields}
+        return pl.DataFrame(schema={**SYSTEM_COLUMNS, **COLUMNS, **kinds})
+    system: list[pl.Series | pl.Expr] = [
+        keys.alias("_key"),
+        times.alias("_event_time"),
+        pl.lit(constants["scored_at"], dtype=TIME).alias("_known_at"),
+        pl.lit(value=False).alias("_tombstone"),
+    ]
+    own = [_own(name, dtype, columns, constants) for name, dtype in COLUMNS.items()]
+    return frame.select(*system, *own, *(_feature(frame, field) for field in signature.fields))
+
+
+def _own(name: str, dtype: Any, columns: Mapping[str, Any], constants: Mapping[str, Any]) -> pl.Series | pl.Expr:
+    if name in columns:
+        return pl.Series(name, columns[name], dtype=dtype, strict=False)
+    return pl.lit(constants.get(name), dtype=dtype).alias(name)
+
+
+def _feature(frame: pl.DataFrame, field: Field) -> pl.Expr:
+    dtype, name = FEATURE_TYPES[field.kind], FEATURE_PREFIX + field.name
+    if field.name not in frame.columns:
+        return pl.lit(None, dtype=dtype).alias(name)
+    values = pl.col(field.name).cast(dtype)
+    return (values.fill_nan(None) if field.kind == "number" else values).alias(name)
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+    if name not in frame.columns:
+        raise InvalidInput(
+            "scoring.missing_column", f"the frame has no column {name!r}", remedy="Add it to the frame.", column=name
+        )
+    return frame[name]
