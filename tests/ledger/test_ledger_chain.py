@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,10 +53,6 @@ def test_entries_read_back_as_written(database):
         assert chain.entries(tx, "flights") == written
         assert chain.head(tx, "flights") == chain.Head(5, written[-1].digest) == chain.verify(tx, "flights")
         assert chain.head(tx, "empty") == chain.Head(0, chain.GENESIS) == chain.verify(tx, "empty")
-
-
-def test_the_digests_do_not_depend_on_the_database_kind(database):
-    assert fill(database, 3)[-1].digest == "sha256:@@"
 
 
 def test_measured_values_and_zones_do_not_touch_the_digest(database):
@@ -170,7 +165,7 @@ def test_an_anchor_finds_a_cut_and_a_rewritten_chain(database):
             chain.verify(tx, "flights", anchor=anchor)
         note(tx, 4)
         note(tx, 5, actor="mallory")
-        with pytest.raises(Corrupt, match="entry 5 .* is not the one that was noted"):
+        with pytest.raises(Corrupt, match=r"entry 5 .* is not the one that was noted"):
             chain.verify(tx, "flights", anchor=anchor)
 
 
@@ -194,10 +189,14 @@ def test_appends_of_many_threads_make_one_chain(database):
 
 
 def test_an_aborted_transaction_leaves_no_entry(database):
+    def note_and_fail():
+        with database.transaction() as tx:
+            note(tx, 2)
+            raise ZeroDivisionError
+
     fill(database, 1)
-    with pytest.raises(ZeroDivisionError), database.transaction() as tx:
-        note(tx, 2)
-        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        note_and_fail()
     with database.reading() as tx:
         assert chain.verify(tx, "flights").seq == 1
 

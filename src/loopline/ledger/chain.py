@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from loopline.errors import Conflict, Corrupt, InvalidInput
 from loopline.ledger import store
+from loopline.storage.columns import read_time
 from loopline.storage.database import Transaction, lock
 from loopline.values import canonical_json, utc
 from loopline.values import digest as digest_of
@@ -119,14 +120,7 @@ def verify(tx: Transaction, project: str, *, anchor: Head | None = None) -> Head
     noted earlier, a chain that was cut or written anew since then is found as well.
     """
     reached = Head(0, GENESIS)
-    rows = store.scan(tx, project)
-    while True:
-        try:
-            row = next(rows, None)
-        except ValueError:  # a column no longer holds a value of its type
-            raise _broken(project, reached.seq + 1, "cannot be read") from None
-        if row is None:
-            break
+    for row in store.scan(tx, project):
         reached = _follow(project, reached, row)
         _check_anchor(project, reached, anchor)
     if anchor is not None and reached.seq < anchor.seq:
@@ -138,9 +132,12 @@ def _follow(project: str, before: Head, row: sa.RowMapping) -> Head:
     seq = before.seq + 1
     if row["seq"] != seq:
         raise _broken(project, seq, "is missing")
-    content = row["body_text"].encode()
-    expected = _digest(before, project, row["at"], (row["kind"], row["actor"], row["subject"]), content)
-    if (row["prev"], row["digest"]) != (before.digest, expected):
+    try:
+        at = read_time(row["at"])
+    except ValueError:
+        raise _broken(project, seq, "cannot be read") from None
+    names = (row["kind"], row["actor"], row["subject"])
+    if (row["prev"], row["digest"]) != (before.digest, _digest(before, project, at, names, row["body"].encode())):
         raise _broken(project, seq, "was altered or moved")
     return Head(seq, row["digest"])
 

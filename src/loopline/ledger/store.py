@@ -27,7 +27,11 @@ ledger = sa.Table(
     sa.Index(None, "project", "subject", "seq"),
 )
 
-_BODY_TEXT = sa.type_coerce(ledger.c.body, sa.Text).label("body_text")
+_PAGE = 1000
+_AS_STORED = [
+    *(column for column in ledger.c if column.name not in {"at", "body", "measured"}),
+    *(sa.type_coerce(column, sa.Text).label(column.name) for column in (ledger.c.at, ledger.c.body)),
+]
 
 
 def insert(tx: Transaction, values: dict[str, Any]) -> None:
@@ -68,7 +72,9 @@ def select(
 
 
 def scan(tx: Transaction, project: str) -> Iterator[sa.RowMapping]:
-    """All rows by `seq`, with the body as the very text that is stored (`body_text`), a thousand at a time."""
-    columns = [column for column in ledger.c if column.name not in {"body", "measured"}]
-    query = sa.select(*columns, _BODY_TEXT).where(ledger.c.project == project).order_by(ledger.c.seq)
-    yield from tx.execute(query.execution_options(yield_per=1000)).mappings()
+    """All rows by `seq`, a page at a time, with `at` and `body` as they are stored."""
+    query = sa.select(*_AS_STORED).where(ledger.c.project == project).order_by(ledger.c.seq).limit(_PAGE)
+    reached: int | None = None
+    while page := tx.execute(query if reached is None else query.where(ledger.c.seq > reached)).mappings().all():
+        yield from page
+        reached = page[-1]["seq"]

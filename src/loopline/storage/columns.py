@@ -39,9 +39,12 @@ class UtcTime(TypeDecorator[datetime]):
         return moment if dialect.name == "postgresql" else _text(moment)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return utc(value) if isinstance(value, datetime) else utc(datetime.fromisoformat(value))
+        return None if value is None else read_time(value)
+
+
+def read_time(stored: str | datetime) -> datetime:
+    """The moment that a `UtcTime` column holds, UTC. Raises `ValueError` where it holds none."""
+    return utc(stored if isinstance(stored, datetime) else datetime.fromisoformat(stored))
 
 
 def _text(moment: datetime) -> str:
