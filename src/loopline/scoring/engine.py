@@ -24,7 +24,7 @@ from loopline.models.signature import Signature
 from loopline.scoring.contract import Contract, Matrix
 from loopline.scoring.features import FeatureReader, NoFeatures
 from loopline.scoring.frame import frame_keys, frame_times, record_frame
-from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS, Prediction
+from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS, Prediction, code_lists
 from loopline.values import derive_id
 
 MODEL_UNAVAILABLE = "model_unavailable"
@@ -144,13 +144,13 @@ class Engine:
         scored = self._score(
             lambda contract: contract.encode_frame(frame), lambda index, name: _cell(frame, index, name), frame.height
         )
-        path = (self.project, self.deployment.model)
-        ids = [derive_id("pr", seed, *path, key, at) for key, at in zip(keys, times.to_physical(), strict=True)]
+        moments = zip(keys.to_list(), times.to_physical().to_list(), strict=True)
+        ids = [derive_id("pr", seed, self.project, self.deployment.model, key, at) for key, at in moments]
         columns = {
             "prediction_id": ids,
             "score": scored.scores,
-            "decision": self._decision.decide(scored.scores),
-            "degraded": scored.codes,
+            "decision": self._decision.decide(scored.scores).tolist(),
+            "degraded": code_lists(scored.codes),
         }
         return record_frame(
             frame,
