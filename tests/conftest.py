@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from loopline.storage.columns import metadata
 from loopline.storage.database import Database
 from loopline.testing.postgres import running_postgres, scratch_database
-from loopline.testing.stores import joined_metadata
 
 _NUMBERS = count(1)
 
@@ -65,7 +65,7 @@ def _postgres_template(postgres_url: str) -> Iterator[str]:
 def _create_tables(url: str) -> None:
     made = Database.open(url, durable=False)
     with made.transaction() as tx:
-        joined_metadata().create_all(tx)
+        metadata.create_all(tx)  # the tables of every part that the collected tests import
     made.close()
 
 

@@ -73,7 +73,7 @@ def principals(tx: Transaction) -> list[Principal]:
 
 
 def _principal(row: sa.RowMapping) -> Principal:
-    return msgspec.convert(dict(row), Principal)
+    return Principal(**{**row, "roles": _read_roles(row["roles"])})
 
 
 def _read_roles(names: Iterable[str]) -> tuple[Role, ...]:

@@ -102,7 +102,7 @@ def revoke_token(tx: Transaction, token_id: str, at: datetime) -> None:
 
 def tokens(tx: Transaction) -> list[Token]:
     """Every token, also the ended ones, oldest first."""
-    return [msgspec.convert(dict(row), Token) for row in store.all_tokens(tx)]
+    return [Token(**{**row, "scopes": _scopes(row)}) for row in store.all_tokens(tx)]
 
 
 def grants(tx: Transaction, now: datetime) -> list[Grant]:
@@ -115,7 +115,12 @@ def grants(tx: Transaction, now: datetime) -> list[Grant]:
 
 def _effective(row: sa.RowMapping) -> frozenset[Permission]:
     permitted = permissions_of(Role(role) for role in row["roles"])
-    return permitted if row["scopes"] is None else permitted & {Permission(scope) for scope in row["scopes"]}
+    scopes = _scopes(row)
+    return permitted if scopes is None else permitted & set(scopes)
+
+
+def _scopes(row: sa.RowMapping) -> tuple[Permission, ...] | None:
+    return None if row["scopes"] is None else tuple(Permission(scope) for scope in row["scopes"])
 
 
 def _check_end(at: datetime, expires_at: datetime) -> None:
