@@ -28,13 +28,14 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
 class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A model ready to serve. `onnx` is the digest of the model's bytes; its score is the calibrated probability of the
-    positive class. `libraries` are the versions it was made with: facts for people, no part of what it computes.
+    positive class. `takes_missing` says whether it scores rows with missing values. `libraries` are the versions it was made with: facts for people, no part of what it computes.
     """
 
     format: str = "onnx"
     onnx: str
     signature: Signature
     calibrator: LogisticCalibrator | None
+    takes_missing: bool
     parity: Parity
     libraries: dict[str, str]
 

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.errors import Corrupt
+from loopline.errors import Corrupt, InvalidInput
 from loopline.models import package as packages
 from loopline.models.package import ModelPackage
 from loopline.models.runtimes.onnx import OnnxModel
+from loopline.models.signature import Signature
 from loopline.models.signing import PublicKeys, verify
 from loopline.values import digest
 
@@ -37,9 +38,25 @@ class Predictor:
         return self.scores(self.signature.encode(frame))
 
     def scores(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """The same for rows encoded already: float32 of shape (n, k), fields in the signature's order."""
+        """The same for rows encoded already: float32 of shape (n, k), fields in the signature's order.
+
+        Raises `InvalidInput` (`model.missing_values`) for NaN where the estimator took none: the compiled model would give
+        a number that means nothing.
+        """
+        if not self.package.takes_missing and np.isnan(matrix).any():
+            raise _missing_values(self.signature, matrix)
         raw = self._onnx.probabilities(matrix)
         return raw if self._calibrator is None else self._calibrator.apply(raw)
+
+
+def _missing_values(signature: Signature, matrix: npt.NDArray[np.float32]) -> InvalidInput:
+    fields = [name for name, values in zip(signature.names, matrix.T, strict=True) if np.isnan(values).any()]
+    return InvalidInput(
+        "model.missing_values",
+        f"this model takes no missing values, but {', '.join(fields)} has some",
+        remedy="Train it in a pipeline with an imputer, or use an estimator that takes missing values.",
+        fields=fields,
+    )
 
 
 def load_predictor(artifacts: Artifacts, package_digest: str, *, envelope: bytes, keys: PublicKeys) -> Predictor:

@@ -1,0 +1,99 @@
+"""From a fitted scikit-learn classifier to ONNX bytes that are the same for the same estimator, in every process."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, NodeProto
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+
+from loopline.errors import InvalidInput
+from loopline.models.trees import Tree, trees_of
+
+_OPSETS = {"": 18, "ai.onnx.ml": 3}  # pinned: a newer library must not change what is written
+_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+_MESSAGE = 200
+
+
+def to_onnx(estimator: Any, features: int) -> bytes:
+    """The fitted binary classifier as ONNX: input `rows` float32 (n, features), an output of probabilities (n, 2).
+
+    Raises `InvalidInput` for estimators that skl2onnx cannot convert, or converts wrongly.
+    """
+    _refuse_native_categories(estimator)
+    try:
+        model = _convert(estimator, features)
+    except Exception as error:  # its errors share no base class but this
+        raise InvalidInput(
+            "model.not_convertible",
+            f"{type(estimator).__name__} does not convert to ONNX: {str(error)[:_MESSAGE]}",
+            remedy="Use an estimator that skl2onnx supports.",
+        ) from error
+    restore_splits(model, trees_of(estimator))
+    model.producer_version = ""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _convert(estimator: Any, features: int) -> ModelProto:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # skl2onnx 1.20 hands NumPy's booleans to protobuf
+        model: ModelProto = convert_sklearn(
+            estimator,
+            name="model",
+            initial_types=[("rows", FloatTensorType([None, features]))],
+            options={id(estimator): {"zipmap": False}},
+            target_opset=_OPSETS,
+        )
+    return model
+
+
+def _refuse_native_categories(estimator: Any) -> None:
+    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    native = getattr(final, "is_categorical_", None)
+    if native is not None and native.any():
+        raise InvalidInput(
+            "model.native_categories",
+            "native categories of HistGradientBoosting do not survive conversion to ONNX",
+            remedy="Leave categorical_features out: fields of categories come encoded, ordered by their mean label.",
+        )
+
+
+def restore_splits(model: ModelProto, trees: list[Tree]) -> None:
+    """Write the estimator's own splits into the graph, where graph and `trees` have the same shape.
+
+    skl2onnx 1.20 rounds some thresholds of HistGradientBoosting up to a float32 that belongs on the other side, and
+    forgets where forests send missing values. Where shapes differ nothing is changed: the proof of parity decides.
+    """
+    ensembles = list(_ensembles(model))
+    if [size for _, attributes in ensembles for size in _sizes(attributes)] != [len(tree.leaf) for tree in trees]:
+        return
+    for _, attributes in ensembles:
+        count = len(_sizes(attributes))
+        own, trees = trees[:count], trees[count:]
+        thresholds = np.concatenate([np.where(tree.leaf, 0, tree.float32_threshold()) for tree in own])
+        missing = np.concatenate([tree.missing_left & ~tree.leaf for tree in own])
+        attributes["nodes_values"].floats[:] = thresholds.tolist()
+        attributes["nodes_missing_value_tracks_true"].ints[:] = missing.astype(int).tolist()
+
+
+def _ensembles(model: ModelProto) -> Iterator[tuple[NodeProto, dict[str, Any]]]:
+    for node in model.graph.node:
+        if node.op_type in _ENSEMBLES:
+            yield node, {attribute.name: attribute for attribute in node.attribute}
+
+
+def _sizes(attributes: dict[str, Any]) -> list[int]:
+    """How many nodes each tree has, in the graph's order; nothing where nodes are not numbered as in scikit-learn."""
+    trees = np.asarray(attributes["nodes_treeids"].ints)
+    nodes = np.asarray(attributes["nodes_nodeids"].ints)
+    _, sizes = np.unique(trees, return_counts=True)
+    in_order = np.array_equal(trees, np.repeat(np.arange(len(sizes)), sizes))
+    numbered = np.array_equal(nodes, _numbered(sizes))
+    return [int(size) for size in sizes] if in_order and numbered else []
+
+
+def _numbered(sizes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    return np.concatenate([np.arange(size) for size in sizes])
