@@ -1,0 +1,52 @@
+"""Fewer, larger files with the same rows in the same order."""
+
+from urllib.parse import quote
+
+from loopline.tables import datafile
+from loopline.tables.actions import Action, Remove, commit_info
+from loopline.tables.datafile import DataFile
+from loopline.tables.folder import Folder
+from loopline.tables.log import Log
+
+
+def compact(log: Log, folder: Folder, target_rows: int, timestamp: int) -> int:
+    """Rewrite each run of neighbouring files of at most `target_rows` rows together as one file, in one commit; returns how
+    many files that saved. `timestamp` is in milliseconds since 1970 UTC.
+
+    Rows are held in memory one run at a time. The old files stay for older versions. Appends may go on meanwhile; a run that
+    another compaction took first is left out.
+    """
+    rewritten = [(run, _rewrite(log, folder, run, timestamp)) for run in _runs(log.refresh().files(), target_rows)]
+    saved = 0
+
+    def build() -> list[Action] | None:
+        nonlocal saved
+        present = {file.path for file in log.files()}
+        standing = [(run, added) for run, added in rewritten if all(file.path in present for file in run)]
+        saved = sum(len(run) - 1 for run, _ in standing)
+        removed = [
+            Action(remove=Remove(quote(file.path), data_change=False, deletion_timestamp=timestamp))
+            for run, _ in standing
+            for file in run
+        ]
+        info = Action(commit_info("compact", "OPTIMIZE", timestamp))
+        return [info, *removed, *(added for _, added in standing)] if standing else None
+
+    log.commit(build)
+    return saved
+
+
+def _runs(files: list[DataFile], target_rows: int) -> list[list[DataFile]]:
+    runs: list[list[DataFile]] = [[]]
+    for file in files:
+        if runs[-1] and sum(one.rows for one in runs[-1]) + file.rows > target_rows:
+            runs.append([])
+        runs[-1].append(file)
+    return [run for run in runs if len(run) > 1]
+
+
+def _rewrite(log: Log, folder: Folder, run: list[DataFile], timestamp: int) -> Action:
+    schema = log.schema().all_columns
+    rows = datafile.read(folder, run, schema, list(schema))
+    name = "compact\x00" + "\x00".join(file.path for file in run)
+    return Action(add=datafile.write_one(folder, rows, name, timestamp, order=run[0].order, data_change=False))

@@ -1,0 +1,91 @@
+"""A table's folder on a local disk: whole files appear under their final names, durable, or not at all.
+
+delta-rs and obstore do not fsync local files; this does.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from loopline.errors import Unavailable
+
+
+class Folder:
+    """Writes and reads files below `path`. With `durable`, what a call has written survives the death of the machine once the
+    call returns; without, only that of the process. Safe between threads and processes.
+    """
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self.path = path
+        self.durable = durable
+
+    def make(self, *children: str) -> None:
+        """Make the folder and `children` of it, and make their names durable."""
+        with _as_unavailable(self.path):
+            for folder in (self.path, *(self.path / child for child in children)):
+                missing = [one for one in (folder, *folder.parents) if not one.exists()]
+                folder.mkdir(parents=True, exist_ok=True)
+                for made in missing:
+                    self._sync_folder(made.parent)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write `name`, replacing what was there."""
+        target = self.path / name
+        with _as_unavailable(target), self._temporary(target, content) as temporary:
+            temporary.replace(target)
+            self._sync_folder(target.parent)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write `name` unless it exists; says whether this call made it. Exactly one of several callers at once does."""
+        target = self.path / name
+        with _as_unavailable(target), self._temporary(target, content) as temporary:
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            temporary.unlink()
+            self._sync_folder(target.parent)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """The content of `name`, or None if there is none."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def _temporary(self, target: Path, content: bytes) -> Iterator[Path]:
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                if self.durable:
+                    os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _sync_folder(self, folder: Path) -> None:
+        if not self.durable:
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _as_unavailable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            "table.write_failed",
+            f"cannot write {path}: {error.strerror or error}",
+            remedy="Check free space and permissions, then try again: the same writer and sequence is never committed twice.",
+        ) from error

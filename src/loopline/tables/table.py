@@ -1,0 +1,236 @@
+"""One versioned table: exactly-once appends, reads as of any version and any known time."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loopline.clock import Clock
+from loopline.errors import Conflict, InvalidInput
+from loopline.tables import compaction, datafile
+from loopline.tables.actions import Action, MetaData, Protocol, Txn, commit_info
+from loopline.tables.bounds import Bounds
+from loopline.tables.datafile import DataFile
+from loopline.tables.folder import Folder
+from loopline.tables.log import READER_VERSION, WRITER_VERSION, Log, TableVersion
+from loopline.tables.schema import TableSchema, refuse_unknown
+from loopline.values import canonical_json, micros
+
+# Log entries hold the provenance of every version, so no program may clean them up.
+_SETTINGS = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
+
+
+class Table:
+    """A handle on one table; make it with `Tables.create` or `Tables.open`. Share it between threads: it keeps the parsed log
+    and reads only what was committed since.
+    """
+
+    def __init__(self, name: str, path: Path, *, durable: bool, clock: Clock) -> None:
+        self.name = name
+        self._folder = Folder(path, durable=durable)
+        self._log = Log(self._folder)
+        self._clock = clock
+
+    @property
+    def uri(self) -> str:
+        """Where the Delta table is, for other programs."""
+        return str(self._folder.path)
+
+    @property
+    def schema(self) -> TableSchema:
+        """The newest schema."""
+        return self._log.refresh().schema()
+
+    @property
+    def version(self) -> int:
+        """The newest version; 0 is the creation."""
+        return self._log.refresh().version
+
+    def append(
+        self, frame: pl.DataFrame, *, writer: str, sequence: int, provenance: Mapping[str, Any] | None = None
+    ) -> TableVersion:
+        """Append rows, exactly once per (writer, sequence), and return the version that holds them.
+
+        The sequences of a writer grow strictly. One that is committed already changes nothing and returns the version that
+        holds it, whatever `frame` is; one that was passed over raises `Conflict` (`table.sequence_passed`). `frame` has the
+        columns of `schema.all_columns`; it may be empty, which counts as done, too. `provenance` is kept as JSON with the
+        version. On a durable table the rows survive the death of the machine once this returns.
+
+        Raises `InvalidInput` (`table.unknown_column`, `table.missing_column`, `table.wrong_dtype`,
+        `table.null_in_system_column`, `table.bad_sequence`) before anything is written, `Unavailable` (`table.write_failed`).
+        """
+        _check_sequence(writer, sequence)
+        if (done := self.find(writer, sequence)) is not None:
+            return done
+        self._refuse_passed(writer, sequence)
+        schema = self._log.schema()
+        schema.check(frame)
+        told = _told(writer, sequence, frame.height, provenance or {})
+        rows = frame.select(list(schema.all_columns))
+        adds = list(datafile.write(self._folder, rows, f"{writer}\x00{sequence}", self._now()))
+        info = commit_info("append", "WRITE", self._now(), told)
+        actions = [Action(info), Action(txn=Txn(writer, sequence)), *(Action(add=add) for add in adds)]
+        version = self._log.commit(lambda: self._unless_committed(writer, sequence, actions))
+        found = self._log.find(writer, sequence) if version is None else self._log.versions[version]
+        return found if found is not None else self._log.versions[-1]
+
+    def find(self, writer: str, sequence: int) -> TableVersion | None:
+        """The version that holds this append, or None if it is not committed."""
+        return self._log.refresh().find(writer, sequence)
+
+    def sequence(self, writer: str) -> int | None:
+        """The last sequence that `writer` committed, or None if it never did."""
+        return self._log.refresh().sequence(writer)
+
+    def versions(self) -> list[TableVersion]:
+        """All versions, oldest first; the index is the version number."""
+        return list(self._log.refresh().versions)
+
+    def plan(
+        self,
+        *,
+        version: int | None = None,
+        known_after: datetime | None = None,
+        known_until: datetime | None = None,
+        event_after: datetime | None = None,
+        event_until: datetime | None = None,
+    ) -> list[DataFile]:
+        """The files that `read` with the same arguments would open, in append order."""
+        return self._plan(version, Bounds(known_after, known_until, event_after, event_until))
+
+    def read(
+        self,
+        *,
+        version: int | None = None,
+        known_after: datetime | None = None,
+        known_until: datetime | None = None,
+        event_after: datetime | None = None,
+        event_until: datetime | None = None,
+        columns: Iterable[str] | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """History rows in append order: all versions of every key, tombstones included.
+
+        Only rows with `_known_at` in (known_after, known_until] and `_event_time` in (event_after, event_until], and for which
+        `where` holds; at a table `version` exactly what was there then, by its schema then. `columns` picks and orders (system
+        columns too); None gives all.
+
+        Raises `InvalidInput` (`table.unknown_column`, `time.without_zone`), `NotFound` (`table.version_not_found`).
+        """
+        bounds = Bounds(known_after, known_until, event_after, event_until)
+        files = self._plan(version, bounds)
+        schema = self._log.schema(version).all_columns
+        wanted = _wanted(columns, schema)
+        predicates = bounds.predicates() + ([] if where is None else [where])
+        needed = _needed(wanted, predicates, schema)
+        rows = datafile.read(self._folder, files, schema, needed)
+        return (rows.filter(*predicates) if predicates else rows).select(wanted)
+
+    def current(
+        self,
+        at: datetime | None = None,
+        *,
+        version: int | None = None,
+        columns: Iterable[str] | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """One row per key: its version with the greatest `_known_at` up to `at` (None: of all), unless that is a tombstone.
+
+        Of several with one `_known_at` the one appended last counts. `where` chooses among these rows, so it never brings back
+        a version that was corrected since. Rows come in the order in which they became known. Raises as `read` does.
+        """
+        rows = self.read(version=version, known_until=at)
+        wanted = _wanted(columns, rows.schema)
+        latest = rows.sort("_known_at", maintain_order=True).unique("_key", keep="last", maintain_order=True)
+        latest = latest.filter(~pl.col("_tombstone"))
+        return (latest if where is None else latest.filter(where)).select(wanted)
+
+    def compact(self, *, target_rows: int = 100_000) -> int:
+        """Rewrite runs of neighbouring files into files of up to `target_rows` rows; returns how many files that saved.
+
+        Rows keep their order, older versions stay readable, sequences stay as they are; readers and appenders may go on.
+        """
+        return compaction.compact(self._log, self._folder, target_rows, self._now())
+
+    def declare(self, schema: TableSchema) -> None:
+        """Make the table, or add what `schema` has and it lacks: columns, personal tags. Raises `Conflict`
+        (`table.schema_changed`) where `schema` changes or drops a column.
+        """
+        self._folder.make("_delta_log")
+        self._log.commit(lambda: self._declaration(schema))
+
+    def _declaration(self, wanted: TableSchema) -> list[Action] | None:
+        if self._log.version < 0:
+            info = commit_info("create", "CREATE TABLE", self._now())
+            protocol = Protocol(READER_VERSION, WRITER_VERSION)
+            return [Action(info), Action(protocol=protocol), Action(meta_data=self._meta_data(wanted))]
+        present = self._log.schema()
+        if present.added_by(wanted) == () and present.personal == wanted.personal:
+            return None
+        merged = TableSchema({**present.columns, **wanted.columns}, wanted.personal)
+        info = commit_info("evolve", "ADD COLUMNS", self._now())
+        return [Action(info), Action(meta_data=self._meta_data(merged))]
+
+    def _meta_data(self, schema: TableSchema) -> MetaData:
+        id_ = self._log.meta_data.id if self._log.meta_data else str(uuid.uuid5(uuid.NAMESPACE_URL, self.uri))
+        created = self._log.meta_data.created_time if self._log.meta_data else self._now()
+        return MetaData(id_, schema.to_json(), created, configuration=_SETTINGS)
+
+    def _plan(self, version: int | None, bounds: Bounds) -> list[DataFile]:
+        return [file for file in self._log.refresh().files(version) if bounds.may_hold(file)]
+
+    def _unless_committed(self, writer: str, sequence: int, actions: list[Action]) -> list[Action] | None:
+        if self._log.find(writer, sequence) is not None:
+            return None
+        self._refuse_passed(writer, sequence)
+        return actions
+
+    def _refuse_passed(self, writer: str, sequence: int) -> None:
+        last = self._log.sequence(writer)
+        if last is not None and sequence <= last:
+            raise Conflict(
+                "table.sequence_passed",
+                f"{writer!r} has committed sequence {last} to {self.name!r}; {sequence} comes too late",
+                remedy="A writer's sequences must grow. Use another writer name to append out of order.",
+                last=last,
+            )
+
+    def _now(self) -> int:
+        return micros(self._clock.now()) // 1000
+
+
+def _wanted(columns: Iterable[str] | None, schema: Mapping[str, pl.DataType]) -> list[str]:
+    wanted = list(schema) if columns is None else list(columns)
+    refuse_unknown(set(wanted) - set(schema), schema)
+    return wanted
+
+
+def _needed(wanted: list[str], predicates: list[pl.Expr], schema: Mapping[str, pl.DataType]) -> list[str]:
+    used = {name for predicate in predicates for name in predicate.meta.root_names()}
+    refuse_unknown(used - set(schema), schema)
+    return [name for name in schema if name in used or name in wanted or name == "_key"]
+
+
+def _check_sequence(writer: str, sequence: int) -> None:
+    if not writer or isinstance(sequence, bool) or not isinstance(sequence, int) or not 0 <= sequence < 2**63:
+        raise InvalidInput(
+            "table.bad_sequence",
+            f"writer {writer!r} with sequence {sequence!r}",
+            remedy="Give a writer name and a whole number from 0 that grows with every append of this writer.",
+        )
+
+
+def _told(writer: str, sequence: int, rows: int, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"writer": writer, "sequence": sequence, "rows": rows, "provenance": dict(provenance)}
+    try:
+        return dict(msgspec.json.decode(canonical_json(told)))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            "table.bad_provenance",
+            f"the provenance cannot be written as JSON: {error}",
+            remedy="Give text, numbers, times, lists and mappings with text keys.",
+        ) from error

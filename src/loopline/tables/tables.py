@@ -1,0 +1,92 @@
+"""All tables below one folder."""
+
+import re
+import threading
+from pathlib import Path
+
+from loopline.clock import Clock, SystemClock
+from loopline.errors import InvalidInput, NotFound
+from loopline.tables.schema import TableSchema
+from loopline.tables.table import Table
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")
+_LONGEST = 200
+
+
+class Tables:
+    """The tables in the folder `root`, each a Delta table in a folder of its name. Share it between threads.
+
+    With `durable`, what a call acknowledges survives the death of the machine; without, that of the process. `clock` gives the
+    times of commits. Raises `InvalidInput` (`tables.remote_root`) for a URL of an object store.
+    """
+
+    def __init__(self, root: str | Path, *, durable: bool = True, clock: Clock | None = None) -> None:
+        self._root = _local(root)
+        self._durable = durable
+        self._clock = clock or SystemClock()
+        self._handles: dict[str, Table] = {}
+        self._lock = threading.Lock()
+
+    def create(self, name: str, schema: TableSchema) -> Table:
+        """The table `name`, made if it is not there; columns and personal tags that it lacks are added.
+
+        Names are dotted: letters, digits, `_`, `-`. Raises `Conflict` (`table.schema_changed`) where the table has a column
+        that `schema` lacks or has with another dtype, `InvalidInput` (`table.bad_name`).
+        """
+        table = self._handle(name)
+        table.declare(schema)
+        return table
+
+    def open(self, name: str) -> Table:
+        """The table `name`. Raises `NotFound` (`table.not_found`), `InvalidInput` (`table.bad_name`)."""
+        table = self._handle(name)
+        if not self.exists(name):
+            raise NotFound(
+                "table.not_found",
+                f"there is no table {name!r}",
+                remedy=f"There are: {', '.join(self.names()) or 'none yet'}.",
+                table=name,
+            )
+        return table
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a table `name`. Raises `InvalidInput` (`table.bad_name`)."""
+        return _is_table(self._root / _checked(name))
+
+    def names(self) -> list[str]:
+        """The names of all tables, sorted."""
+        if not self._root.exists():
+            return []
+        return sorted(folder.name for folder in self._root.iterdir() if _is_table(folder))
+
+    def _handle(self, name: str) -> Table:
+        path = self._root / _checked(name)
+        with self._lock:
+            if name not in self._handles:
+                self._handles[name] = Table(name, path, durable=self._durable, clock=self._clock)
+            return self._handles[name]
+
+
+def _checked(name: str) -> str:
+    if len(name) > _LONGEST or not _NAME.fullmatch(name):
+        raise InvalidInput(
+            "table.bad_name",
+            f"{name!r} cannot be a table's name",
+            remedy=f"Use letters, digits, _ and -, in parts joined by dots, at most {_LONGEST} characters.",
+        )
+    return name
+
+
+def _is_table(folder: Path) -> bool:
+    return (folder / "_delta_log" / f"{0:020d}.json").exists()
+
+
+def _local(root: str | Path) -> Path:
+    text = str(root).removeprefix("file://")
+    if "://" in text:
+        raise InvalidInput(
+            "tables.remote_root",
+            f"tables cannot be kept in {text} yet",
+            remedy="Give a folder on a local or mounted disk.",
+        )
+    return Path(text).absolute()
