@@ -82,7 +82,8 @@ def upsert(tx: Transaction, table: sa.Table, values: dict[str, Any], *, key: lis
 
 def insert_once(tx: Transaction, table: sa.Table, values: dict[str, Any]) -> bool:
     """Insert the row unless a unique key of it exists already; says whether it was inserted."""
-    return tx.execute(_insert(tx, table).values(values).on_conflict_do_nothing()).rowcount == 1
+    statement = _insert(tx, table).values(values).on_conflict_do_nothing().returning(sa.literal(1))
+    return tx.execute(statement).first() is not None
 
 
 def _insert(tx: Transaction, table: sa.Table) -> Any:
