@@ -7,7 +7,7 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.models.signature import Field, Signature
-from loopline.scoring.record import COLUMNS, FEATURE_PREFIX, FEATURE_TYPES, SYSTEM_COLUMNS, TIME
+from loopline.scoring.record import COLUMNS, FEATURE_PREFIX, FEATURE_TYPES, TIME, prediction_schema
 
 
 def frame_keys(frame: pl.DataFrame, name: str) -> pl.Series:
@@ -44,8 +44,7 @@ def record_frame(
 ) -> pl.DataFrame:
     """Rows of the prediction table: `columns` by row, `constants` the same in every row, the rest null."""
     if frame.is_empty():
-        kinds = {FEATURE_PREFIX + field.name: FEATURE_TYPES[field.kind] for field in signature.fields}
-        return pl.DataFrame(schema={**SYSTEM_COLUMNS, **COLUMNS, **kinds})
+        return prediction_schema(signature).empty()
     system: list[pl.Series | pl.Expr] = [
         keys.alias("_key"),
         times.alias("_event_time"),

@@ -13,6 +13,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from loopline.models.signature import Signature
+from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema
+
 FEATURE_PREFIX = "feature_"
 
 CHAMPION = "champion"
@@ -24,12 +27,6 @@ _SEPARATOR = "\x1f"
 TIME = pl.Datetime("us", "UTC")
 FEATURE_TYPES: Mapping[str, Any] = {"number": pl.Float64(), "category": pl.String()}
 
-SYSTEM_COLUMNS: Mapping[str, Any] = {
-    "_key": pl.String(),
-    "_event_time": TIME,
-    "_known_at": TIME,
-    "_tombstone": pl.Boolean(),
-}
 COLUMNS: Mapping[str, Any] = {
     "prediction_id": pl.String(),
     "endpoint": pl.String(),
@@ -99,6 +96,11 @@ def prediction_table(project: str, model: str) -> str:
 def prediction_columns(features: Mapping[str, str]) -> dict[str, Any]:
     """The payload columns, name to Polars dtype, for `features` (name to kind, `"number"` or `"category"`) in order."""
     return {**COLUMNS, **{FEATURE_PREFIX + name: FEATURE_TYPES[kind] for name, kind in features.items()}}
+
+
+def prediction_schema(signature: Signature) -> TableSchema:
+    """The schema of the table that holds the predictions of a model with `signature`."""
+    return TableSchema(prediction_columns({field.name: field.kind for field in signature.fields}))
 
 
 def prediction_frame(predictions: Sequence[Prediction]) -> pl.DataFrame:
