@@ -1,0 +1,106 @@
+"""The risk a team declares, the reference it is measured from, and how a block's excess becomes a bet."""
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from loopline.errors import InvalidInput
+from loopline.evaluation.losses import named
+from loopline.evidence.student import upper_bound
+from loopline.values import duration
+
+YEAR = timedelta(days=365.25)
+MIN_REFERENCE_BLOCKS = 5
+
+
+class Risk(msgspec.Struct, frozen=True):
+    """Harm as a person declares it: the mean loss of a block, above its baseline, has risen by more than `tolerance`.
+
+    `loss` names a loss of `evaluation.losses`, `tolerance` is in its unit, `block` is a duration. `baseline` is what the
+    loss is measured against, on the same rows: `"base_rate"` (always predicting the block's own rate), `"scores"` (other
+    scores given for each row, such as the previous champion's) or `"none"`. Blocks of fewer than `min_rows` labelled
+    rows are merged into the next. Raises `InvalidInput` for values that declare nothing.
+    """
+
+    loss: str = "log_loss"
+    tolerance: float = 0.01
+    block: str = "1d"
+    false_pages_per_year: float = 1.0
+    baseline: Literal["base_rate", "scores", "none"] = "base_rate"
+    min_rows: int = 200
+
+    def __post_init__(self) -> None:
+        named(self.loss)
+        positive = self.tolerance > 0 and self.min_rows > 0 and duration(self.block) > timedelta(0)
+        if not positive or not 0 < self.false_pages_per_year <= self.blocks_per_year / 2:
+            raise InvalidInput(
+                "monitor.risk",
+                f"{self} declares no risk to watch",
+                remedy="Give a positive tolerance, block and min_rows, and at most one false page in two blocks.",
+            )
+
+    @property
+    def blocks_per_year(self) -> float:
+        return YEAR / duration(self.block)
+
+    @property
+    def threshold(self) -> float:
+        """What the evidence must reach, in blocks: the mean time between false pages is at least that."""
+        return self.blocks_per_year / self.false_pages_per_year
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What the first champion promised, on rows it had not seen: the mean excess of its blocks.
+
+    `upper` is an upper confidence bound of that mean, `spread` the standard deviation between blocks. It holds across
+    retrains, or a slow decline would reset it each time; a person may set a new one.
+    """
+
+    mean: float
+    upper: float
+    spread: float
+    blocks: int
+
+
+def reference_of(excesses: Sequence[float], confidence: float = 0.95) -> Reference:
+    """The reference from the excess of each block, by Student's t over blocks.
+
+    Raises `InvalidInput` for fewer than 5 blocks or a figure that is not finite.
+    """
+    if len(excesses) < MIN_REFERENCE_BLOCKS or not all(math.isfinite(excess) for excess in excesses):
+        raise InvalidInput(
+            "monitor.reference",
+            f"{len(excesses)} blocks make no reference",
+            remedy=f"Give the finite excess of at least {MIN_REFERENCE_BLOCKS} blocks, or use shorter blocks.",
+        )
+    mean, spread = float(np.mean(excesses)), float(np.std(excesses, ddof=1))
+    return Reference(mean, upper_bound(excesses, confidence), spread, len(excesses))
+
+
+class Bet(msgspec.Struct, frozen=True):
+    """The line from an excess to an observation in [0, 1], and `mean`, the most that its mean is while all is well."""
+
+    low: float
+    high: float
+    mean: float
+
+    def observation(self, excess: float) -> float:
+        """The excess clipped into [low, high] and scaled to [0, 1]."""
+        return (min(max(excess, self.low), self.high) - self.low) / (self.high - self.low)
+
+
+def bet(risk: Risk, reference: Reference) -> Bet:
+    """How the risk is bet on from this reference.
+
+    The lower clip limits the stake: a bettor may risk all on the lowest value, no more. It lies ten tolerances below the
+    reference, or three times the spread of blocks where that is more, since clipping away low values raises the mean. The
+    upper clip is ten times as far: clipping away high values only lowers the mean, so it may be far, and far enough for
+    large harm to show within a few blocks.
+    """
+    below = max(10 * risk.tolerance, 3 * reference.spread + risk.tolerance)
+    low, high = reference.mean - below, reference.mean + 10 * below
+    return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))

@@ -1,0 +1,186 @@
+"""Monitors over stored state: each block counts exactly once, with its performance and alarms, in the caller's transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from loopline.errors import Conflict, InvalidInput, NotFound
+from loopline.monitoring import store
+from loopline.monitoring.alarm import HARM, Alarm, new_alarm, raise_alarm
+from loopline.monitoring.block import BlockSummary
+from loopline.monitoring.performance import add_performance, measure
+from loopline.monitoring.risk import Reference, Risk
+from loopline.monitoring.state import MonitorState, observe
+from loopline.storage.database import Transaction
+from loopline.values import utc
+
+
+class Monitor(msgspec.Struct, frozen=True):
+    """A stored monitor. Blocks up to and including `watermark` have been seen."""
+
+    project: str
+    model: str
+    name: str
+    spec: Risk
+    reference: Reference
+    state: MonitorState
+    watermark: datetime
+    started_at: datetime
+
+
+def start_monitor(
+    tx: Transaction,
+    *,
+    project: str,
+    model: str,
+    name: str,
+    spec: Risk,
+    reference: Reference,
+    watermark: datetime,
+    at: datetime,
+) -> Monitor:
+    """Start to watch `model` for predictions after `watermark`.
+
+    Starting the same monitor again gives the stored one and changes nothing, however far it is. Raises `Conflict` where the
+    name stands for another risk.
+    """
+    row = {
+        "project": project,
+        "model": model,
+        "name": name,
+        "spec": spec,
+        "reference": reference,
+        "state": MonitorState(),
+        "watermark": utc(watermark),
+        "started_at": utc(at),
+    }
+    added = store.add_monitor(tx, row)
+    stored = read_monitor(tx, project, model, name)
+    if not added and stored.spec != spec:
+        raise Conflict(
+            "monitor.other_spec",
+            f"monitor {name!r} of {model!r} watches another risk already",
+            remedy="Use another name, or change_risk to start it afresh.",
+        )
+    return stored
+
+
+def read_monitor(tx: Transaction, project: str, model: str, name: str) -> Monitor:
+    """The monitor as stored. Raises `NotFound`."""
+    return _read(tx, project, model, name, lock=False)
+
+
+def list_monitors(tx: Transaction, project: str) -> list[Monitor]:
+    """All monitors of a project, by model and name."""
+    return [_monitor(row) for row in store.read_monitors(tx, project)]
+
+
+def set_reference(tx: Transaction, *, project: str, model: str, name: str, reference: Reference) -> None:
+    """Measure from another reference from now on; the evidence against the old one is dropped.
+
+    For a person to decide: a retrain must not call it, or a slow decline would never be seen. Raises `NotFound`.
+    """
+    _read(tx, project, model, name, lock=True)
+    store.write_monitor(tx, project, model, name, {"reference": reference, "state": MonitorState()})
+
+
+def change_risk(tx: Transaction, *, project: str, model: str, name: str, spec: Risk, reference: Reference) -> None:
+    """Watch for another risk from the watermark on, with nothing held against the model yet. Raises `NotFound`."""
+    _read(tx, project, model, name, lock=True)
+    changes = {"spec": spec, "reference": reference, "state": MonitorState()}
+    store.write_monitor(tx, project, model, name, changes)
+
+
+def advance(
+    tx: Transaction, *, project: str, model: str, name: str, blocks: Sequence[BlockSummary], at: datetime
+) -> list[Alarm]:
+    """Let the monitor see matured blocks, in the order of time, and give the alarms they raised.
+
+    Writes the performance rows, alarms, state and watermark. Blocks that end at or before the watermark are skipped, so a
+    retry changes nothing. Raises `NotFound`, `InvalidInput` for blocks out of order, and `Conflict` for a block that
+    begins before the watermark and ends after it: part of it was counted already.
+    """
+    _check_order(blocks)
+    watch = _read(tx, project, model, name, lock=True)
+    fresh = [block for block in blocks if block.end > watch.watermark]
+    if not fresh:
+        return []
+    _check_watermark(watch, fresh[0])
+    rows, alarms, state = [], [], watch.state
+    for block in fresh:
+        observed = observe(watch.spec, watch.reference, state, block)
+        evidence = observed.harm.log_evidence if observed.harm else observed.state.process.log_evidence
+        rows.append(
+            measure(
+                block, watch.spec, project=project, model=model, monitor=name, log_evidence=evidence, measured_at=at
+            )
+        )
+        if observed.harm:
+            alarms.append(_harm_alarm(watch, state, block, msgspec.to_builtins(observed.harm), at))
+        state = observed.state
+    add_performance(tx, rows)
+    store.write_monitor(tx, project, model, name, {"state": state, "watermark": fresh[-1].end})
+    return [alarm for alarm in alarms if raise_alarm(tx, alarm)]
+
+
+def _read(tx: Transaction, project: str, model: str, name: str, *, lock: bool) -> Monitor:
+    row = store.read_monitor(tx, project, model, name, lock=lock)
+    if row is None:
+        raise NotFound(
+            "monitor.unknown",
+            f"model {model!r} of project {project!r} has no monitor {name!r}",
+            remedy="Start it with start_monitor first.",
+        )
+    return _monitor(row)
+
+
+def _monitor(row: dict[str, Any]) -> Monitor:
+    return Monitor(
+        project=row["project"],
+        model=row["model"],
+        name=row["name"],
+        spec=msgspec.convert(row["spec"], Risk),
+        reference=msgspec.convert(row["reference"], Reference),
+        state=msgspec.convert(row["state"], MonitorState),
+        watermark=row["watermark"],
+        started_at=row["started_at"],
+    )
+
+
+def _check_order(blocks: Sequence[BlockSummary]) -> None:
+    last: datetime | None = None
+    for block in blocks:
+        if block.end <= block.start or (last is not None and block.start < last):
+            raise InvalidInput(
+                "monitor.order",
+                f"the block from {block.start.isoformat()} to {block.end.isoformat()} does not follow the one before",
+                remedy="Give blocks that do not overlap, in the order of time.",
+            )
+        last = block.end
+
+
+def _check_watermark(watch: Monitor, first: BlockSummary) -> None:
+    if first.start < watch.watermark:
+        raise Conflict(
+            "monitor.counted_already",
+            f"the block from {first.start.isoformat()} begins before the watermark {watch.watermark.isoformat()}",
+            remedy="Cut blocks as they were cut before, from the watermark on.",
+        )
+
+
+def _harm_alarm(
+    watch: Monitor, before: MonitorState, block: BlockSummary, evidence: dict[str, Any], at: datetime
+) -> Alarm:
+    return new_alarm(
+        project=watch.project,
+        model=watch.model,
+        monitor=watch.name,
+        kind=HARM,
+        at=utc(at),
+        block_start=before.pending.start if before.pending else block.start,
+        block_end=block.end,
+        evidence=evidence,
+        page=True,
+    )
