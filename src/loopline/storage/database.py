@@ -24,6 +24,8 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        driver = postgres_driver if engine.dialect.name == "postgresql" else sqlite_driver
+        self._reading = driver.READING
 
     @classmethod
     def open(cls, url: str, *, durable: bool = True) -> "Database":
@@ -52,8 +54,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A consistent view for reading only."""
-        with self.engine.connect() as connection, connection.begin():
+        """A transaction that sees one state from beginning to end, and cannot write."""
+        with self.engine.connect().execution_options(**self._reading) as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
@@ -74,10 +76,13 @@ def lock(tx: Transaction, *path: object) -> None:
 
 
 def upsert(tx: Transaction, table: sa.Table, values: dict[str, Any], *, key: list[str]) -> None:
-    """Insert the row, or set its other columns where `key` exists already."""
+    """Insert the row, or set its other columns where `key` (a unique key of the table) exists already."""
     statement = _insert(tx, table).values(values)
     changed = {name: statement.excluded[name] for name in values if name not in key}
-    tx.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+    if changed:
+        tx.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+    else:
+        tx.execute(statement.on_conflict_do_nothing(index_elements=key))
 
 
 def insert_once(tx: Transaction, table: sa.Table, values: dict[str, Any]) -> bool:

@@ -6,6 +6,9 @@ import sqlalchemy as sa
 
 from loopline.errors import Unavailable
 
+# READ COMMITTED, the default, would show each statement of one reader another state.
+READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
 
 def engine(url: str, *, durable: bool) -> sa.Engine:
     """An engine whose sessions speak UTC; `durable=False` commits asynchronously."""

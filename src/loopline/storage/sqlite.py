@@ -17,6 +17,8 @@ except ImportError:  # platforms without a wheel fall back to CPython's own, if 
 _FIXED = (3, 51, 3)
 _BACKPORTS = ((3, 44, 6), (3, 50, 7))
 
+READING = {"loopline_write": False}
+
 
 def check_version(version: tuple[int, ...]) -> None:
     """Raise `Unavailable` where this SQLite can lose commits."""
@@ -46,7 +48,8 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
         connection.execute("pragma foreign_keys=on")
 
     def begun(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("loopline_write", False)
+        writes = connection.get_execution_options().get("loopline_write")
+        connection.exec_driver_sql(f"pragma query_only={'on' if writes is False else 'off'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     event.listen(made, "connect", connected)
