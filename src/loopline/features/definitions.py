@@ -21,7 +21,7 @@ class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Null, NaN and infinite values of `column` are not counted. Of no values, `count` and `sum` are 0; `mean`, `min` and
     `max` are null. `std` is the sample's (divided by n - 1, as in Polars, pandas and SQL) and null for fewer than two
-    values. `count` takes a column of any type and counts what is not null; the others need numbers or booleans.
+    values. `count` takes a column of any type and counts the values; the others need numbers or booleans.
     Raises `InvalidInput` for an unknown `op` or an `over` that is not a duration above zero.
     """
 
@@ -60,9 +60,10 @@ class LatestView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """The latest value of payload columns, per entity in column `by`.
 
     `features` maps the name of each feature to its column. Among the rows with event time in (t - max_age, t], or at any
-    time up to t without `max_age`, and a value that is neither null nor NaN in that column, the one with the greatest
+    time up to t without `max_age`, and a value in that column (not null, NaN or infinite), the one with the greatest
     event time counts; on a tie the one known last, then the one with the greater key. Columns are looked up each for
-    itself, so that a gap in one does not hide another. Raises `InvalidInput` as `WindowView` does.
+    itself, so that a gap in one does not hide another. Numbers and booleans come back as floats, text as text; other
+    types are refused. Raises `InvalidInput` as `WindowView` does.
     """
 
     table: str
