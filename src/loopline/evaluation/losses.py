@@ -63,10 +63,18 @@ def _rarer(base_rate: float) -> float:
     return min(base_rate, 1 - base_rate)
 
 
+_SURE = np.array([0.0, 1.0])
+
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("log_loss", log_loss, float(-np.log1p(-CLIP)), float(-np.log(CLIP)), entropy),
+        Loss(
+            "log_loss",
+            log_loss,
+            float(log_loss(_SURE, _SURE).min()),
+            float(log_loss(_SURE, _SURE[::-1]).max()),
+            entropy,
+        ),
         Loss("brier", brier, 0.0, 1.0, _variance),
         Loss("zero_one", zero_one, 0.0, 1.0, _rarer),
     )

@@ -55,11 +55,9 @@ def asymptotic_sequence(x: npt.ArrayLike, alpha: float = 0.05, tuned_for: int = 
     _check_alpha(alpha)
     t = np.arange(1, len(values) + 1)
     mean = np.cumsum(values) / t
-    variance = np.maximum(np.cumsum(values**2) / t - mean**2, 0)
+    deviation = np.sqrt(np.maximum(np.cumsum(values**2) / t - mean**2, 0))
     rho = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / tuned_for
-    spread = t * variance * rho + 1
-    with np.errstate(divide="ignore"):
-        width = np.sqrt(2 * spread / (t**2 * rho) * np.log(np.sqrt(spread) / alpha))
+    width = deviation * np.sqrt((t * rho + 1) / (t**2 * rho) * np.log((t * rho + 1) / alpha**2))
     width[:1] = np.inf
     return mean - width, mean + width
 
