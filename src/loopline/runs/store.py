@@ -1,0 +1,121 @@
+"""The tables of tracking and their SQL."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+from loopline.storage.columns import Json, UtcTime, metadata
+from loopline.storage.database import Transaction
+
+
+class Measured(TypeDecorator[float]):
+    """A float that may be NaN or infinite. NaN is stored as null: SQLite has no other way, and so it sorts alike."""
+
+    impl = sa.Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: sa.Dialect) -> float | None:  # noqa: ARG002 - SQLAlchemy's signature
+        return None if value is None or math.isnan(value) else float(value)
+
+    def process_result_value(self, value: float | None, dialect: sa.Dialect) -> float:  # noqa: ARG002 - SQLAlchemy's signature
+        return math.nan if value is None else float(value)
+
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("run_id", sa.String, primary_key=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("experiment", sa.String, nullable=False),
+    sa.Column("parent", sa.String),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Index(None, "project", "experiment", "started_at"),
+    sa.Index(None, "parent"),
+)
+
+run_param = sa.Table(
+    "run_param",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", Json),
+)
+
+run_metric = sa.Table(
+    "run_metric",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("value", Measured),
+    sa.Column("at", UtcTime),
+)
+
+run_input = sa.Table(
+    "run_input",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("version", sa.String, primary_key=True),
+)
+
+run_artifact = sa.Table(
+    "run_artifact",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("digest", sa.String, nullable=False),
+)
+
+
+def by_id(tx: Transaction, run_id: str, *, hold: bool = False) -> sa.RowMapping | None:
+    """One run's own row, held until the transaction ends if asked (SQLite's writers queue anyway)."""
+    query = sa.select(run).where(run.c.run_id == run_id)
+    return tx.execute(query.with_for_update() if hold else query).mappings().one_or_none()
+
+
+def set_status(tx: Transaction, run_id: str, values: dict[str, Any]) -> None:
+    """Change columns of a run's own row."""
+    tx.execute(run.update().where(run.c.run_id == run_id).values(values))
+
+
+def param(tx: Transaction, run_id: str, name: str) -> sa.RowMapping | None:
+    """One logged parameter."""
+    query = sa.select(run_param).where(run_param.c.run_id == run_id, run_param.c.name == name)
+    return tx.execute(query).mappings().one_or_none()
+
+
+def select(
+    tx: Transaction,
+    project: str,
+    *,
+    experiment: str | None,
+    parent: str | None,
+    order: sa.ColumnElement[Any],
+    limit: int,
+) -> list[sa.RowMapping]:
+    """The runs' own rows in `order`, ties by id."""
+    query = sa.select(run).where(run.c.project == project)
+    if experiment is not None:
+        query = query.where(run.c.experiment == experiment)
+    if parent is not None:
+        query = query.where(run.c.parent == parent)
+    return list(tx.execute(query.order_by(order.nulls_last(), run.c.run_id).limit(limit)).mappings())
+
+
+def last_value(name: str) -> sa.ColumnElement[Any]:
+    """The value of a metric at its greatest step, as a column beside `run`."""
+    mine = sa.select(run_metric.c.value).where(run_metric.c.run_id == run.c.run_id, run_metric.c.name == name)
+    return mine.order_by(run_metric.c.step.desc()).limit(1).scalar_subquery()
+
+
+def logged(tx: Transaction, table: sa.Table, run_ids: Sequence[str]) -> list[sa.RowMapping]:
+    """What was logged into `table` about the runs, in the order of its key (sorted here: databases collate differently)."""
+    rows = tx.execute(sa.select(table).where(table.c.run_id.in_(run_ids))).mappings()
+    return sorted(rows, key=lambda row: tuple(row[column.name] for column in table.primary_key.columns))
