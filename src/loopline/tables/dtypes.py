@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from loopline.errors import InvalidInput
 
@@ -24,9 +25,9 @@ _NAMES = {dtype: name for name, dtype in _PRIMITIVES.items()}
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
 
 
-def instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
+def instance(dtype: DataTypeClass | pl.DataType) -> pl.DataType:
     """`pl.Int64()` for `pl.Int64`; an instance passes through."""
-    return dtype() if isinstance(dtype, type) else dtype
+    return dtype() if isinstance(dtype, DataTypeClass) else dtype
 
 
 def delta_type(column: str, dtype: pl.DataType) -> Any:

@@ -66,7 +66,7 @@ class Table:
         _check_sequence(writer, sequence)
         if (done := self.find(writer, sequence)) is not None:
             return done
-        self._refuse_passed(writer, sequence)
+        self.refuse_passed(writer, sequence)
         schema = self._log.schema()
         schema.check(frame)
         told = _told(writer, sequence, frame.height, provenance or {})
@@ -85,6 +85,17 @@ class Table:
     def sequence(self, writer: str) -> int | None:
         """The last sequence that `writer` committed, or None if it never did."""
         return self._log.refresh().sequence(writer)
+
+    def refuse_passed(self, writer: str, sequence: int) -> None:
+        """Raise `Conflict` (`table.sequence_passed`) if `writer` has committed this sequence or a later one."""
+        last = self._log.sequence(writer)
+        if last is not None and sequence <= last:
+            raise Conflict(
+                "table.sequence_passed",
+                f"{writer!r} has committed sequence {last} to {self.name!r}; {sequence} comes too late",
+                remedy="A writer's sequences must grow. Use another writer name to append out of order.",
+                last=last,
+            )
 
     def versions(self) -> list[TableVersion]:
         """All versions, oldest first; the index is the version number."""
@@ -186,18 +197,8 @@ class Table:
     def _unless_committed(self, writer: str, sequence: int, actions: list[Action]) -> list[Action] | None:
         if self._log.find(writer, sequence) is not None:
             return None
-        self._refuse_passed(writer, sequence)
+        self.refuse_passed(writer, sequence)
         return actions
-
-    def _refuse_passed(self, writer: str, sequence: int) -> None:
-        last = self._log.sequence(writer)
-        if last is not None and sequence <= last:
-            raise Conflict(
-                "table.sequence_passed",
-                f"{writer!r} has committed sequence {last} to {self.name!r}; {sequence} comes too late",
-                remedy="A writer's sequences must grow. Use another writer name to append out of order.",
-                last=last,
-            )
 
     def _now(self) -> int:
         return micros(self._clock.now()) // 1000
