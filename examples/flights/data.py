@@ -101,3 +101,35 @@ def _arrivals(rows: pl.DataFrame) -> pl.Series:
         arrived = pl.when(first >= pl.col("earliest")).then(first).otherwise(second)
         by_zone.append(part.select("row", arrived_at=arrived))
     return numbered.select("row").join(pl.concat(by_zone), on="row", how="left", maintain_order="left")["arrived_at"]
+
+
+@cache
+def schedule() -> pl.DataFrame:
+    """Every scheduled flight as it stands three hours ahead, with the age of its plane in years (null where unknown)."""
+    planes = pl.read_csv(folder() / "planes.csv", null_values="NA", infer_schema_length=None)
+    age = (pl.col("scheduled_departure").dt.year() - pl.col("year")).cast(pl.Float64)
+    return (
+        flights()
+        .join(planes.select("tailnum", "year"), on="tailnum", how="left", maintain_order="left")
+        .select(
+            "flight_id", "scheduled_departure", "carrier", "tailnum", "origin", "dest", "route", "hour", "weekday",
+            "distance", plane_age=age, published_at=pl.col("scheduled_departure") - pl.duration(hours=3),
+        )
+    )  # fmt: skip
+
+
+@cache
+def landings() -> pl.DataFrame:
+    """Every flight that arrived where it was meant to: 327,346 rows, known when they landed."""
+    columns = ["flight_id", "arrived_at", "arr_delay", "dep_delay", "carrier", "origin", "tailnum"]
+    return flights().filter(pl.col("arr_delay").is_not_null()).select(columns).sort("arrived_at", "flight_id")
+
+
+@cache
+def observations() -> pl.DataFrame:
+    """Hourly weather at the three airports; `observed_at` in UTC."""
+    rows = pl.read_csv(folder() / "weather.csv", null_values="NA", infer_schema_length=None)
+    observed = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+    measures = ["temp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+    numbers = [pl.col(name).cast(pl.Float64) for name in measures]
+    return rows.select("origin", *numbers, observed_at=observed).sort("observed_at", "origin")

@@ -1,3 +1,82 @@
-"""Runs machine learning as a closed loop."""
+"""Runs machine learning as a closed loop: declare it once in Python, replay it over history, operate it for real.
+
+    import loopline as ll
+
+Names are loaded when they are first used, so that `import loopline` stays fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from loopline.decisions.policy import costs as costs
+    from loopline.gates.better import better as better
+    from loopline.gates.not_worse import not_worse as not_worse
+    from loopline.incidents.conditions import data_fault as data_fault
+    from loopline.incidents.conditions import grown as grown
+    from loopline.incidents.conditions import harm as harm
+    from loopline.incidents.conditions import notify as notify
+    from loopline.incidents.conditions import previous_is_better as previous_is_better
+    from loopline.incidents.conditions import retrain as retrain
+    from loopline.incidents.conditions import roll_back as roll_back
+    from loopline.incidents.playbook import every as every
+    from loopline.incidents.playbook import on as on
+    from loopline.loop.declare import Loop as Loop
+    from loopline.loop.declare import category as category
+    from loopline.loop.declare import label as label
+    from loopline.loop.windowed import count as count
+    from loopline.loop.windowed import max_ as max  # noqa: A004 - ll.max reads as it should
+    from loopline.loop.windowed import mean as mean
+    from loopline.loop.windowed import min_ as min  # noqa: A004 - ll.min reads as it should
+    from loopline.loop.windowed import std as std
+    from loopline.loop.windowed import sum_ as sum  # noqa: A004 - ll.sum reads as it should
+    from loopline.monitoring.risk import Risk as Risk
+    from loopline.training.training_set import TrainingSet as TrainingSet
+    from loopline.values import Window as Window
+
+_WHERE = {
+    "Loop": "loop.declare",
+    "Risk": "monitoring.risk",
+    "TrainingSet": "training.training_set",
+    "Window": "values",
+    "better": "gates.better",
+    "category": "loop.declare",
+    "costs": "decisions.policy",
+    "count": "loop.windowed",
+    "data_fault": "incidents.conditions",
+    "every": "incidents.playbook",
+    "grown": "incidents.conditions",
+    "harm": "incidents.conditions",
+    "label": "loop.declare",
+    "max": "loop.windowed",
+    "mean": "loop.windowed",
+    "min": "loop.windowed",
+    "not_worse": "gates.not_worse",
+    "notify": "incidents.conditions",
+    "on": "incidents.playbook",
+    "previous_is_better": "incidents.conditions",
+    "retrain": "incidents.conditions",
+    "roll_back": "incidents.conditions",
+    "std": "loop.windowed",
+    "sum": "loop.windowed",
+}
+
+_TRAILING = {"max", "min", "sum"}  # named with an underscore where they would hide a builtin
+
+__all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604 - the names are strings; __getattr__ provides them
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        message = f"module 'loopline' has no attribute {name!r}"
+        raise AttributeError(message)
+    module = import_module(f"loopline.{_WHERE[name]}")
+    value = getattr(module, f"{name}_" if name in _TRAILING else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

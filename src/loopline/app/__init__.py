@@ -1,1 +1,1 @@
-"""The composition root: names implementations, registers actions."""
+"""The composition root: opens a home, names implementations, registers actions."""

@@ -14,7 +14,7 @@ from pathlib import Path
 class Settings:
     """All settings; each can be given as an environment variable `LOOPLINE_` plus its name in capitals.
 
-    `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
+    `webhook_private` lets the webhook be an address in a private or loopback range. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
     death of the machine (fsync), not only of any process.
     """
 
@@ -27,6 +27,7 @@ class Settings:
     port: int = 8321
     scoring_port: int = 8322
     webhook_url: str = ""
+    webhook_private: bool = False
 
     @classmethod
     def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -43,6 +44,7 @@ class Settings:
             port=int(found.get("LOOPLINE_PORT", "8321")),
             scoring_port=int(found.get("LOOPLINE_SCORING_PORT", "8322")),
             webhook_url=found.get("LOOPLINE_WEBHOOK_URL", ""),
+            webhook_private=found.get("LOOPLINE_WEBHOOK_PRIVATE", "") in {"1", "true", "yes"},
         )
 
     @property

@@ -1,0 +1,45 @@
+"""A home, opened: everything one installation owns, made on first use."""
+
+from pathlib import Path
+
+from loopline.clock import Clock, SystemClock
+from loopline.config import Settings
+from loopline.incidents.notify import Channel, Channels, LogChannel, WebhookChannel
+from loopline.loop.resources import Resources
+from loopline.models.signing import SigningKey, create_key, load_signing_key
+from loopline.storage.artifacts import open_artifacts
+from loopline.storage.database import Database
+from loopline.storage.migrations import upgrade
+from loopline.tables.tables import Tables
+
+
+def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0) -> Resources:
+    """Open the home, making and migrating what is missing.
+
+    Raises `Unavailable` where the database cannot be reached or is unsafe.
+    """
+    used = clock or SystemClock()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    database = Database.open(settings.database_url, durable=settings.durable)
+    upgrade(database)
+    return Resources(
+        database=database,
+        tables=Tables(settings.tables_url, durable=settings.durable, clock=used),
+        artifacts=open_artifacts(settings.artifacts_url, durable=settings.durable),
+        key=_signing_key(settings.keys_path),
+        clock=used,
+        channels=_channels(settings),
+        seed=seed,
+        manifests=settings.manifests_path,
+    )
+
+
+def _signing_key(folder: Path) -> SigningKey:
+    return load_signing_key(folder) if any(folder.glob("*")) else create_key(folder)
+
+
+def _channels(settings: Settings) -> Channels:
+    channels: list[Channel] = [LogChannel()]
+    if settings.webhook_url:
+        channels.append(WebhookChannel(settings.webhook_url, allow_private=settings.webhook_private))
+    return Channels(channels)

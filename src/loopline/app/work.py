@@ -1,0 +1,39 @@
+"""What the lanes work with: their actions, registered by name."""
+
+from datetime import datetime
+
+from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
+from loopline.loop.declare import Loop
+from loopline.loop.deployment import Predictors
+from loopline.loop.history import History
+from loopline.loop.lane import Lane, lanes
+from loopline.loop.resources import Resources
+from loopline.loop.retrain import prepare_retrain
+from loopline.loop.rollback import prepare_rollback
+from loopline.loop.turn import LaneWork
+
+
+def lane_works(resources: Resources, loop: Loop, history: History, begun: datetime, *, compare: bool) -> list[LaneWork]:
+    """The work of each lane of the loop; with `compare` also of the policies it is compared with."""
+    predictors = Predictors(resources)
+    return [
+        LaneWork(resources, lane, history, predictors, actions_of(resources, lane, history, predictors), begun)
+        for lane in lanes(loop, seed=resources.seed, compare=compare)
+    ]
+
+
+def actions_of(resources: Resources, lane: Lane, history: History, predictors: Predictors) -> Actions:
+    """The actions a playbook can name."""
+
+    def retrain(cause: Cause) -> Prepared:
+        return prepare_retrain(resources, lane, history, predictors, cause)
+
+    def roll_back(cause: Cause) -> Prepared:
+        return prepare_rollback(resources, lane, predictors, cause)
+
+    def notify(cause: Cause) -> Prepared:
+        message = {"event": "notify", "project": lane.project, "model": lane.model, "text": cause.sentence}
+        resources.channels.send(message)
+        return Prepared(lambda _tx: Outcome(changed=False, sentence="People were told."))
+
+    return Actions({"retrain": retrain, "roll_back": roll_back, "notify": notify})

@@ -1,0 +1,48 @@
+"""Gates: checks that a candidate must pass on the same rows as the champion before it may serve."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loopline.errors import InvalidInput
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Candidate and champion on the same rows, none of which the candidate was trained on.
+
+    `rows` has `block` (what moves together, e.g. the day), `label` (0.0 or 1.0), `candidate` and `champion` (probabilities), and
+    the columns to slice by. `champion_name` says what the candidate is compared with: a version, or the fallback.
+    """
+
+    rows: pl.DataFrame
+    candidate_name: str
+    champion_name: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one check found: passed or not, a sentence for people, the figures for programs."""
+
+    check: str
+    passed: bool
+    sentence: str
+    figures: dict[str, Any]
+
+
+class Check(msgspec.Struct, frozen=True, tag=True):
+    """Base of all checks. A check is pure: the same comparison gives the same verdict."""
+
+    def examine(self, comparison: Comparison) -> Verdict:
+        raise NotImplementedError
+
+
+def examine_all(checks: Sequence[Check], comparison: Comparison) -> list[Verdict]:
+    """The verdict of every check, in order. All are asked, so that evidence is whole. Raises `InvalidInput` for no rows."""
+    if comparison.rows.height == 0:
+        raise InvalidInput(
+            "gate.no_rows",
+            f"there are no labelled rows to compare {comparison.candidate_name} with {comparison.champion_name} on",
+            remedy="Wait for labels, or lengthen the model's holdout.",
+        )
+    return [check.examine(comparison) for check in checks]

@@ -1,0 +1,89 @@
+"""Promotion and rollback: the champion changes, with its evidence and its ledger entry, in one transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from loopline.errors import Conflict, NotFound
+from loopline.ledger import chain
+from loopline.models import registry
+from loopline.storage.database import Transaction
+
+CHAMPION = "champion"
+
+
+def promote(
+    tx: Transaction,
+    *,
+    project: str,
+    model: str,
+    version: int,
+    actor: str,
+    at: datetime,
+    evidence: Mapping[str, Any],
+    key: str,
+) -> int | None:
+    """Make `version` the champion; gives the version it replaces.
+
+    `evidence` is what the promotion rests on: the gates' verdicts, or who approved. Idempotent by `key`. Raises
+    `NotFound` for an unknown version.
+    """
+    registry.get_version(tx, project, model, version)
+    return _change(tx, "promotion", project, model, version, actor, at, evidence, key)
+
+
+def roll_back(
+    tx: Transaction,
+    *,
+    project: str,
+    model: str,
+    actor: str,
+    at: datetime,
+    evidence: Mapping[str, Any],
+    key: str,
+    to: int | None = None,
+) -> tuple[int, int]:
+    """Bring back the champion before the present one, or version `to`; gives (from, to). Idempotent by `key`.
+
+    The caller smoke-tests the target first. Raises `NotFound` without a champion or one before it, `Conflict` where `to`
+    serves already.
+    """
+    present = registry.alias(tx, project, model, CHAMPION)
+    if present is None:
+        raise NotFound("rollback.no_champion", f"{model} has no champion", remedy="Promote a version first.")
+    target = previous_champion(tx, project=project, model=model) if to is None else to
+    if target is None:
+        raise NotFound(
+            "rollback.no_earlier",
+            f"{model} version {present} is the first champion",
+            remedy="Name the version: `loopline rollback MODEL --to N`.",
+        )
+    if target == present:
+        raise Conflict("rollback.serves_already", f"{model} version {target} is the champion already")
+    registry.get_version(tx, project, model, target)
+    _change(tx, "rollback", project, model, target, actor, at, evidence, key)
+    return present, target
+
+
+def previous_champion(tx: Transaction, *, project: str, model: str) -> int | None:
+    """The version that was champion before the present one and is not the present one."""
+    history = registry.alias_history(tx, project, model, CHAMPION)
+    earlier = [change.version for change in history if change.version != history[-1].version]
+    return earlier[-1] if earlier else None
+
+
+def _change(
+    tx: Transaction,
+    kind: str,
+    project: str,
+    model: str,
+    version: int,
+    actor: str,
+    at: datetime,
+    evidence: Mapping[str, Any],
+    key: str,
+) -> int | None:
+    before = registry.set_alias(tx, project=project, model=model, alias=CHAMPION, version=version, at=at)
+    body = {"model": model, "version": version, "replaces": before, "evidence": dict(evidence)}
+    chain.append(tx, project=project, at=at, kind=kind, actor=actor, subject=f"{model}:{version}", body=body, key=key)
+    return before

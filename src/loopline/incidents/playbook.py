@@ -1,0 +1,195 @@
+"""The playbook: conditions on what is going on, each with the one action it calls for. The first match wins.
+
+Conditions and actions are pure data, so that a plan can show them and a replay can compare them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from loopline.errors import InvalidInput
+from loopline.values import Window, duration
+
+MONTH = "1mo"
+
+
+class Situation(Protocol):
+    """What a condition may ask. Costly answers are computed when they are asked for."""
+
+    window: Window
+
+    def harm(self) -> bool:
+        """An incident for harm is open."""
+        ...
+
+    def data_fault(self) -> bool:
+        """An incident for a data fault is open."""
+        ...
+
+    def previous_is_better(self) -> bool:
+        """The harm began after a promotion, and the earlier model is better on the same rows."""
+        ...
+
+    def growth(self) -> float:
+        """Labelled rows now over labelled rows when the champion was trained; 1.0 without a champion."""
+        ...
+
+    def last_done(self, action: str) -> datetime | None:
+        """When this action was last carried out."""
+        ...
+
+
+class Condition(msgspec.Struct, frozen=True, tag=True):
+    """Base of all conditions; combine them with `&` and `|`."""
+
+    def holds(self, situation: Situation) -> bool:
+        raise NotImplementedError
+
+    def __and__(self, other: "Condition") -> "Condition":
+        return Both(self, other)
+
+    def __or__(self, other: "Condition") -> "Condition":
+        return Either(self, other)
+
+
+class Harm(Condition, frozen=True, tag="harm"):
+    """The model does more harm than was promised: its monitor raised an alarm that is not yet answered."""
+
+    def holds(self, situation: Situation) -> bool:
+        return situation.harm()
+
+
+class DataFault(Condition, frozen=True, tag="data_fault"):
+    """The data going into the model are broken."""
+
+    def holds(self, situation: Situation) -> bool:
+        return situation.data_fault()
+
+
+class PreviousIsBetter(Condition, frozen=True, tag="previous_is_better"):
+    """The harm began after a promotion and the earlier model is better on the same rows."""
+
+    def holds(self, situation: Situation) -> bool:
+        return situation.previous_is_better()
+
+
+class Grown(Condition, frozen=True, tag="grown"):
+    """There are `factor` times as many labelled rows as the champion was trained on.
+
+    Learning curves fall with the logarithm of the data, so equal factors promise equal gains: the regret of an old model that
+    is due to little data alone is bounded by retraining at a fixed growth.
+    """
+
+    factor: float
+
+    def holds(self, situation: Situation) -> bool:
+        return situation.growth() >= self.factor
+
+
+class Every(Condition, frozen=True, tag="every"):
+    """A period's boundary lies in the turn's window: `"1mo"` (midnight UTC of each month's first day) or a duration since 1970."""
+
+    period: str
+
+    def holds(self, situation: Situation) -> bool:
+        window = situation.window
+        if self.period == MONTH:
+            first = window.end.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+            return first in window
+        length = duration(self.period).total_seconds()
+        return window.end.timestamp() // length > window.start.timestamp() // length
+
+
+class Both(Condition, frozen=True, tag="both"):
+    """Both hold; the second is not asked where the first does not."""
+
+    left: Condition
+    right: Condition
+
+    def holds(self, situation: Situation) -> bool:
+        return self.left.holds(situation) and self.right.holds(situation)
+
+
+class Either(Condition, frozen=True, tag="either"):
+    """At least one holds."""
+
+    left: Condition
+    right: Condition
+
+    def holds(self, situation: Situation) -> bool:
+        return self.left.holds(situation) or self.right.holds(situation)
+
+
+class Action(msgspec.Struct, frozen=True):
+    """A named callable that the app registers, with how often it may and must be carried out.
+
+    `cooldown`: not again within this time of the last. `at_least_every`: due by itself after this time without one.
+    """
+
+    name: str
+    cooldown: str = ""
+    at_least_every: str = ""
+
+    def __call__(self, *, cooldown: str = "", at_least_every: str = "") -> "Action":
+        """The same action with limits. Raises `InvalidInput` for an unreadable duration."""
+        for text in (cooldown, at_least_every):
+            if text:
+                duration(text)
+        return Action(self.name, cooldown, at_least_every)
+
+    def cooling_down(self, situation: Situation) -> bool:
+        """Whether the last one is too recent."""
+        last = situation.last_done(self.name)
+        return bool(self.cooldown) and last is not None and situation.window.end - last < duration(self.cooldown)
+
+    def overdue(self, situation: Situation) -> bool:
+        """Whether the last one is longer ago than `at_least_every`."""
+        last = situation.last_done(self.name)
+        return (
+            bool(self.at_least_every)
+            and last is not None
+            and situation.window.end - last >= duration(self.at_least_every)
+        )
+
+
+class Response(msgspec.Struct, frozen=True):
+    """Under this condition, this action."""
+
+    condition: Condition
+    action: Action
+
+
+def on(condition: Condition, action: Action) -> Response:
+    """Under `condition`, carry out `action`."""
+    if not isinstance(condition, Condition):
+        raise InvalidInput(
+            "playbook.not_a_condition",
+            f"{condition!r} is not a condition",
+            remedy="Use harm, data_fault, previous_is_better, grown(...), every(...), joined by & and |.",
+        )
+    return Response(condition, action)
+
+
+def every(period: str, action: Action) -> Response:
+    """Carry out `action` at each boundary of `period`: `"1mo"` or a duration such as `"7d"`."""
+    if period != MONTH:
+        duration(period)
+    return Response(Every(period), action)
+
+
+class Match(msgspec.Struct, frozen=True):
+    """The response that matched and whether its action must wait for its cool-down."""
+
+    response: Response
+    position: int
+    waits: bool
+
+
+def first_match(responses: Sequence[Response], situation: Situation) -> Match | None:
+    """The first response whose condition holds or whose action is overdue."""
+    for position, response in enumerate(responses):
+        if response.condition.holds(situation) or response.action.overdue(situation):
+            return Match(response, position, response.action.cooling_down(situation))
+    return None

@@ -1,0 +1,279 @@
+"""A loop, declared. Everything here is pure data; nothing runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+
+from loopline.decisions.policy import DecisionSpec
+from loopline.features.definitions import Aggregate, LatestView, View, WindowView, feature_names
+from loopline.gates.check import Check
+from loopline.incidents.playbook import Response
+from loopline.labels.label import Absence, Label
+from loopline.loop.mistake import blaming_caller, caller, mistake
+from loopline.loop.windowed import Windowed
+from loopline.monitoring.risk import Risk
+from loopline.tables.source import SourceSpec
+from loopline.values import Window, duration
+
+SourceFunction = Callable[[Window], pl.DataFrame]
+FitFunction = Callable[..., Any]
+Knowledge = Literal["measured", "assumed"]
+
+
+@dataclass(frozen=True)
+class Category:
+    """A column whose values are names, not amounts."""
+
+    column: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source: a function that is called for a window of known time and returns what became known in it."""
+
+    loop: str
+    spec: SourceSpec
+    function: SourceFunction
+    every: str
+    known: Knowledge
+
+    @property
+    def table(self) -> str:
+        """The table its rows go to."""
+        return self.spec.name
+
+    def features(self, *, by: str, **aggregates: Windowed) -> WindowView:
+        """Sliding windows of this source's rows for each value of the column `by`.
+
+        `delay=mean("arr_delay", over=["3h", "7d"])` by carrier gives the features `carrier_delay_3h` and
+        `carrier_delay_7d`.
+        """
+        with blaming_caller():
+            features = {
+                f"{by}_{name}_{over}": Aggregate(op=windowed.op, column=windowed.column, over=over)
+                for name, windowed in aggregates.items()
+                for over in windowed.over
+            }
+            return WindowView(table=self.table, by=by, features=features)
+
+    def latest(self, *columns: str, by: str, max_age: str | None = None) -> LatestView:
+        """The last reported value of each column for each value of `by`, not older than `max_age`: `origin_visib` and so on."""
+        with blaming_caller():
+            return LatestView(
+                table=self.table, by=by, features={f"{by}_{column}": column for column in columns}, max_age=max_age
+            )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: which rows it answers for, when, from what, and what would have been right."""
+
+    name: str
+    on: Source
+    at: str
+    given: tuple[str, ...]
+    categories: tuple[str, ...]
+    views: tuple[View, ...]
+    label: Label
+    fit: FitFunction
+    params: Mapping[str, Any]
+    fallback: float
+    holdout: str
+    where: tuple[str, int]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """All features in the order of the model's input: given columns first, then those of the views."""
+        return (*self.given, *(name for view in self.views for name in feature_names(view)))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How a model is operated: decided by, promoted on, watched for, responded to."""
+
+    model: Model
+    decide: DecisionSpec
+    promote: tuple[Check, ...]
+    watch: Risk
+    respond: tuple[Response, ...]
+    compare: Mapping[str, tuple[Response, ...]]
+    first_after: str
+
+
+@dataclass
+class Loop:
+    """A loop under construction. Sources, models and operations are added by its decorators and methods."""
+
+    name: str
+    turn: str = "1d"
+    sources: dict[str, Source] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    operations: dict[str, Operation] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise mistake("loop.bad_name", f"{self.name!r} cannot name a loop", "Use letters, digits and underscores.")
+        with blaming_caller():
+            duration(self.turn)
+
+    def source(
+        self,
+        *,
+        key: str | tuple[str, ...],
+        event_time: str,
+        known_at: str,
+        every: str = "1h",
+        known: Knowledge = "measured",
+        tombstone: str | None = None,
+        columns: Mapping[str, Any] | None = None,
+        expect: Any = None,
+        personal: Sequence[str] = (),
+    ) -> Callable[[SourceFunction], Source]:
+        """Declare a source: `function(window)` returns the rows that became known in the window.
+
+        `event_time` and `known_at` name columns of aware datetimes; `tombstone` a boolean column that is true for
+        deletions; `known` says whether times of knowledge were measured or are assumed, which a replay repeats; `columns` the expected dtypes (taken from the first rows where absent); `expect` checks on rows (a
+        mapping of names to Polars expressions, or a dataframely schema).
+        """
+
+        def declare(function: SourceFunction) -> Source:
+            name = function.__name__
+            if name in self.sources:
+                raise mistake("source.declared_twice", f"source {name!r} is declared twice", "Give each its own name.")
+            with blaming_caller():
+                duration(every)
+                spec = SourceSpec(
+                    name=f"{self.name}.{name}",
+                    key=key,
+                    event_time=event_time,
+                    known_at=known_at,
+                    columns=dict(columns) if columns else None,
+                    tombstone=tombstone,
+                    rows=expect,
+                    personal=tuple(personal),
+                )
+            self.sources[name] = Source(self.name, spec, function, every, known)
+            return self.sources[name]
+
+        return declare
+
+    def model(
+        self,
+        *,
+        on: Source,
+        at: str,
+        features: Sequence[View | Category | str],
+        label: Label,
+        params: Mapping[str, Any] | None = None,
+        fallback: float = 0.5,
+        holdout: str = "7d",
+    ) -> Callable[[FitFunction], Model]:
+        """Declare a model: `function(training_set, params)` returns a fitted scikit-learn classifier.
+
+        It answers for each row of `on` at the time in column `at`. `fallback` is the probability given while no model
+        can answer. The last `holdout` of labelled rows are kept from training, for the gates.
+        """
+        where = caller()
+
+        def declare(function: FitFunction) -> Model:
+            name = function.__name__
+            if name in self.models:
+                raise mistake("model.declared_twice", f"model {name!r} is declared twice", "Give each its own name.")
+            if not 0 <= fallback <= 1:
+                raise mistake(
+                    "model.bad_fallback", f"fallback={fallback} is not a probability", "Give one from 0 to 1."
+                )
+            with blaming_caller():
+                duration(holdout)
+            given, categories, views = _sort_features(features)
+            self.models[name] = Model(
+                name, on, at, given, categories, views, label, function, dict(params or {}), fallback, holdout, where
+            )
+            _check_unique(self.models[name])
+            return self.models[name]
+
+        return declare
+
+    def operate(
+        self,
+        model: Model,
+        *,
+        decide: DecisionSpec,
+        promote: Sequence[Check],
+        watch: Risk,
+        respond: Sequence[Response] = (),
+        compare: Mapping[str, Sequence[Response]] | None = None,
+        first_after: str = "30d",
+    ) -> Operation:
+        """Say how `model` is operated. `compare` names other responses that a replay runs beside these.
+
+        The first model is trained `first_after` the loop's first rows.
+        """
+        if not isinstance(model, Model):
+            raise mistake(
+                "operate.not_a_model", f"{model!r} is not a model of this loop", "Pass what @loop.model returned."
+            )
+        if model.name in self.operations:
+            raise mistake(
+                "operate.declared_twice", f"{model.name!r} is operated twice", "Call operate once for each model."
+            )
+        others = {name: tuple(responses) for name, responses in (compare or {}).items()}
+        for name in others:
+            if not name.isidentifier() or name == "loop":
+                raise mistake(
+                    "operate.bad_policy",
+                    f"{name!r} cannot name a policy",
+                    "Use letters, digits, underscores; not 'loop'.",
+                )
+        with blaming_caller():
+            duration(first_after)
+        made = Operation(model, decide, tuple(promote), watch, tuple(respond), others, first_after)
+        self.operations[model.name] = made
+        return made
+
+
+def label(source: Source, expression: pl.Expr, *, matures: str, absent: Absence = "unlabelled") -> Label:
+    """The label of a prediction: `expression` over the row of `source` that has the prediction's key."""
+    with blaming_caller():
+        return Label(source.table, expression, matures, absent)
+
+
+def category(column: str) -> Category:
+    """A given column whose values are names."""
+    return Category(column)
+
+
+def _sort_features(
+    features: Sequence[View | Category | str],
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[View, ...]]:
+    given: list[str] = []
+    categories: list[str] = []
+    views: list[View] = []
+    for feature in features:
+        if isinstance(feature, Category):
+            given.append(feature.column)
+            categories.append(feature.column)
+        elif isinstance(feature, str):
+            given.append(feature)
+        elif isinstance(feature, (WindowView, LatestView)):
+            views.append(feature)
+        else:
+            raise mistake(
+                "model.not_a_feature",
+                f"{feature!r} is not a feature",
+                "Use a column's name, category(...), or a feature view.",
+            )
+    return tuple(given), tuple(categories), tuple(views)
+
+
+def _check_unique(model: Model) -> None:
+    names = model.feature_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise mistake(
+            "model.feature_twice", f"{model.name!r} has features twice: {', '.join(twice)}", "List each once."
+        )
+    if not names:
+        raise mistake("model.no_features", f"{model.name!r} has no features", "Give at least one.")

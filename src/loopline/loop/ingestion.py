@@ -1,0 +1,50 @@
+"""Ingestion: every source is called for the window of known time that it has not given yet."""
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from loopline.errors import InvalidInput
+from loopline.loop import store
+from loopline.loop.declare import Loop, Source
+from loopline.loop.describe import code_digest
+from loopline.loop.resources import Resources
+from loopline.tables.ingest import Ingested, ingest
+from loopline.values import Window
+
+
+def ingest_until(resources: Resources, loop: Loop, end: datetime, *, begin: datetime) -> dict[str, Ingested]:
+    """Call each source for (what it has given until, `end`], its first time from `begin`; gives what became of the rows.
+
+    A window that was ingested and not noted as such (the process died in between) is called again and written once.
+    """
+    done = {}
+    for source in loop.sources.values():
+        with resources.database.reading() as tx:
+            start = store.ingested_until(tx, source.table) or begin
+        if start >= end:
+            continue
+        done[source.table] = _ingest_window(resources, source, Window(start, end))
+        with resources.database.transaction() as tx:
+            store.set_ingested(tx, source.table, end)
+    return done
+
+
+def _ingest_window(resources: Resources, source: Source, window: Window) -> Ingested:
+    frame = source.function(window)
+    if not isinstance(frame, pl.DataFrame):
+        raise InvalidInput(
+            "source.no_frame",
+            f"source {source.table} returned {type(frame).__name__} for {window}",
+            remedy="Return a polars.DataFrame; for no rows, an empty one.",
+        )
+    return ingest(resources.tables, source.spec, frame, window, provenance=_provenance(source, window))
+
+
+def _provenance(source: Source, window: Window) -> dict[str, Any]:
+    return {
+        "source": source.table,
+        "window": [window.start.isoformat(), window.end.isoformat()],
+        "code": code_digest(source.function),
+    }

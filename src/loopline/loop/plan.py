@@ -1,0 +1,114 @@
+"""Plan and apply: what a changed declaration would change, before it does."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from loopline.ledger import chain
+from loopline.loop import store
+from loopline.loop.declare import Loop
+from loopline.loop.describe import describe
+from loopline.storage.database import Database, Transaction
+from loopline.values import canonical_json, digest
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference between what is applied and what is declared. `path` says where, e.g. `models.late.views[0].by`."""
+
+    kind: str
+    path: str
+    before: Any
+    after: Any
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All changes, and what they touch: views, models and operations that read a changed or removed source."""
+
+    loop: str
+    digest: str
+    changes: list[Change]
+    touched: list[str]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would change."""
+        return not self.changes
+
+
+def plan(database: Database, loop: Loop) -> Plan:
+    """Compare the declaration with the last one applied. Changes nothing."""
+    with database.reading() as tx:
+        return _plan(tx, loop)
+
+
+def apply(database: Database, loop: Loop, *, actor: str, at: datetime) -> Plan:
+    """Make the declaration the one in force, with a ledger entry; gives what changed. Applying it again changes nothing."""
+    with database.transaction() as tx:
+        made = _plan(tx, loop)
+        if made.empty:
+            return made
+        last = store.latest_applied(tx, loop.name)
+        sequence = (last["sequence"] if last else 0) + 1
+        values = {"loop": loop.name, "sequence": sequence, "digest": made.digest, "at": at, "actor": actor}
+        store.add_applied(tx, {**values, "declaration": _declaration(loop)})
+        body = {"digest": made.digest, "changes": [msgspec.to_builtins(change) for change in made.changes]}
+        chain.append(
+            tx,
+            project=loop.name,
+            at=at,
+            kind="loop.applied",
+            actor=actor,
+            subject=loop.name,
+            body=body,
+            key=f"applied:{sequence}",
+        )
+        return made
+
+
+def _plan(tx: Transaction, loop: Loop) -> Plan:
+    last = store.latest_applied(tx, loop.name)
+    declared = _declaration(loop)
+    changes = _differences("", last["declaration"] if last else {}, declared)
+    return Plan(loop.name, digest(canonical_json(declared)), changes, _touched(changes, declared))
+
+
+def _declaration(loop: Loop) -> dict[str, Any]:
+    """As it reads back from the database, so that comparing is comparing JSON."""
+    read: dict[str, Any] = msgspec.json.decode(canonical_json(describe(loop)))
+    return read
+
+
+def _differences(path: str, before: Any, after: Any) -> list[Change]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [*before, *(name for name in after if name not in before)]
+        return [
+            change
+            for name in names
+            for change in _member(
+                f"{path}.{name}" if path else name, name in before, name in after, before.get(name), after.get(name)
+            )
+        ]
+    return [] if before == after else [Change("change", path, before, after)]
+
+
+def _member(path: str, was: bool, is_: bool, before: Any, after: Any) -> list[Change]:  # noqa: FBT001 - a private step of the walk
+    if was and is_:
+        return _differences(path, before, after)
+    return [Change("add", path, None, after) if is_ else Change("remove", path, before, None)]
+
+
+def _touched(changes: list[Change], declared: dict[str, Any]) -> list[str]:
+    """Models that read a source which is changed or removed, and what those models serve."""
+    sources = {
+        change.path.split(".")[1] for change in changes if change.path.startswith("sources.") and change.kind != "add"
+    }
+    tables = {f"{declared['loop']}.{name}" for name in sources}
+    touched = []
+    for name, model in declared["models"].items():
+        read = {model["on"], model["label"]["table"], *(view["table"] for view in model["views"])}
+        for table in sorted(read & tables):
+            touched.append(f"model {name} reads {table}")
+            if name in declared["operations"]:
+                touched.append(f"endpoint {name} serves model {name}")
+    return list(dict.fromkeys(touched))

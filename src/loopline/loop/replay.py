@@ -1,0 +1,176 @@
+"""Replay: the same turn under a replay clock, several policies over one shared ingestion.
+
+A replay lives in a home of its own. It is resumed by asking for it again; what it had completed stays, and the rest comes out
+as if it had never stopped.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from loopline.clock import ReplayClock
+from loopline.errors import Conflict, InvalidInput
+from loopline.ledger import chain
+from loopline.loop import store
+from loopline.loop.declare import Loop
+from loopline.loop.describe import describe
+from loopline.loop.due import Due
+from loopline.loop.history import History
+from loopline.loop.ingestion import ingest_until
+from loopline.loop.plan import apply
+from loopline.loop.resources import Resources
+from loopline.loop.turn import LaneWork, TurnSummary, run_turn
+from loopline.values import Window, canonical_json, digest, duration
+
+COMPACT_EVERY = 60
+
+
+@dataclass(frozen=True)
+class Period:
+    """From when until when the loop is replayed; both UTC. Labels still due at the end are waited for."""
+
+    start: datetime
+    until: datetime
+
+
+def windows(loop: Loop, period: Period) -> Iterator[tuple[int, Window, bool]]:
+    """Number, window and whether the loop acts, for each turn: through the period, then on until the last labels mature."""
+    step = duration(loop.turn)
+    patience = max((found.model.label.maturity for found in loop.operations.values()), default=timedelta(0))
+    number, start = 0, period.start
+    while start < period.until + patience:
+        number += 1
+        yield number, Window(start, start + step), start < period.until
+        start += step
+
+
+def assumptions(loop: Loop) -> list[str]:
+    """What a replay of this loop takes on trust."""
+    assumed = [name for name, source in loop.sources.items() if source.known == "assumed"]
+    told = [f"times of knowledge are assumed, not measured, for: {', '.join(assumed)}"] if assumed else []
+    return [*told, "decisions do not change outcomes: the label of a row is the same whatever was decided"]
+
+
+Progress = Callable[[int, int, Window], None]
+"""Called after each turn with its number, the number of turns, and its window."""
+
+
+def replay(
+    resources: Resources,
+    loop: Loop,
+    period: Period,
+    make_work: Callable[[History, datetime], list[LaneWork]],
+    *,
+    progress: Progress,
+    threads: int = 2,
+) -> dict[str, str]:
+    """Replay the loop; gives the ledger digest of each project.
+
+    `make_work` makes the lanes' work over a shared history. Raises `Conflict` where this home holds a replay of another
+    declaration, period or seed, and `InvalidInput` where the clock is no replay clock or nothing is operated.
+    """
+    clock = _checked_clock(resources, loop)
+    _claim(resources, loop, period)
+    turns = list(windows(loop, period))
+    history = History(resources.tables)
+    works, due = make_work(history, period.start), Due(history)
+    done = _turns_done(resources, works)
+    with ThreadPoolExecutor(threads) as pool:
+        for number, window, acts in turns:
+            if number > done:
+                clock.turn_to(window.end)
+                _turn_all(resources, loop, works, due, pool, (number, window, acts), period)
+            progress(number, len(turns), window)
+    return {work.lane.project: _finish(resources, work, period) for work in works}
+
+
+def _turn_all(
+    resources: Resources,
+    loop: Loop,
+    works: list[LaneWork],
+    due: Due,
+    pool: ThreadPoolExecutor,
+    turn: tuple[int, Window, bool],
+    period: Period,
+) -> None:
+    number, window, acts = turn
+    ingest_until(resources, loop, window.end, begin=period.start)
+    rows = [due.rows(work.lane, window) for work in works]
+    tasks = [
+        pool.submit(run_turn, work, number=number, window=window, due=found, acts=acts)
+        for work, found in zip(works, rows, strict=True)
+    ]
+    for task in tasks:
+        task.result()
+    if number % COMPACT_EVERY == 0:
+        for name in resources.tables.names():
+            resources.tables.open(name).compact()
+
+
+def _checked_clock(resources: Resources, loop: Loop) -> ReplayClock:
+    if not isinstance(resources.clock, ReplayClock):
+        raise InvalidInput("replay.real_clock", "a replay needs a home with a replay clock")
+    if not loop.operations:
+        raise InvalidInput(
+            "replay.nothing_operated",
+            f"loop {loop.name!r} operates no model",
+            remedy="Call loop.operate(...) in the loop file.",
+        )
+    return resources.clock
+
+
+def _claim(resources: Resources, loop: Loop, period: Period) -> None:
+    """Note what this home replays, or check that it is the same."""
+    plan = {
+        "declaration": digest(canonical_json(describe(loop))),
+        "start": period.start.isoformat(),
+        "until": period.until.isoformat(),
+        "seed": resources.seed,
+    }
+    with resources.database.transaction() as tx:
+        before = store.one_replay(tx, loop.name)
+        if before is None:
+            store.put_replay(tx, loop.name, plan, None)
+    if before is None:
+        apply(resources.database, loop, actor="replay", at=period.start)
+    elif before["plan"] != plan:
+        changed = sorted(name for name in plan if before["plan"].get(name) != plan[name])
+        raise Conflict(
+            "replay.other_plan",
+            f"this home holds a replay with another {', '.join(changed)}",
+            remedy="Start afresh with --fresh, or replay into another --home.",
+        )
+
+
+def _turns_done(resources: Resources, works: list[LaneWork]) -> int:
+    """How many turns every lane has completed."""
+    with resources.database.reading() as tx:
+        last = [store.last_turn(tx, work.lane.project, work.lane.model) for work in works]
+    return min((row["number"] if row else 0) for row in last)
+
+
+def _finish(resources: Resources, work: LaneWork, period: Period) -> str:
+    """Close the lane's chain with a digest over all of its turns, so that one digest covers predictions and control alike."""
+    lane = work.lane
+    with resources.database.transaction() as tx:
+        summaries = [msgspec.convert(row["summary"], TurnSummary) for row in store.turns(tx, lane.project, lane.model)]
+        body: dict[str, Any] = {
+            "turns": len(summaries),
+            "scored": sum(found.scored for found in summaries),
+            "turns_digest": digest(canonical_json(summaries)),
+        }
+        chain.append(
+            tx,
+            project=lane.project,
+            at=period.until,
+            kind="replay.finished",
+            actor="replay",
+            subject=lane.model,
+            body=body,
+            key=f"replayed:{lane.model}:{period.until.isoformat()}",
+        )
+        return chain.head(tx, lane.project).digest

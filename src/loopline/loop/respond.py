@@ -1,0 +1,158 @@
+"""Respond: alarms become incidents, people are told, and the playbook's first match is carried out."""
+
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from loopline.errors import LooplineError
+from loopline.gates.promotion import CHAMPION
+from loopline.incidents import incident, store
+from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
+from loopline.incidents.freeze import frozen
+from loopline.incidents.incident import Incident
+from loopline.incidents.playbook import Action, Situation, first_match
+from loopline.ledger import chain
+from loopline.loop.lane import Lane
+from loopline.loop.resources import Resources
+from loopline.models import registry
+from loopline.monitoring.alarm import Alarm, open_alarms, take_alarm
+from loopline.storage.database import Transaction
+from loopline.values import Window, duration, micros
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "loop"
+RETRAIN = "retrain"
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """The one action of a turn: what and why. `waits` says that it is held back by a cool-down or a freeze."""
+
+    action: str
+    sentence: str
+    waits: str = ""
+
+
+def open_incidents(resources: Resources, lane: Lane, window: Window) -> list[Incident]:
+    """Take every open alarm into an incident, and tell people of the new ones. Gives the new ones."""
+    fresh = []
+    with resources.database.transaction() as tx:
+        for alarm in open_alarms(tx, lane.project):
+            if alarm.model != lane.model:
+                continue
+            found, is_new = _take(tx, lane, alarm, window)
+            if is_new:
+                fresh.append(found)
+    for found in fresh:
+        resources.channels.send(
+            {
+                "event": "incident.opened",
+                "project": lane.project,
+                "model": lane.model,
+                "incident": found.id,
+                "kind": found.kind,
+                "at": found.opened_at.isoformat(),
+                "text": found.sentence,
+            }
+        )
+    return fresh
+
+
+def _take(tx: Transaction, lane: Lane, alarm: Alarm, window: Window) -> tuple[Incident, bool]:
+    take_alarm(tx, alarm.id)
+    return incident.open_or_join(
+        tx,
+        project=lane.project,
+        model=lane.model,
+        kind=alarm.kind,
+        alarm=alarm.id,
+        at=window.end,
+        sentence=str(alarm.evidence.get("sentence", f"{alarm.kind} on {lane.model}")),
+        diagnosis=alarm.evidence.get("suspects", []),
+    )
+
+
+def decide(resources: Resources, lane: Lane, situation: Situation, *, begun: datetime) -> Decided | None:
+    """What is to be done at the end of this window, if anything."""
+    with resources.database.reading() as tx:
+        champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
+        stopped = frozen(tx, lane.project)
+    wanted = _first_model(lane, situation, begun) if champion is None else _by_playbook(lane, situation)
+    if wanted is not None and stopped is not None:
+        return msgspec.structs.replace(wanted, waits=f"frozen by {stopped.by}: {stopped.reason}")
+    return wanted
+
+
+def _first_model(lane: Lane, situation: Situation, begun: datetime) -> Decided | None:
+    due = situation.window.end - begun >= duration(lane.operation.first_after)
+    if not due or Action(RETRAIN, cooldown=lane.operation.model.holdout).cooling_down(situation):
+        return None
+    return Decided(RETRAIN, f"there is no champion and {lane.operation.first_after} of rows")
+
+
+def _by_playbook(lane: Lane, situation: Situation) -> Decided | None:
+    match = first_match(lane.responses, situation)
+    if match is None:
+        return None
+    action = match.response.action
+    reason = "harm" if situation.harm() else f"response {match.position + 1} of the playbook"
+    return Decided(action.name, f"{reason} calls for {action.name}", "cooling down" if match.waits else "")
+
+
+def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation) -> Prepared:
+    """Prepare the action. One that cannot be done is an outcome, not a crash: the next turn must come."""
+    at = situation.window.end
+    cause = Cause(key=_key(lane, decided.action, situation.window), sentence=decided.sentence, actor=ACTOR, at=at)
+    try:
+        return actions.prepare(decided.action, cause)
+    except LooplineError as error:
+        log.warning("action_failed", action=decided.action, project=lane.project, error=str(error))
+        failed = Outcome(changed=False, sentence=f"{decided.action} failed: {error.message}", evidence={"code": error.code})
+        return Prepared(lambda _tx: failed)
+
+
+def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, situation: Situation) -> Outcome:
+    """Commit the action, the record of it, and the end of the incidents that it answers. In the caller's transaction."""
+    at, key = situation.window.end, _key(lane, decided.action, situation.window)
+    outcome = prepared.commit(tx)
+    incidents = incident.find(tx, lane.project, model=lane.model, only_open=True)
+    if outcome.changed:
+        for found in incidents:
+            incident.resolve(tx, found, at=at, actor=ACTOR, sentence=outcome.sentence)
+    row = {
+        "project": lane.project,
+        "key": key,
+        "model": lane.model,
+        "action": decided.action,
+        "at": at,
+        "actor": ACTOR,
+        "incident": incidents[0].id if incidents else None,
+        "changed": outcome.changed,
+        "sentence": outcome.sentence,
+        "evidence": outcome.evidence,
+    }
+    store.add_action(tx, row)
+    body = {"action": decided.action, "why": decided.sentence, "changed": outcome.changed, "outcome": outcome.sentence}
+    chain.append(
+        tx,
+        project=lane.project,
+        at=at,
+        kind="action",
+        actor=ACTOR,
+        subject=lane.model,
+        body=body,
+        key=f"action:{key}",
+        measured=prepared.seconds,
+    )
+    return outcome
+
+
+def hold_back(tx: Transaction, lane: Lane) -> None:
+    """Mark the lane's open incidents as waiting."""
+    for found in incident.find(tx, lane.project, model=lane.model, only_open=True):
+        incident.wait(tx, found)
+
+
+def _key(lane: Lane, action: str, window: Window) -> str:
+    return f"{lane.model}:{action}:{micros(window.end)}"

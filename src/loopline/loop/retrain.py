@@ -1,0 +1,222 @@
+"""Retrain: a training set, one fit, a package with its proof, gates, and perhaps a new champion."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from loopline.decisions.policy import Decision
+from loopline.decisions.policy import fit as fit_decision
+from loopline.evaluation.losses import brier, log_loss
+from loopline.features.definitions import views_digest
+from loopline.gates.check import Comparison, Verdict, examine_all
+from loopline.gates.promotion import CHAMPION, promote
+from loopline.incidents.actions import Cause, Outcome, Prepared
+from loopline.ledger import chain
+from loopline.loop.deployment import Predictors, put_decision
+from loopline.loop.describe import code_digest
+from loopline.loop.history import History
+from loopline.loop.lane import Lane, training_seed
+from loopline.loop.resources import Resources
+from loopline.loop.watch import ensure_reference
+from loopline.models import registry
+from loopline.models.package import PAYLOAD_TYPE, ModelPackage
+from loopline.models.packaging import package as package_model
+from loopline.models.signing import sign
+from loopline.runs import tracking
+from loopline.runs.run import Input
+from loopline.storage.database import Transaction
+from loopline.training.fit import Fitted, fit
+from loopline.training.leaks import leak_suspects
+from loopline.training.training_set import LabelledRows, assemble
+from loopline.values import derive_id, duration
+
+PARITY_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that was fitted, packaged and scored on rows it had not seen; not yet registered."""
+
+    fitted: Fitted
+    package: ModelPackage
+    envelope: str
+    decision: Decision
+    trained_on: LabelledRows
+    held_out: pl.DataFrame
+    leaks: dict[str, float]
+    table_versions: dict[str, int]
+
+
+def prepare_retrain(
+    resources: Resources, lane: Lane, history: History, predictors: Predictors, cause: Cause
+) -> Prepared:
+    """Train a candidate on all that is known at `cause.at` and judge it; committing registers it and promotes it if it passed."""
+    began = time.perf_counter()
+    candidate = _train(resources, lane, history, predictors, cause)
+    with resources.database.reading() as tx:
+        champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
+        comparison = _compare(tx, lane, predictors, candidate, champion)
+    verdicts = examine_all(lane.operation.promote, comparison)
+    seconds = {"train": time.perf_counter() - began}
+
+    def commit(tx: Transaction) -> Outcome:
+        return _commit(tx, lane, cause, candidate, champion, verdicts, seconds)
+
+    return Prepared(commit, seconds)
+
+
+def _train(resources: Resources, lane: Lane, history: History, predictors: Predictors, cause: Cause) -> Candidate:
+    model, recipe = lane.operation.model, lane.recipe
+    rows = assemble(recipe, history.all_known(recipe.tables, cause.at), as_of=cause.at)
+    cut = recipe.label.mature_until(cause.at) - duration(model.holdout)
+    trained_on, held_out = rows.up_to(cut), rows.after(cut)
+    seed = training_seed(lane, cause.at.isoformat())
+    fitted = fit(model.fit, model.params, trained_on, seed=seed)
+    sample = np.linspace(0, len(fitted.training_set) - 1, min(PARITY_ROWS, len(fitted.training_set))).astype(int)
+    package = package_model(
+        fitted.estimator,
+        fitted.signature,
+        fitted.training_set.X[sample],
+        calibrator=fitted.calibrator,
+        artifacts=resources.artifacts,
+    )
+    resources.artifacts.put(package.encoded())
+    envelope = resources.artifacts.put(sign(resources.key, PAYLOAD_TYPE, package.encoded()))
+    predictor = predictors.load(package.digest, envelope)
+    return Candidate(
+        fitted,
+        package,
+        envelope,
+        fit_decision(lane.operation.decide, fitted.unseen_scores),
+        trained_on,
+        held_out.frame.with_columns(candidate=predictor.predict_proba(held_out.frame)),
+        leak_suspects(fitted.training_set),
+        {table: resources.tables.open(table).versions()[-1].version for table in recipe.tables},
+    )
+
+
+def _compare(
+    tx: Transaction, lane: Lane, predictors: Predictors, candidate: Candidate, champion: int | None
+) -> Comparison:
+    rows = candidate.held_out
+    if champion is None:
+        scores, name = np.full(rows.height, lane.operation.model.fallback), "the declared fallback"
+    else:
+        scores, name = predictors.version(tx, lane, champion).predict_proba(rows), f"version {champion}"
+    block = pl.col("_event_time").dt.truncate(lane.operation.watch.block)
+    return Comparison(rows.with_columns(champion=scores, block=block), "the candidate", name)
+
+
+def _commit(
+    tx: Transaction,
+    lane: Lane,
+    cause: Cause,
+    candidate: Candidate,
+    champion: int | None,
+    verdicts: list[Verdict],
+    seconds: dict[str, float],
+) -> Outcome:
+    run_id = _log_run(tx, lane, cause, candidate)
+    version = registry.register_version(
+        tx,
+        project=lane.project,
+        model=lane.model,
+        package=candidate.package.digest,
+        envelope=candidate.envelope,
+        run_id=run_id,
+        lineage=_lineage(lane, candidate),
+        metrics=_metrics(candidate),
+        at=cause.at,
+        cause=cause.key,
+        created_by=cause.actor,
+    )
+    passed = all(verdict.passed for verdict in verdicts)
+    evidence = {
+        "cause": cause.sentence,
+        "package": candidate.package.digest,
+        "metrics": _metrics(candidate),
+        "verdicts": [msgspec.to_builtins(verdict) for verdict in verdicts],
+    }
+    subject, found = f"{lane.model}:{version.version}", {**evidence, "leak_suspects": candidate.leaks}
+    chain.append(
+        tx,
+        project=lane.project,
+        at=cause.at,
+        kind="version.registered",
+        actor=cause.actor,
+        subject=subject,
+        body=found,
+        key=f"registered:{cause.key}",
+        measured=seconds,
+    )
+    if not passed:
+        failed = "; ".join(verdict.sentence for verdict in verdicts if not verdict.passed)
+        return Outcome(changed=False, sentence=f"Version {version.version} was trained and not promoted: {failed}", evidence=evidence)
+    _promote(tx, lane, cause, candidate, version.version, evidence)
+    against = f"version {champion}" if champion else "the fallback"
+    return Outcome(changed=True, sentence=f"Version {version.version} replaced {against}.", evidence=evidence)
+
+
+def _promote(
+    tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate, version: int, evidence: dict[str, Any]
+) -> None:
+    put_decision(tx, lane, msgspec.to_builtins(candidate.decision), cause)
+    promote(
+        tx,
+        project=lane.project,
+        model=lane.model,
+        at=cause.at,
+        version=version,
+        actor=cause.actor,
+        evidence=evidence,
+        key=f"promoted:{cause.key}",
+    )
+    rows = candidate.held_out.select(at="_event_time", score="candidate", label="label")
+    ensure_reference(tx, lane, rows, candidate.decision, at=cause.at)
+
+
+def _log_run(tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate) -> str:
+    run_id = derive_id("run", lane.seed, lane.project, lane.model, cause.key)
+    tracking.start(tx, project=lane.project, experiment=lane.model, run_id=run_id, at=cause.at)
+    tracking.log_params(tx, run_id, dict(lane.operation.model.params))
+    tracking.log_metrics(tx, run_id, _metrics(candidate), at=cause.at)
+    tracking.log_inputs(tx, run_id, _inputs(candidate))
+    tracking.log_artifacts(tx, run_id, {"package": candidate.package.digest, "onnx": candidate.package.onnx})
+    tracking.finish(tx, run_id, status="finished", at=cause.at)
+    return run_id
+
+
+def _inputs(candidate: Candidate) -> list[Input]:
+    versions = candidate.table_versions.items()
+    return [Input(kind="table", name=table, version=str(version)) for table, version in versions]
+
+
+def _metrics(candidate: Candidate) -> dict[str, float]:
+    scores, labels = candidate.held_out["candidate"].to_numpy(), candidate.held_out["label"].to_numpy()
+    return {
+        "rows": float(candidate.trained_on.frame.height),
+        "holdout_rows": float(len(labels)),
+        "holdout_log_loss": float(log_loss(scores, labels).mean()),
+        "holdout_brier": float(brier(scores, labels).mean()),
+        "parity_max_abs_difference": candidate.package.parity.max_abs_difference,
+    }
+
+
+def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
+    model = lane.operation.model
+    pins = candidate.trained_on.pins
+    return {
+        "tables": candidate.table_versions,
+        "as_of": pins["as_of"].isoformat(),
+        "rows": candidate.trained_on.frame.height,
+        "label": pins["label"],
+        "views": views_digest(model.views),
+        "code": code_digest(model.fit),
+        "params": dict(model.params),
+        "seed": candidate.fitted.training_set.seed,
+        "decision": msgspec.to_builtins(candidate.decision),
+    }

@@ -1,0 +1,80 @@
+"""Score: the rows due in a window, by the champion, into the table of predictions. Each row once."""
+
+import hashlib
+from dataclasses import dataclass
+
+import polars as pl
+
+from loopline.clock import Clock
+from loopline.loop.deployment import Predictors, deployment
+from loopline.loop.lane import Lane
+from loopline.loop.resources import Resources
+from loopline.scoring.engine import Engine
+from loopline.scoring.record import prediction_table
+from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema
+from loopline.tables.table import Table
+from loopline.values import Window
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many rows were scored, and a digest over their ids and scores."""
+
+    rows: int
+    digest: str
+
+
+def score_due(
+    resources: Resources, lane: Lane, predictors: Predictors, due: pl.DataFrame, *, number: int, window: Window
+) -> Scored:
+    """Score `due` and append the predictions, once for each turn's `number`.
+
+    A turn that is repeated after a crash finds its predictions already there and reads them back: by then another champion
+    may serve, and what was answered stays answered.
+    """
+    name = prediction_table(lane.project, lane.model)
+    if resources.tables.exists(name):
+        table = resources.tables.open(name)
+        if (table.sequence(lane.project) or 0) >= number:
+            return _scored(table.read(event_after=window.start, event_until=window.end))
+    predictions = _predict(resources, lane, predictors, due, window)
+    table = _table(resources, name, predictions)
+    table.append(
+        _with_all_columns(predictions, table),
+        writer=lane.project,
+        sequence=number,
+        provenance={"turn": number, "window": str(window)},
+    )
+    return _scored(predictions)
+
+
+def _predict(
+    resources: Resources, lane: Lane, predictors: Predictors, due: pl.DataFrame, window: Window
+) -> pl.DataFrame:
+    with resources.database.reading() as tx:
+        serving = deployment(tx, lane)
+    predictor = predictors.load(serving.package, serving.package_envelope) if serving.version else None
+    clock: Clock = resources.clock
+    engine = Engine(lane.project, serving, predictor, clock=clock, instance=f"batch-{lane.seed}")
+    rows = due.rename({"_key": serving.key, "_event_time": serving.at})
+    return engine.predict_frame(rows, scored_at=window.end, seed=lane.seed)
+
+
+def _table(resources: Resources, name: str, predictions: pl.DataFrame) -> Table:
+    """The table, with the columns it has and those that this champion adds."""
+    before = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
+    added = {column: dtype for column, dtype in predictions.schema.items() if column not in {*SYSTEM_COLUMNS, *before}}
+    return resources.tables.create(name, TableSchema(columns={**before, **added}))
+
+
+def _with_all_columns(predictions: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Features of earlier champions that this one does not use are null."""
+    absent = {name: dtype for name, dtype in table.schema.columns.items() if name not in predictions.columns}
+    return predictions.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in absent.items())
+
+
+def _scored(predictions: pl.DataFrame) -> Scored:
+    ordered = predictions.sort("_event_time", "_key")
+    digest = hashlib.sha256("\n".join(ordered["prediction_id"].to_list()).encode())
+    digest.update(ordered["score"].to_numpy().tobytes())
+    return Scored(predictions.height, "sha256:" + digest.hexdigest())

@@ -1,0 +1,95 @@
+"""The situation of a lane at the end of a window: what the conditions of its playbook ask."""
+
+from datetime import datetime
+from functools import cache
+
+import polars as pl
+
+from loopline.evaluation.intervals import paired_by_block
+from loopline.evaluation.losses import named
+from loopline.gates.promotion import CHAMPION, previous_champion
+from loopline.incidents import incident, store
+from loopline.loop.deployment import Predictors
+from loopline.loop.history import History
+from loopline.loop.lane import Lane
+from loopline.loop.resources import Resources
+from loopline.loop.watch import matured
+from loopline.models import registry
+from loopline.monitoring.alarm import DATA_FAULT, HARM
+from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.values import Window
+
+LEAST_BLOCKS = 3
+
+
+class LaneSituation:
+    """Answers are computed when asked, once."""
+
+    def __init__(
+        self, resources: Resources, lane: Lane, history: History, predictors: Predictors, window: Window
+    ) -> None:
+        self.window = window
+        self._resources, self._lane, self._history, self._predictors = resources, lane, history, predictors
+        self.harm = cache(self._harm)
+        self.data_fault = cache(self._data_fault)
+        self.previous_is_better = cache(self._previous_is_better)
+        self.growth = cache(self._growth)
+
+    def last_done(self, action: str) -> datetime | None:
+        with self._resources.database.reading() as tx:
+            return store.last_action(tx, self._lane.project, self._lane.model, action)
+
+    def _harm(self) -> bool:
+        return self._open(HARM)
+
+    def _data_fault(self) -> bool:
+        return self._open(DATA_FAULT)
+
+    def _open(self, kind: str) -> bool:
+        with self._resources.database.reading() as tx:
+            found = incident.find(tx, self._lane.project, model=self._lane.model, only_open=True)
+        return any(one.kind == kind for one in found)
+
+    def _growth(self) -> float:
+        with self._resources.database.reading() as tx:
+            champion = registry.alias(tx, self._lane.project, self._lane.model, CHAMPION)
+            if champion is None:
+                return 1.0
+            found = registry.get_version(tx, self._lane.project, self._lane.model, champion)
+        label = self._lane.operation.model.label
+        rows = self._history.known(label.table, self.window.end)
+        labelled = rows.select(pl.col("_key").filter(label.expression.is_not_null()).n_unique()).item()
+        known_then = float(found.metrics["rows"] + found.metrics["holdout_rows"])
+        return float(labelled) / known_then
+
+    def _previous_is_better(self) -> bool:
+        """The harm followed the last change of the champion, and the earlier one is better on the same rows since."""
+        lane = self._lane
+        with self._resources.database.reading() as tx:
+            changes = registry.alias_history(tx, lane.project, lane.model, CHAMPION)
+            before = previous_champion(tx, project=lane.project, model=lane.model)
+            if before is None:
+                return False
+            predictor = self._predictors.version(tx, lane, before)
+        since = changes[-1].from_at
+        until = lane.operation.model.label.mature_until(self.window.end)
+        if until <= since:
+            return False
+        rows = self._rows_with_features(since, until)
+        if rows["block"].n_unique() < LEAST_BLOCKS:
+            return False
+        loss = named(lane.operation.watch.loss).rows
+        labels = rows["label"].to_numpy()
+        earlier, present = loss(predictor.predict_proba(rows), labels), loss(rows["score"].to_numpy(), labels)
+        return paired_by_block(earlier, present, rows["block"].to_numpy()).upper < 0
+
+    def _rows_with_features(self, since: datetime, until: datetime) -> pl.DataFrame:
+        lane = self._lane
+        table = self._resources.tables.open(prediction_table(lane.project, lane.model))
+        features = table.read(event_after=since, event_until=until).select("_key", pl.col(f"^{FEATURE_PREFIX}.*$"))
+        features = features.rename({name: name.removeprefix(FEATURE_PREFIX) for name in features.columns})
+        rows = matured(self._resources, lane, self._history, after=since, until=until, now=self.window.end)
+        block = pl.col("at").dt.truncate(lane.operation.watch.block)
+        return (
+            rows.join(features, on="_key", how="left").filter(pl.col("label").is_not_null()).with_columns(block=block)
+        )

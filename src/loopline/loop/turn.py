@@ -1,0 +1,127 @@
+"""One turn of the loop for one lane: score, watch, respond. Killed anywhere, it is taken again and comes to the same."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+import polars as pl
+
+from loopline.incidents.actions import Actions, Outcome
+from loopline.loop import respond, store
+from loopline.loop.deployment import Predictors
+from loopline.loop.history import History
+from loopline.loop.lane import Lane
+from loopline.loop.resources import Resources
+from loopline.loop.score import score_due
+from loopline.loop.situation import LaneSituation
+from loopline.loop.watch import watch_matured
+from loopline.monitoring.alarm import list_alarms
+from loopline.storage.database import Transaction
+from loopline.values import Window
+
+
+@dataclass(frozen=True)
+class LaneWork:
+    """What one lane works with through its turns. `begun` is when its loop began."""
+
+    resources: Resources
+    lane: Lane
+    history: History
+    predictors: Predictors
+    actions: Actions
+    begun: datetime
+
+
+class TurnSummary(msgspec.Struct, frozen=True):
+    """What a turn did; deterministic. Durations are kept beside it."""
+
+    number: int
+    window: Window
+    scored: int
+    scores_digest: str | None
+    alarms: list[str]
+    action: str | None
+    outcome: str | None
+    changed: bool
+
+
+def run_turn(
+    work: LaneWork, *, number: int, window: Window, due: pl.DataFrame | None, acts: bool = True
+) -> TurnSummary:
+    """Take turn `number` over `window`. `due` holds the rows to score in batch (None: they are scored on request).
+
+    With `acts=False` it watches and carries out nothing. A turn that was completed before raises nothing and is not
+    repeated: its summary is given again.
+    """
+    before = _completed(work, number)
+    if before is not None:
+        return before
+    seconds: dict[str, float] = {}
+    scored = None
+    if due is not None:
+        with _measured(seconds, "score"):
+            scored = score_due(work.resources, work.lane, work.predictors, due, number=number, window=window)
+    with _measured(seconds, "watch"):
+        watch_matured(work.resources, work.lane, work.history, window.end)
+        respond.open_incidents(work.resources, work.lane, window)
+    with _measured(seconds, "respond"):
+        situation = LaneSituation(work.resources, work.lane, work.history, work.predictors, window)
+        decided = respond.decide(work.resources, work.lane, situation, begun=work.begun) if acts else None
+        acting = decided if decided and not decided.waits else None
+        prepared = respond.prepare(work.lane, work.actions, acting, situation) if acting else None
+    with work.resources.database.transaction() as tx:
+        outcome: Outcome | None = None
+        if acting and prepared:
+            outcome = respond.conclude(tx, work.lane, acting, prepared, situation)
+        elif decided:
+            respond.hold_back(tx, work.lane)
+        summary = TurnSummary(
+            number=number,
+            window=window,
+            scored=scored.rows if scored else 0,
+            scores_digest=scored.digest if scored else None,
+            alarms=_alarms(tx, work.lane, window),
+            action=decided.action if decided else None,
+            outcome=outcome.sentence if outcome else (decided.waits if decided else None),
+            changed=bool(outcome and outcome.changed),
+        )
+        _complete(tx, work, summary, seconds | (prepared.seconds if prepared else {}))
+    return summary
+
+
+def _completed(work: LaneWork, number: int) -> TurnSummary | None:
+    with work.resources.database.reading() as tx:
+        row = store.one_turn(tx, work.lane.project, work.lane.model, number)
+    return msgspec.convert(row["summary"], TurnSummary) if row else None
+
+
+def _alarms(tx: Transaction, lane: Lane, window: Window) -> list[str]:
+    """Read back, so that a turn that is taken again after its alarms were committed tells of them all the same."""
+    return [alarm.id for alarm in list_alarms(tx, lane.project) if alarm.model == lane.model and alarm.at == window.end]
+
+
+def _complete(tx: Transaction, work: LaneWork, summary: TurnSummary, seconds: dict[str, float]) -> None:
+    row = {
+        "project": work.lane.project,
+        "model": work.lane.model,
+        "number": summary.number,
+        "window_start": summary.window.start,
+        "window_end": summary.window.end,
+        "summary": msgspec.to_builtins(summary),
+        "measured": {name: round(value, 6) for name, value in seconds.items()},
+    }
+    store.add_turn(tx, row)
+
+
+class _measured:  # noqa: N801 - reads as a statement where it is used
+    """Adds the seconds its block takes to `seconds[name]`."""
+
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        self._seconds, self._name = seconds, name
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._name] = self._seconds.get(self._name, 0.0) + time.perf_counter() - self._began

@@ -1,0 +1,120 @@
+"""Watch: predictions whose labels have matured meet them, block by block, and the monitor moves on. Exactly once."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+import polars as pl
+
+from loopline.decisions.policy import Decision
+from loopline.errors import InvalidInput
+from loopline.labels.outcomes import outcomes
+from loopline.ledger import chain
+from loopline.loop.history import History
+from loopline.loop.lane import Lane
+from loopline.loop.resources import Resources
+from loopline.models import decision_versions
+from loopline.monitoring import watch
+from loopline.monitoring.alarm import Alarm
+from loopline.monitoring.block import BlockSummary, cut
+from loopline.monitoring.risk import Reference, reference_of
+from loopline.scoring.record import prediction_table
+from loopline.storage.database import Transaction
+from loopline.values import MICROSECOND, duration, from_micros, micros
+
+HARM_MONITOR = "harm"
+_SCORED = ["_key", "_event_time", "score", "decision", "model_version"]
+
+
+def watch_matured(resources: Resources, lane: Lane, history: History, now: datetime) -> list[Alarm]:
+    """Advance the lane's monitor over every whole block that has matured by `now`; gives the alarms raised.
+
+    State, watermark, performance, alarms and their ledger entries commit together. Without a champion yet there is no
+    monitor and nothing happens.
+    """
+    with resources.database.reading() as tx:
+        monitors = [found for found in watch.list_monitors(tx, lane.project) if found.model == lane.model]
+        decision = decision_versions.current_decision(tx, lane.project, lane.model)
+    if not monitors or decision is None:
+        return []
+    until = block_floor(lane.operation.model.label.mature_until(now), lane.operation.watch.block)
+    if until <= monitors[0].watermark:
+        return []
+    rows = matured(resources, lane, history, after=monitors[0].watermark, until=until, now=now)
+    blocks = cut(rows, lane.operation.watch, msgspec.convert(decision.body, Decision))
+    return _advance(resources, lane, blocks, now)
+
+
+def _advance(resources: Resources, lane: Lane, blocks: list[BlockSummary], now: datetime) -> list[Alarm]:
+    with resources.database.transaction() as tx:
+        alarms = watch.advance(tx, project=lane.project, model=lane.model, name=HARM_MONITOR, blocks=blocks, at=now)
+        for alarm in alarms:
+            chain.append(
+                tx,
+                project=lane.project,
+                at=now,
+                kind="alarm",
+                actor="monitor:harm",
+                subject=alarm.id,
+                body={"model": lane.model, "kind": alarm.kind, "evidence": alarm.evidence},
+                key=f"alarm:{alarm.id}",
+            )
+        return alarms
+
+
+def matured(
+    resources: Resources, lane: Lane, history: History, *, after: datetime, until: datetime, now: datetime
+) -> pl.DataFrame:
+    """Predictions made for times in (after, until] with their outcomes as known at `now`.
+
+    Columns `at`, `score`, `decision`, `model_version` and `label` (null = unlabelled), with `_key`.
+    """
+    table = resources.tables.open(prediction_table(lane.project, lane.model))
+    scored = table.read(event_after=after, event_until=until, columns=_SCORED)
+    label = lane.operation.model.label
+    joined = outcomes(scored, history.known(label.table, now), label, as_of=now)
+    return joined.select("_key", "score", "decision", "model_version", "label", at="_event_time")
+
+
+def ensure_reference(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: Decision, *, at: datetime) -> None:
+    """Start the lane's monitor with what this champion promises on `rows` it had not seen, unless one runs already.
+
+    The first champion's promise holds across retrains: a reference that each retrain resets would let a slow decline pass.
+    """
+    risk = lane.operation.watch
+    if any(found.model == lane.model for found in watch.list_monitors(tx, lane.project)):
+        return
+    watch.start_monitor(
+        tx,
+        project=lane.project,
+        model=lane.model,
+        name=HARM_MONITOR,
+        spec=risk,
+        reference=_promise(lane, cut(rows, risk, decision)),
+        watermark=block_floor(at, risk.block),
+        at=at,
+    )
+
+
+def _promise(lane: Lane, blocks: list[BlockSummary]) -> Reference:
+    risk = lane.operation.watch
+    excesses = [block.excess(risk) for block in blocks if block.labelled >= risk.min_rows]
+    try:
+        return reference_of(excesses)
+    except InvalidInput as error:
+        raise InvalidInput(
+            error.code,
+            f"the holdout of {lane.model} gives only {len(excesses)} blocks of {risk.block} to measure its promise on",
+            remedy="Lengthen the model's holdout, shorten the risk's block, or lower its min_rows.",
+        ) from error
+
+
+def block_floor(moment: datetime, block: str) -> datetime:
+    """The last block boundary at or before `moment`."""
+    length = duration(block) // MICROSECOND
+    return from_micros(micros(moment) // length * length)
+
+
+def block_ceiling(moment: datetime, block: str) -> datetime:
+    """The first block boundary at or after `moment`."""
+    floor = block_floor(moment, block)
+    return floor if floor == moment else floor + timedelta(microseconds=duration(block) // MICROSECOND)

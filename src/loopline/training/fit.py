@@ -1,0 +1,93 @@
+"""One fit: the model's own function, a calibration learnt on rows it had not seen, on one thread."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from loopline.errors import InvalidInput
+from loopline.evaluation.calibration import LogisticCalibrator, fit_logistic
+from loopline.models.signature import Signature, infer
+from loopline.training.training_set import LabelledRows, TrainingSet
+from loopline.values import derive_seed
+
+FitFunction = Callable[[TrainingSet, dict[str, Any]], Any]
+
+CALIBRATION_SHARE = 0.2
+LEAST_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted estimator with all that is needed to use and to judge it.
+
+    `unseen_scores` and `unseen_labels` (rows,) are calibrated probabilities and labels of the calibration rows, scored by
+    an estimator that had not seen them: the reference of the decision.
+    """
+
+    estimator: Any
+    signature: Signature
+    calibrator: LogisticCalibrator
+    training_set: TrainingSet
+    unseen_scores: np.ndarray
+    unseen_labels: np.ndarray
+
+
+def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *, seed: int) -> Fitted:
+    """Fit `function` on `rows`.
+
+    The calibration is learnt from the last fifth of the rows, scored by an estimator fitted on the four fifths before;
+    then the estimator is fitted on all. One thread: sums split over threads differ in the last bit from machine to
+    machine. Raises `InvalidInput` for too few rows, one class only, or a result without `predict_proba`.
+    """
+    _check(rows)
+    signature = infer(
+        rows.frame.select(_typed(rows)), label=rows.frame["label"].to_numpy(), given=set(rows.recipe.given)
+    )
+    whole = rows.training_set(signature, derive_seed(seed, "fit"))
+    cut = int(len(whole) * (1 - CALIBRATION_SHARE))
+    with threadpool_limits(limits=1):
+        early = _estimator(function, _part(whole, slice(None, cut), derive_seed(seed, "calibration")), params)
+        unseen = early.predict_proba(whole.X[cut:])[:, 1].astype(np.float64)
+        estimator = _estimator(function, whole, params)
+    calibrator = fit_logistic(unseen, whole.y[cut:])
+    return Fitted(estimator, signature, calibrator, whole, calibrator.apply(unseen), whole.y[cut:])
+
+
+def _typed(rows: LabelledRows) -> list[pl.Expr]:
+    """The features in order; declared categories as text, whatever they came as."""
+    names = rows.recipe.categories
+    return [pl.col(name).cast(pl.String) if name in names else pl.col(name) for name in rows.recipe.feature_names]
+
+
+def _part(whole: TrainingSet, rows: slice, seed: int) -> TrainingSet:
+    return TrainingSet(whole.X[rows], whole.y[rows], whole.at[rows], whole.feature_names, whole.categorical, seed)
+
+
+def _estimator(function: FitFunction, part: TrainingSet, params: Mapping[str, Any]) -> Any:
+    if len(np.unique(part.y)) < 2:  # noqa: PLR2004 - two classes
+        raise InvalidInput(
+            "training.one_class",
+            f"all {len(part)} training labels are {part.y[0]:g}",
+            remedy="Wait for labels of both kinds, or check the label's expression.",
+        )
+    estimator = function(part, dict(params))
+    if not hasattr(estimator, "predict_proba"):
+        raise InvalidInput(
+            "training.no_classifier",
+            f"the model's function returned {type(estimator).__name__}, which has no predict_proba",
+            remedy="Return the fitted classifier: `return Classifier(...).fit(train.X, train.y)`.",
+        )
+    return estimator
+
+
+def _check(rows: LabelledRows) -> None:
+    if rows.frame.height < LEAST_ROWS:
+        raise InvalidInput(
+            "training.too_few_rows",
+            f"{rows.frame.height} labelled rows are too few to fit and calibrate on",
+            remedy=f"Wait for at least {LEAST_ROWS}.",
+        )
