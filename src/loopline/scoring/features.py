@@ -1,9 +1,18 @@
 """Where the engine finds the features that the caller does not send."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+import structlog
+
+from loopline.features.definitions import View, feature_names, reach
+from loopline.scoring.contract import FEATURE_MISSING
+
+FEATURE_STALE = "feature_stale"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,3 +38,61 @@ class NoFeatures:
 
     def read(self, rows: Sequence[Mapping[str, Any]], at: Sequence[datetime]) -> LookedUp:  # noqa: ARG002 - the protocol's
         return LookedUp([{}] * len(rows))
+
+
+class OnlineValues(Protocol):
+    """What this needs of the online store; `loopline.features.online.OnlineFeatures` is one."""
+
+    def read(
+        self, views: Sequence[View], rows: Sequence[Mapping[str, Any]], at: Sequence[datetime]
+    ) -> Mapping[str, Sequence[Any]]: ...
+
+    def freshness(self, view: View) -> datetime | None: ...
+
+
+class OnlineReader:
+    """Reads the features of `views` from the online store; answers with gaps, and says so, where the store does not answer.
+
+    `connect` opens the store, and is tried again with every request until it succeeds: a scoring process may start first.
+    """
+
+    def __init__(self, connect: Callable[[], OnlineValues], views: Sequence[View]) -> None:
+        self.entities: Sequence[str] = tuple(dict.fromkeys(view.by for view in views))
+        self._connect = connect
+        self._online: OnlineValues | None = None
+        self._views = tuple(views)
+        self._names = tuple(name for view in views for name in feature_names(view))
+        self._failed = False
+
+    def read(self, rows: Sequence[Mapping[str, Any]], at: Sequence[datetime]) -> LookedUp:
+        """The features of each row at its time.
+
+        Codes: `feature_missing:<feature>` for each of them where the store does not answer; `feature_stale:<table>` where
+        nothing of a view's table became known for so long before a row's time that no entity can have a value left.
+        """
+        try:
+            online = self._online = self._online or self._connect()
+            columns = online.read(self._views, rows, at)
+            codes = self._stale(online, max(at))
+        except Exception as error:  # whatever fails in the store, the model still answers
+            self._note_failure(error)
+            return LookedUp([{}] * len(rows), tuple(f"{FEATURE_MISSING}:{name}" for name in self._names))
+        self._failed = False
+        values = zip(*(columns[name] for name in self._names), strict=True)
+        return LookedUp([dict(zip(self._names, row, strict=True)) for row in values], codes)
+
+    def _stale(self, online: OnlineValues, at: datetime) -> tuple[str, ...]:
+        return tuple(
+            f"{FEATURE_STALE}:{view.table}"
+            for view in self._views
+            if _is_stale(online.freshness(view), reach(view), at)
+        )
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self._failed:  # once, until it answers again: not a line a request
+            self._failed = True
+            _log.error("online store fails", error=repr(error))
+
+
+def _is_stale(known: datetime | None, longest: Any, at: datetime) -> bool:
+    return known is None or (longest is not None and known <= at - longest)

@@ -1,0 +1,25 @@
+"""`python -m loopline.server.scoring --home PATH`: a scoring process."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from loopline.config import Settings
+from loopline.server.scoring.process import run
+
+
+def main() -> None:
+    """Read the arguments and serve."""
+    parser = argparse.ArgumentParser(prog="python -m loopline.server.scoring", description="Serve predictions.")
+    parser.add_argument("--home", type=Path, help="the installation's folder (default: LOOPLINE_HOME)")
+    parser.add_argument("--host", help="address to listen on (default: LOOPLINE_HOST or 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: LOOPLINE_SCORING_PORT or 8322)")
+    chosen = parser.parse_args()
+    settings = Settings.read(chosen.home)
+    host = chosen.host or settings.host
+    port = settings.scoring_port if chosen.port is None else chosen.port
+    run(replace(settings, host=host, scoring_port=port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""From signed manifests to what is served: read, verify, load, warm up; and again when a file changes.
+
+A manifest that cannot be taken is refused and logged, and what was served before goes on. Only when there is no before (the
+process starts) does a deployment whose model cannot be loaded begin on a lower rung of its ladder.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+
+from loopline.clock import Clock
+from loopline.config import Settings
+from loopline.errors import LooplineError
+from loopline.features.definitions import View
+from loopline.models.manifest import Deployment, Manifest, read_manifest
+from loopline.models.predictor import Predictor, load_predictor
+from loopline.models.signing import load_public_keys
+from loopline.scoring.engine import Engine
+from loopline.scoring.features import FeatureReader, OnlineReader, OnlineValues
+from loopline.server.scoring.serving import Project, Serving
+from loopline.storage.artifacts import ArtifactStore
+
+_log = structlog.get_logger(__name__)
+
+_Mark = tuple[int, int, int]
+
+
+class Loader:
+    """Keeps a `Serving` in step with the manifest files. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        artifacts: ArtifactStore,
+        connect: Callable[[], OnlineValues],
+        *,
+        clock: Clock,
+        instance: str,
+    ) -> None:
+        self._settings = settings
+        self._artifacts = artifacts
+        self._connect = connect
+        self._clock = clock
+        self._instances = (f"{instance}:{number}" for number in itertools.count())
+        self._marks: dict[Path, _Mark] = {}
+        self._predictors: dict[tuple[str, str], Predictor] = {}
+        self.refused = 0
+
+    def changed(self) -> bool:
+        """Whether a manifest file is new or another than when it was last looked at."""
+        return dict(self._files()) != self._marks
+
+    def load(self, serving: Serving) -> Serving:
+        """`serving` with every manifest that changed since the last call. Raises nothing: what is wrong is logged."""
+        for path, mark in self._files():
+            if self._marks.get(path) != mark:
+                self._marks[path] = mark
+                serving = self._with(serving, path)
+        self._marks = {path: mark for path, mark in self._marks.items() if path.exists()}
+        self._forget_unused(serving)
+        return serving
+
+    def _with(self, serving: Serving, path: Path) -> Serving:
+        before = serving.projects.get(path.stem)
+        try:
+            project = self._project(path, before)
+            loaded = Serving({**serving.projects, path.stem: project})
+        except Exception as error:  # whatever is wrong with it, the old one keeps serving
+            self.refused += 1
+            _log.error("manifest refused", path=str(path), error=repr(error), keeps=before and before.manifest.sequence)
+            return serving
+        _log.info(
+            "manifest taken", project=path.stem, sequence=project.manifest.sequence, endpoints=list(project.engines)
+        )
+        return loaded
+
+    def _project(self, path: Path, before: Project | None) -> Project:
+        at_least = before.manifest.sequence if before else 0
+        manifest = read_manifest(path, load_public_keys(self._settings.keys_path), at_least=at_least)
+        if manifest.project != path.stem:
+            raise ValueError(f"the manifest of project {manifest.project!r} lies at {path.name!r}")
+        engines = {
+            deployment.endpoint: self._engine(manifest, deployment, strict=before is not None)
+            for deployment in manifest.deployments
+        }
+        return Project(manifest, engines)
+
+    def _engine(self, manifest: Manifest, deployment: Deployment, *, strict: bool) -> Engine:
+        champion = self._predictor(deployment.package, deployment.package_envelope, strict=strict)
+        former = deployment.previous
+        previous = self._predictor(former.package, former.package_envelope, strict=False) if former else None
+        return Engine(
+            manifest.project,
+            deployment,
+            champion,
+            previous,
+            self._features(deployment.views),
+            clock=self._clock,
+            instance=next(self._instances),
+        )
+
+    def _features(self, views: list[dict[str, Any]]) -> FeatureReader | None:
+        return OnlineReader(self._connect, msgspec.convert(views, list[View])) if views else None
+
+    def _predictor(self, package: str, envelope: str, *, strict: bool) -> Predictor | None:
+        if (package, envelope) not in self._predictors:
+            try:
+                self._predictors[package, envelope] = self._load(package, envelope)
+            except LooplineError as error:
+                if strict:
+                    raise
+                _log.error("model cannot be loaded", package=package, error=repr(error))
+                return None
+        return self._predictors[package, envelope]
+
+    def _load(self, package: str, envelope: str) -> Predictor:
+        keys = load_public_keys(self._settings.keys_path)
+        predictor = load_predictor(self._artifacts, package, envelope=self._artifacts.get(envelope), keys=keys)
+        predictor.scores(np.zeros((1, len(predictor.signature.fields)), dtype=np.float32))
+        return predictor
+
+    def _forget_unused(self, serving: Serving) -> None:
+        used = set(_packages(serving))
+        self._predictors = {digests: model for digests, model in self._predictors.items() if digests in used}
+
+    def _files(self) -> Iterator[tuple[Path, _Mark]]:
+        for path in sorted(self._settings.manifests_path.glob("[!.]*.json")):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            yield path, (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def sequences(serving: Serving) -> Mapping[str, int]:
+    """The sequence of each project's manifest."""
+    return {name: project.manifest.sequence for name, project in serving.projects.items()}
+
+
+def _packages(serving: Serving) -> Iterator[tuple[str, str]]:
+    for engine in serving.engines.values():
+        deployment = engine.deployment
+        yield deployment.package, deployment.package_envelope
+        if deployment.previous is not None:
+            yield deployment.previous.package, deployment.previous.package_envelope

@@ -1,0 +1,66 @@
+"""From an error to an answer: its status, and a body of message, code and remedy. Never a traceback."""
+
+from typing import Any
+
+import msgspec
+
+from loopline.errors import (
+    Conflict,
+    InvalidInput,
+    LooplineError,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    Unavailable,
+)
+from loopline.server.scoring.http import Response
+
+_STATUS: tuple[tuple[type[LooplineError], int], ...] = (
+    (NotAuthenticated, 401),
+    (NotPermitted, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Unavailable, 503),
+    (InvalidInput, 400),
+)
+_BY_CODE = {
+    "http.method_not_allowed": 405,
+    "http.body_too_large": 413,
+    "http.encoding_not_supported": 415,
+    "http.wrong_host": 421,
+}
+
+
+def problem(error: Exception) -> Response:
+    """The answer that tells of `error`; what is none of ours becomes a bare 500."""
+    if isinstance(error, LooplineError):
+        return _told(error)
+    if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
+        return _told(_bad_body(error))
+    return _answer(500, "server.internal", "something went wrong here", "See the scoring process's log.")
+
+
+def _told(error: LooplineError) -> Response:
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    status = _BY_CODE.get(error.code, status)
+    response = _answer(status, error.code, error.message, error.remedy)
+    match status:
+        case 401:
+            return response.with_header(b"www-authenticate", b'Bearer realm="loopline"')
+        case 405:
+            return response.with_header(b"allow", ", ".join(error.context["allowed"]).encode())
+        case 503:
+            return response.with_header(b"retry-after", b"1")
+    return response
+
+
+def _bad_body(error: Exception) -> InvalidInput:
+    what = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:300]
+    return InvalidInput(
+        "http.bad_json", f"the body is not the JSON that is expected here: {what}", remedy="See the API's reference."
+    )
+
+
+def _answer(status: int, code: str, message: str, remedy: str) -> Response:
+    body: dict[str, Any] = {"error": message, "code": code, "remedy": remedy}
+    return Response.json(body, status=status)

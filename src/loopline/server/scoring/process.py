@@ -1,0 +1,66 @@
+"""Composes and runs a scoring process from its settings."""
+
+import logging
+import sys
+
+import structlog
+import uvicorn
+
+from loopline.clock import Clock, SystemClock
+from loopline.config import Settings
+from loopline.errors import Unavailable
+from loopline.scoring.features import OnlineValues
+from loopline.scoring.spool import Spool, claim_spool
+from loopline.server.scoring.app import App
+from loopline.server.scoring.endpoints import Endpoints
+from loopline.server.scoring.group_commit import GroupCommit
+from loopline.server.scoring.loading import Loader
+from loopline.server.scoring.metrics import Metrics
+from loopline.storage.artifacts import open_artifacts
+
+_DRAIN_SECONDS = 10
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered first."""
+    _log_to_stderr()
+    spool = claim_spool(settings.spool_path, fsync=settings.durable)
+    config = uvicorn.Config(
+        compose(settings, spool, SystemClock()),
+        host=settings.host,
+        port=settings.scoring_port,
+        loop="auto",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    uvicorn.Server(config).run()
+
+
+def compose(settings: Settings, spool: Spool, clock: Clock) -> App:
+    """The application over the manifests, artifacts, online store and spool of a home."""
+
+    def connect() -> OnlineValues:
+        raise Unavailable("online.not_there", f"there is no online store at {settings.online_path}")
+
+    metrics = Metrics()
+    loader = Loader(settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance)
+    endpoints = Endpoints(GroupCommit(spool, fsync=settings.durable), metrics)
+    return App(loader, endpoints, metrics, clock=clock, host=settings.host, tick=spool.seal_if_due, close=spool.close)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )

@@ -1,0 +1,94 @@
+"""Routes: a method, a path and the permission it needs. Each declares one; only those said to be public need no token."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from loopline.access.identity import Identity
+from loopline.access.permissions import Permission
+from loopline.errors import InvalidInput, NotFound
+from loopline.server.scoring.http import Response
+from loopline.server.scoring.serving import Serving
+
+
+@dataclass(frozen=True)
+class Public:
+    """Says that a route needs no token, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that was let in: the serving state it sees to its end, and what it brought."""
+
+    serving: Serving
+    identity: Identity | None
+    params: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """`path` has parts in braces, e.g. `/v2/models/{model}`; `permission` says who may call it."""
+
+    method: str
+    path: str
+    permission: Permission | Public
+    handler: Handler
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the path between the slashes."""
+        return tuple(self.path.strip("/").split("/"))
+
+
+class Router:
+    """Finds the route of a request by comparing part by part."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+        self._by_length: dict[int, list[Route]] = {}
+        for route in routes:
+            self._by_length.setdefault(len(route.parts), []).append(route)
+
+    def find(self, method: str, raw_path: bytes) -> tuple[Route, dict[str, str]]:
+        """The route, and the values of the parts in braces.
+
+        The path is split before its percent signs are resolved, so an encoded slash stays within its part. Raises
+        `NotFound` "http.no_route" and `InvalidInput` "http.method_not_allowed".
+        """
+        parts = [unquote_to_bytes(part).decode("utf-8", "replace") for part in raw_path.strip(b"/").split(b"/")]
+        matches = [
+            (route, params)
+            for route in self._by_length.get(len(parts), ())
+            if (params := _match(route.parts, parts)) is not None
+        ]
+        for route, params in matches:
+            if route.method == method:
+                return route, params
+        if matches:
+            allowed = sorted({route.method for route, _ in matches})
+            raise InvalidInput(
+                "http.method_not_allowed",
+                "this path does not take that method",
+                remedy=f"Use {' or '.join(allowed)}.",
+                allowed=allowed,
+            )
+        raise NotFound(
+            "http.no_route", "there is nothing at this path", remedy="Predictions: POST /predict/{endpoint}."
+        )
+
+
+def _match(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
+    params = {}
+    for wanted, part in zip(pattern, parts, strict=True):
+        if wanted.startswith("{"):
+            params[wanted[1:-1]] = part
+        elif wanted != part:
+            return None
+    return params
