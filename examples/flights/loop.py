@@ -59,5 +59,6 @@ loop.operate(
         ll.on(ll.harm & ll.previous_is_better, ll.roll_back),
         ll.on(ll.harm | ll.grown(1.35), ll.retrain(cooldown="7d", at_least_every="60d")),
     ],
+    first_after="31d",
     compare={"train_once": [], "monthly": [ll.every("1mo", ll.retrain)]},
 )

@@ -108,7 +108,9 @@ def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation
         return actions.prepare(decided.action, cause)
     except LooplineError as error:
         log.warning("action_failed", action=decided.action, project=lane.project, error=str(error))
-        failed = Outcome(changed=False, sentence=f"{decided.action} failed: {error.message}", evidence={"code": error.code})
+        failed = Outcome(
+            changed=False, sentence=f"{decided.action} failed: {error.message}", evidence={"code": error.code}
+        )
         return Prepared(lambda _tx: failed)
 
 

@@ -155,7 +155,11 @@ def _commit(
     )
     if not passed:
         failed = "; ".join(verdict.sentence for verdict in verdicts if not verdict.passed)
-        return Outcome(changed=False, sentence=f"Version {version.version} was trained and not promoted: {failed}", evidence=evidence)
+        return Outcome(
+            changed=False,
+            sentence=f"Version {version.version} was trained and not promoted: {failed}",
+            evidence=evidence,
+        )
     _promote(tx, lane, cause, candidate, version.version, evidence)
     against = f"version {champion}" if champion else "the fallback"
     return Outcome(changed=True, sentence=f"Version {version.version} replaced {against}.", evidence=evidence)

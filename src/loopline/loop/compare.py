@@ -1,0 +1,221 @@
+"""Compare policies after a replay: what each would have cost, on the same rows with the same labels."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from loopline.decisions.policy import Decision
+from loopline.evaluation.intervals import paired_by_block
+from loopline.evaluation.losses import brier, log_loss
+from loopline.gates.promotion import CHAMPION
+from loopline.incidents import incident
+from loopline.ledger import chain
+from loopline.loop import store
+from loopline.loop.history import History
+from loopline.loop.lane import LOOP_POLICY, Lane
+from loopline.loop.resources import Resources
+from loopline.loop.watch import HARM_MONITOR, matured
+from loopline.models import registry
+from loopline.monitoring.performance import read_performance
+from loopline.monitoring.watch import list_monitors
+from loopline.storage.database import Transaction
+
+
+class Month(msgspec.Struct, frozen=True):
+    """One calendar month (UTC) of one policy; means over labelled rows."""
+
+    month: str
+    labelled: int
+    base_rate: float
+    log_loss: float
+    brier: float
+    cost: float
+
+
+class Day(msgspec.Struct, frozen=True):
+    """One watched block: excess of the loss over its baseline, and the evidence for harm (log of the e-process)."""
+
+    end: datetime
+    excess: float | None
+    log_evidence: float
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that changed, or could have changed, what serves; or that people were told of."""
+
+    at: datetime
+    kind: str
+    sentence: str
+
+
+class PolicyResult(msgspec.Struct, frozen=True):
+    """What came of one policy. Losses and costs are means over labelled rows since the first champion (`since`), costs in the
+    declared unit; `predictions`, `labelled` and `unlabelled` count the whole period. `seconds` are measured.
+    """
+
+    policy: str
+    project: str
+    predictions: int
+    labelled: int
+    unlabelled: int
+    evaluated: int
+    log_loss: float
+    brier: float
+    cost: float
+    abstained: float
+    pages: int
+    retrains: int
+    promotions: int
+    rollbacks: int
+    train_seconds: float
+    score_seconds: float
+    against_loop: dict[str, Any] | None
+    months: list[Month]
+    days: list[Day]
+    events: list[Event]
+    ledger: str
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """The policies of one model side by side. `since` is when the first champion began to serve."""
+
+    loop: str
+    model: str
+    start: datetime
+    until: datetime
+    since: datetime
+    threshold: float
+    allowed_excess: float
+    assumptions: list[str]
+    policies: list[PolicyResult]
+
+
+def compare(
+    resources: Resources, lanes: list[Lane], *, start: datetime, until: datetime, assumptions: list[str]
+) -> Comparison:
+    """Compare the lanes of one model; the first is the loop's own. All have been replayed over (start, until]."""
+    history, end = History(resources.tables), resources.clock.now()
+    rows = {lane.policy: _rows(resources, lane, history, start=start, end=end) for lane in lanes}
+    since = min(_first_champion(resources, lane) or until for lane in lanes)
+    reference = rows[LOOP_POLICY].filter(pl.col("at") > since)
+    results = [_result(resources, lane, rows[lane.policy], since, reference) for lane in lanes]
+    monitor = _monitor_terms(resources, lanes[0])
+    return Comparison(
+        loop=lanes[0].project,
+        model=lanes[0].model,
+        start=start,
+        until=until,
+        since=since,
+        threshold=lanes[0].operation.watch.threshold,
+        allowed_excess=monitor,
+        assumptions=assumptions,
+        policies=results,
+    )
+
+
+def _rows(resources: Resources, lane: Lane, history: History, *, start: datetime, end: datetime) -> pl.DataFrame:
+    rows = matured(resources, lane, history, after=start, until=end, now=end)
+    labels = rows["label"].fill_null(np.nan).to_numpy()
+    spec = lane.operation.decide
+    taken = Decision(spec.false_positive, spec.false_negative, spec.review, 0.5, 0.5, 0.5)  # only its costs are asked
+    return rows.with_columns(
+        log_loss=log_loss(rows["score"].to_numpy(), labels),
+        brier=brier(rows["score"].to_numpy(), labels),
+        cost=taken.cost(rows["decision"].to_numpy().astype(np.str_), labels),
+    ).sort("at", "_key")
+
+
+def _result(
+    resources: Resources, lane: Lane, rows: pl.DataFrame, since: datetime, reference: pl.DataFrame
+) -> PolicyResult:
+    labelled = rows.filter(pl.col("label").is_not_null())
+    judged = labelled.filter(pl.col("at") > since)
+    with resources.database.reading() as tx:
+        turns = store.turns(tx, lane.project, lane.model)
+        entries = chain.entries(tx, lane.project)
+        pages = len(incident.find(tx, lane.project, model=lane.model))
+        days = _days(tx, lane)
+        head = chain.head(tx, lane.project)
+    kinds = [entry.kind for entry in entries]
+    return PolicyResult(
+        policy=lane.policy,
+        project=lane.project,
+        predictions=rows.height,
+        labelled=labelled.height,
+        unlabelled=rows.height - labelled.height,
+        evaluated=judged.height,
+        log_loss=_mean(judged, "log_loss"),
+        brier=_mean(judged, "brier"),
+        cost=_mean(judged, "cost"),
+        abstained=float((judged["decision"] == "abstain").mean() or 0.0),
+        pages=pages,
+        retrains=kinds.count("version.registered"),
+        promotions=kinds.count("promotion"),
+        rollbacks=kinds.count("rollback"),
+        train_seconds=sum(turn["measured"].get("train", 0.0) for turn in turns),
+        score_seconds=sum(turn["measured"].get("score", 0.0) for turn in turns),
+        against_loop=None if lane.policy == LOOP_POLICY else _difference(judged, reference),
+        months=_months(labelled),
+        days=days,
+        events=[Event(entry.at, entry.kind, _sentence(entry.body)) for entry in entries if entry.kind in _TOLD],
+        ledger=head.digest,
+    )
+
+
+_TOLD = {"promotion", "rollback", "action", "alarm", "incident.opened", "incident.resolved"}
+
+
+def _sentence(body: dict[str, Any]) -> str:
+    for name in ("sentence", "outcome"):
+        if name in body:
+            return str(body[name])
+    evidence = body.get("evidence", {})
+    told = f"version {body['version']} replaces {body['replaces'] or 'the fallback'}" if "version" in body else ""
+    return str(evidence.get("sentence", told))
+
+
+def _mean(rows: pl.DataFrame, column: str) -> float:
+    return float(rows[column].to_numpy().mean()) if rows.height else float("nan")
+
+
+def _difference(judged: pl.DataFrame, reference: pl.DataFrame) -> dict[str, Any] | None:
+    """Loss and cost of the policy minus the loop's on the same rows, with intervals over days."""
+    both = judged.join(reference.select("_key", loop_loss="log_loss", loop_cost="cost"), on="_key", how="inner")
+    if both.height == 0:
+        return None
+    day = both["at"].dt.truncate("1d").to_numpy()
+    return {
+        name: msgspec.to_builtins(paired_by_block(both[name].to_numpy(), both[of_loop].to_numpy(), day))
+        for name, of_loop in (("log_loss", "loop_loss"), ("cost", "loop_cost"))
+    }
+
+
+def _months(labelled: pl.DataFrame) -> list[Month]:
+    means = [pl.col(name).mean() for name in ("log_loss", "brier", "cost")]
+    grouped = (
+        labelled.with_columns(month=pl.col("at").dt.strftime("%Y-%m"))
+        .group_by("month", maintain_order=True)
+        .agg(pl.len().alias("labelled"), pl.col("label").mean().alias("base_rate"), *means)
+    )
+    return [Month(**row) for row in grouped.iter_rows(named=True)]
+
+
+def _days(tx: Transaction, lane: Lane) -> list[Day]:
+    found = read_performance(tx, lane.project, lane.model, HARM_MONITOR)
+    return [Day(row.block_end, row.excess, row.log_evidence) for row in found]
+
+
+def _first_champion(resources: Resources, lane: Lane) -> datetime | None:
+    with resources.database.reading() as tx:
+        changes = registry.alias_history(tx, lane.project, lane.model, CHAMPION)
+    return changes[0].from_at if changes else None
+
+
+def _monitor_terms(resources: Resources, lane: Lane) -> float:
+    """What excess the first champion's promise allows."""
+    with resources.database.reading() as tx:
+        monitors = [found for found in list_monitors(tx, lane.project) if found.model == lane.model]
+    return monitors[0].reference.upper + monitors[0].spec.tolerance if monitors else 0.0
