@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import polars as pl
+
+from loopline.tables import Tables, TableSchema, datafile
+
+
+def fill(table, rows, count):
+    for number in range(count):
+        table.append(rows(["a", "b", "c"], number, value=float(number)), writer="w", sequence=number)
+
+
+def test_compaction_keeps_rows_order_versions_and_sequences(table, rows, at):
+    fill(table, rows, 40)
+    before, early = table.read(), table.read(version=10)
+    assert table.compact(target_rows=30) == 36
+    assert table.read().equals(before)
+    assert table.read(version=10).equals(early)
+    assert table.sequence("w") == 39
+    assert table.append(rows(["x"], 50), writer="w", sequence=39).version == 40
+    assert [file.rows for file in table.plan()] == [30, 30, 30, 30]
+    assert len(table.plan(known_after=at(12), known_until=at(14))) == 1
+    assert table.versions()[-1].operation == "compact"
+
+
+def test_compacting_twice_changes_nothing(table, rows):
+    fill(table, rows, 5)
+    table.compact()
+    version = table.version
+    assert table.compact() == 0
+    assert table.version == version
+
+
+def test_rows_appended_after_a_compaction_come_after_it_in_later_ones(table, rows):
+    fill(table, rows, 4)
+    table.compact(target_rows=6)
+    table.append(rows(["d"], 0), writer="w", sequence=10)
+    before = table.read()
+    table.compact()
+    assert table.read().equals(before)
+    assert len(table.plan()) == 1
+
+
+def test_a_new_handle_reads_a_compacted_table(table, rows, tmp_path):
+    fill(table, rows, 10)
+    before = table.read()
+    table.compact(target_rows=9)
+    assert Tables(tmp_path / "tables").open(table.name).read().equals(before)
+
+
+def test_compaction_fills_columns_that_came_later(tables, table, rows, schema):
+    fill(table, rows, 2)
+    tables.create(table.name, TableSchema({**schema.columns, "gate": pl.Int32}))
+    before = table.read()
+    table.compact()
+    assert table.read().equals(before)
+    assert table.read()["gate"].null_count() == 6
+
+
+def test_of_two_compactions_at_once_the_later_gives_way(table, rows, tmp_path, monkeypatch):
+    """The second one has rewritten its files when the first one commits."""
+    fill(table, rows, 6)
+    before = table.read()
+    other = Tables(tmp_path / "tables", durable=False).open(table.name)
+    write_one = "loopline.tables.datafile.write_one"
+
+    real = datafile.write_one
+
+    def interrupted(*args, **options):
+        monkeypatch.setattr(write_one, real)
+        assert other.compact() == 5
+        return real(*args, **options)
+
+    monkeypatch.setattr(write_one, interrupted)
+    assert table.compact() == 0
+    assert table.read().equals(before)
+    assert len(list(Path(table.uri, "_delta_log").glob("*.json"))) == 8

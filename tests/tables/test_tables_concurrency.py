@@ -1,0 +1,100 @@
+"""Appenders at once, in threads and in processes, and appenders that are killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+
+from loopline.tables import Tables, datafile
+
+APPENDER = """
+import sys
+from datetime import UTC, datetime
+import polars as pl
+from loopline.tables import Tables, TableSchema
+
+root, writer, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+schema = TableSchema({"n": pl.Int64()})
+table = Tables(root, durable=True).create("t", schema)
+now = datetime(2024, 1, 1, tzinfo=UTC)
+for number in range((table.sequence(writer) or 0) + 1, count + 1):
+    rows = pl.DataFrame([(f"{writer}-{number}", now, now, False, number)] * 3, schema=schema.all_columns, orient="row")
+    table.append(rows, writer=writer, sequence=number)
+    print(number, flush=True)
+"""
+
+
+def start(root: Path, writer: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", APPENDER, str(root), writer, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_threads_with_one_handle_and_with_their_own(table, rows, tmp_path):
+    own = [Tables(tmp_path / "tables", durable=False).open(table.name) for _ in range(3)]
+
+    def work(writer: int) -> None:
+        handle = own[writer] if writer < len(own) else table
+        for number in range(15):
+            handle.append(rows([f"{writer}-{number}"], number), writer=f"w{writer}", sequence=number)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert sorted(table.read()["_key"]) == sorted(f"{writer}-{number}" for writer in range(6) for number in range(15))
+    assert len(table.versions()) == 91
+
+
+def test_threads_that_repeat_one_sequence_append_it_once(table, rows, tmp_path):
+    handles = [Tables(tmp_path / "tables", durable=False).open(table.name) for _ in range(6)]
+    for sequence in range(10):
+        with ThreadPoolExecutor(6) as pool:
+            found = pool.map(
+                lambda pair: pair[1].append(rows([f"{pair[0]}"], 1), writer="w", sequence=sequence),  # noqa: B023 - done within the loop
+                enumerate(handles),
+            )
+            assert {version.version for version in found} == {sequence + 1}
+    assert table.read().height == 10
+
+
+def test_processes_at_once_lose_and_double_nothing(tmp_path):
+    processes = [start(tmp_path, f"w{number}", 20) for number in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    for process in processes:
+        process.stdout.close()
+    counted = Tables(tmp_path).open("t").read().group_by("_key").len()
+    assert counted.height == 60
+    assert set(counted["len"]) == {3}
+
+
+def test_kill_at_any_point_loses_and_doubles_nothing(tmp_path):
+    chance, acknowledged = random.Random(7), 0
+    for _ in range(8):
+        process = start(tmp_path, "w", 10_000)
+        first = process.stdout.readline()
+        time.sleep(chance.random() * 0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        lines = [first, *process.stdout.read().split("\n")]
+        process.wait()
+        process.stdout.close()
+        acknowledged = max(acknowledged, *(int(line) for line in lines if line.strip()))
+        table = Tables(tmp_path).open("t")
+        counted = table.read().group_by("n").len().sort("n")
+        assert counted["n"].to_list() == list(range(1, table.sequence("w") + 1))
+        assert set(counted["len"]) == {3}
+        assert acknowledged <= table.sequence("w") <= acknowledged + 1
+    assert DeltaTable(str(tmp_path / "t")).count() == counted["len"].sum()
+
+
+def test_a_retry_after_a_kill_between_file_and_commit_leaves_no_second_file(table, rows):
+
+    list(datafile.write(table._folder, rows(["a"], 1), "w\x001", 0))
+    assert table.read().is_empty()
+    table.append(rows(["a"], 1), writer="w", sequence=1)
+    assert len(list(Path(table.uri).glob("*.parquet"))) == 1
+    assert table.read().equals(pl.concat([rows(["a"], 1)]))
