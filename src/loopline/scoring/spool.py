@@ -18,7 +18,7 @@ from loopline.errors import Conflict, InvalidInput, Unavailable
 from loopline.scoring.segment import HEADER, LARGEST_PAYLOAD, frames
 from loopline.scoring.spool_folder import CORRUPT, OPEN, SEALED, TORN, SpoolFolder
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Spool:
