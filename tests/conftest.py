@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database.open(database_url, durable=False)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make_empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Makes new databases without any table, as many as one asks for, on SQLite and then on PostgreSQL."""
+    with ExitStack() as made:
+
+        def make() -> Database:
+            url = f"sqlite:///{tmp_path / _name()}.db"
+            if request.param == "postgresql":
+                url = made.enter_context(scratch_database(request.getfixturevalue("postgres_url"), _name()))
+            return made.enter_context(closing(Database.open(url, durable=False)))
+
+        yield make
 
 
 @pytest.fixture(scope="session")

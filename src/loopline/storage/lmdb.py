@@ -69,7 +69,7 @@ class _Environment:
     def __init__(self, folder: Path, lmdb_environment: Any) -> None:
         self._folder = folder
         self._lmdb = lmdb_environment
-        self._handles = 0
+        self.handles = 0
         self._gate = _Gate()
 
     @classmethod
@@ -77,14 +77,14 @@ class _Environment:
         with cls._sharing:
             key = (os.getpid(), folder)
             shared = cls._shared.get(key) or cls(folder, _open(folder, read_only, durable, map_size))
-            shared._handles += 1
+            shared.handles += 1
             cls._shared[key] = shared
             return shared
 
     def release(self) -> None:
         with self._sharing:
-            self._handles -= 1
-            if self._handles == 0:
+            self.handles -= 1
+            if self.handles == 0:
                 del self._shared[os.getpid(), self._folder]
                 with self._gate.alone():
                     self._lmdb.close()
