@@ -20,7 +20,7 @@ import msgspec
 
 from loopline.errors import InvalidInput
 
-STAKES = (0.5, 0.25, 0.125, 0.0625, 0.03125)
+STAKES = (0.9, 0.5, 0.25, 0.125, 0.0625)
 """Stakes as shares of the largest that cannot ruin, 1 / m: from quick on large changes to patient with small ones."""
 
 
