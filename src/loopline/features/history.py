@@ -1,5 +1,6 @@
 """Rows of a table's history as arrays: whose they are, and over which time each version is valid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from loopline.errors import InvalidInput
+from loopline.features.definitions import View, payload_columns
 from loopline.features.double_double import Floats
 from loopline.features.intervals import FOREVER, Ints, Mask
 
@@ -60,9 +62,29 @@ class Rows:
         """
         series = self.frame[column]
         found = series.gather(pl.Series(np.maximum(rows, 0)).set(pl.Series(rows < 0), None))
-        if series.dtype in _TEXT:
+        if is_text(series):
             return found.cast(pl.String)
         return pl.Series(column, numbers(found), nan_to_null=True)
+
+
+def history_columns(given: Sequence[str], *views: View) -> list[str]:
+    """Which of a history's columns the views, all over one table, need. Raises `InvalidInput` where one is missing."""
+    payload = [column for view in views for column in (view.by, *payload_columns(view))]
+    columns = list(dict.fromkeys([KEY, EVENT, KNOWN, TOMBSTONE, *payload]))
+    require_columns(f"the history of {views[0].table!r}", given, columns)
+    return columns
+
+
+def require_columns(what: str, given: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise `InvalidInput` where `what`, which has the columns `given`, lacks one of `columns`."""
+    missing = sorted(set(columns) - set(given))
+    if missing:
+        raise InvalidInput(
+            "features.column_missing",
+            f"{what} has no column {', '.join(missing)}",
+            remedy=f"It has {', '.join(given)}.",
+            missing=missing,
+        )
 
 
 def rows_of(frame: pl.DataFrame, codes: Ints, until: Ints) -> Rows:
@@ -121,6 +143,11 @@ def numbers(series: pl.Series) -> Floats:
             column=series.name,
         )
     return series.cast(pl.Float64).to_numpy()
+
+
+def is_text(series: pl.Series) -> bool:
+    """Whether the values are text."""
+    return series.dtype in _TEXT
 
 
 def present(series: pl.Series) -> Mask:

@@ -11,10 +11,20 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from loopline.errors import InvalidInput, NotFound
-from loopline.features.definitions import View, WindowView, check_views, feature_names, payload_columns, reach
+from loopline.errors import NotFound
+from loopline.features.definitions import View, WindowView, check_views, feature_names, reach
 from loopline.features.entities import entity_codes
-from loopline.features.history import EVENT, KEY, KNOWN, TOMBSTONE, Rows, moments, rows_of, superseded_at
+from loopline.features.history import (
+    EVENT,
+    KEY,
+    KNOWN,
+    Rows,
+    history_columns,
+    moments,
+    require_columns,
+    rows_of,
+    superseded_at,
+)
 from loopline.features.intervals import Ints, Places
 from loopline.features.latest import latest_rows
 from loopline.features.partitions import LongHistory, deal
@@ -44,12 +54,13 @@ def point_in_time(
     `NotFound` for a missing table.
     """
     check_views(views)
-    _require("the queries", queries.columns, [at, *(view.by for view in views)])
+    require_columns("the queries", queries.columns, [at, *(view.by for view in views)])
     times = moments(queries, at)
     answers = pl.DataFrame(height=queries.height)
     for table in dict.fromkeys(view.table for view in views):
         of_table = [view for view in views if view.table == table]
-        past = _needed(history, table, of_table)
+        whole = _table(history, table)
+        past = whole.select(history_columns(whole.collect_schema().names(), *of_table))
         if partitions == 1 or queries.is_empty():
             found = _at_once(past, of_table, queries, times)
         else:
@@ -118,33 +129,15 @@ def _features(view: View, rows: Rows, places: Places) -> list[pl.Series]:
     return [rows.values(view.features[name], places.unsorted(found)).alias(name) for name, found in winners.items()]
 
 
-def _needed(
-    history: Mapping[str, pl.DataFrame | pl.LazyFrame], table: str, views: Sequence[View]
-) -> pl.DataFrame | pl.LazyFrame:
-    """The columns of the table that the views need."""
-    if table not in history:
+def _table(history: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.DataFrame | pl.LazyFrame:
+    if name not in history:
         raise NotFound(
             "features.table_missing",
-            f"there is no history of table {table!r}",
-            remedy=f"Pass it: history={{{table!r}: ...}}.",
-            table=table,
+            f"there is no history of table {name!r}",
+            remedy=f"Pass it: history={{{name!r}: ...}}.",
+            table=name,
         )
-    payload = [column for view in views for column in (view.by, *payload_columns(view))]
-    columns = list(dict.fromkeys([KEY, EVENT, KNOWN, TOMBSTONE, *payload]))
-    past = history[table]
-    _require(f"the history of {table!r}", past.collect_schema().names(), columns)
-    return past.select(columns)
-
-
-def _require(what: str, given: Sequence[str], columns: Sequence[str]) -> None:
-    missing = sorted(set(columns) - set(given))
-    if missing:
-        raise InvalidInput(
-            "features.column_missing",
-            f"{what} has no column {', '.join(missing)}",
-            remedy=f"It has {', '.join(given)}.",
-            missing=missing,
-        )
+    return history[name]
 
 
 def _longest(views: Sequence[View]) -> timedelta | None:
