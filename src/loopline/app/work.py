@@ -29,7 +29,7 @@ def actions_of(resources: Resources, lane: Lane, history: History, predictors: P
         return prepare_retrain(resources, lane, history, predictors, cause)
 
     def roll_back(cause: Cause) -> Prepared:
-        return prepare_rollback(resources, lane, predictors, cause)
+        return prepare_rollback(resources, lane.project, lane.model, predictors, cause)
 
     def notify(cause: Cause) -> Prepared:
         message = {"event": "notify", "project": lane.project, "model": lane.model, "text": cause.sentence}

@@ -150,7 +150,7 @@ def _result(
         log_loss=_mean(judged, "log_loss"),
         brier=_mean(judged, "brier"),
         cost=_mean(judged, "cost"),
-        abstained=float((judged["decision"] == "abstain").mean() or 0.0),
+        abstained=judged.filter(pl.col("decision") == "abstain").height / max(judged.height, 1),
         pages=pages,
         retrains=kinds.count("version.registered"),
         promotions=kinds.count("promotion"),

@@ -34,7 +34,7 @@ def code_digest(function: Callable[..., Any]) -> str:
 def _describe_source(source: Source) -> dict[str, Any]:
     spec = source.spec
     return {
-        "key": spec.key,
+        "key": list(spec.key_columns),
         "event_time": spec.event_time,
         "known_at": spec.known_at,
         "tombstone": spec.tombstone,

@@ -106,7 +106,10 @@ def _compare(
     if champion is None:
         scores, name = np.full(rows.height, lane.operation.model.fallback), "the declared fallback"
     else:
-        scores, name = predictors.version(tx, lane, champion).predict_proba(rows), f"version {champion}"
+        scores, name = (
+            predictors.version(tx, lane.project, lane.model, champion).predict_proba(rows),
+            f"version {champion}",
+        )
     block = pl.col("_event_time").dt.truncate(lane.operation.watch.block)
     return Comparison(rows.with_columns(champion=scores, block=block), "the candidate", name)
 
@@ -168,7 +171,7 @@ def _commit(
 def _promote(
     tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate, version: int, evidence: dict[str, Any]
 ) -> None:
-    put_decision(tx, lane, msgspec.to_builtins(candidate.decision), cause)
+    put_decision(tx, lane.project, lane.model, msgspec.to_builtins(candidate.decision), cause)
     promote(
         tx,
         project=lane.project,

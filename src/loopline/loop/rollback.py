@@ -7,41 +7,40 @@ from loopline.gates.promotion import previous_champion, roll_back
 from loopline.gates.smoke import smoke_test
 from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.loop.deployment import Predictors, put_decision
-from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.storage.database import Transaction
 
 
 def prepare_rollback(
-    resources: Resources, lane: Lane, predictors: Predictors, cause: Cause, *, to: int | None = None
+    resources: Resources, project: str, model: str, predictors: Predictors, cause: Cause, *, to: int | None = None
 ) -> Prepared:
     """Load and try the target first: one that cannot be loaded or scores nonsense stays where it is.
 
     Raises `NotFound` where there is no earlier champion, `Corrupt` where its artifact is not what was signed.
     """
     with resources.database.reading() as tx:
-        target = to or previous_champion(tx, project=lane.project, model=lane.model)
+        target = to or previous_champion(tx, project=project, model=model)
         if target is None:
             raise NotFound(
-                "rollback.no_earlier", f"{lane.model} has no earlier champion", remedy="Name a version with --to."
+                "rollback.no_earlier", f"{model} has no earlier champion", remedy="Name a version with --to."
             )
-        found = registry.get_version(tx, lane.project, lane.model, target)
+        found = registry.get_version(tx, project, model, target)
     smoke_test(predictors.load(found.package, found.envelope))
     evidence: dict[str, Any] = {"cause": cause.sentence, "smoke_test": "passed"}
 
     def commit(tx: Transaction) -> Outcome:
         present, back = roll_back(
             tx,
-            project=lane.project,
-            model=lane.model,
+            project=project,
+            model=model,
             at=cause.at,
             actor=cause.actor,
             evidence=evidence,
             key=f"rolled_back:{cause.key}",
             to=target,
         )
-        put_decision(tx, lane, found.lineage["decision"], cause)
+        put_decision(tx, project, model, found.lineage["decision"], cause)
         return Outcome(changed=True, sentence=f"Version {back} serves again in place of {present}.", evidence=evidence)
 
     return Prepared(commit)

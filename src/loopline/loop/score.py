@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from loopline.clock import Clock
-from loopline.loop.deployment import Predictors, deployment
+from loopline.loop.deployment import Predictors, deployment, terms_of
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.scoring.engine import Engine
@@ -52,7 +52,7 @@ def _predict(
     resources: Resources, lane: Lane, predictors: Predictors, due: pl.DataFrame, window: Window
 ) -> pl.DataFrame:
     with resources.database.reading() as tx:
-        serving = deployment(tx, lane)
+        serving = deployment(tx, lane.project, lane.model, terms_of(lane.operation))
     predictor = predictors.load(serving.package, serving.package_envelope) if serving.version else None
     clock: Clock = resources.clock
     engine = Engine(lane.project, serving, predictor, clock=clock, instance=f"batch-{lane.seed}")

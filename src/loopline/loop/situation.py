@@ -70,7 +70,7 @@ class LaneSituation:
             before = previous_champion(tx, project=lane.project, model=lane.model)
             if before is None:
                 return False
-            predictor = self._predictors.version(tx, lane, before)
+            predictor = self._predictors.version(tx, lane.project, lane.model, before)
         since = changes[-1].from_at
         until = lane.operation.model.label.mature_until(self.window.end)
         if until <= since:

@@ -1,0 +1,126 @@
+"""How things stand: what serves, since when, on what it was last fed, and what is wrong."""
+
+from datetime import datetime
+
+import msgspec
+
+from loopline.evidence.e_sr import log_threshold
+from loopline.gates.promotion import CHAMPION
+from loopline.incidents import freeze as freezes
+from loopline.incidents import incident
+from loopline.incidents.incident import Incident
+from loopline.ledger import chain
+from loopline.loop import store
+from loopline.loop.resources import Resources
+from loopline.models import decision_versions, registry
+from loopline.monitoring.performance import read_performance
+from loopline.monitoring.watch import list_monitors
+from loopline.storage.database import Transaction
+
+
+class MonitorStatus(msgspec.Struct, frozen=True):
+    """A monitor's evidence for harm, from 0 (none) to 1 (alarm), and the last block it saw."""
+
+    name: str
+    watermark: datetime
+    evidence: float
+    last_excess: float | None
+    allowed_excess: float
+    coverage: float | None
+
+
+class ModelStatus(msgspec.Struct, frozen=True):
+    """What a model serves: champion version (None: the fallback), since when, and under which decision."""
+
+    model: str
+    champion: int | None
+    since: datetime | None
+    decision: int | None
+    versions: int
+    turns: int
+    last_turn: datetime | None
+    monitors: list[MonitorStatus]
+
+
+class ProjectStatus(msgspec.Struct, frozen=True):
+    """One project. `ledger` is the digest of its newest entry."""
+
+    project: str
+    frozen: freezes.Freeze | None
+    models: list[ModelStatus]
+    incidents: list[Incident]
+    ledger_entries: int
+    ledger: str
+
+
+def status(resources: Resources) -> list[ProjectStatus]:
+    """Every project of this home."""
+    with resources.database.reading() as tx:
+        return [_project(tx, name) for name in projects(tx)]
+
+
+def projects(tx: Transaction) -> list[str]:
+    """The projects of this home: each applied loop, and the policies it was replayed against."""
+    return [
+        project
+        for loop in store.applied_loops(tx)
+        for project in [loop, *(f"{loop}.{policy}" for policy in _policies(tx, loop))]
+    ]
+
+
+def _policies(tx: Transaction, loop: str) -> list[str]:
+    applied = store.latest_applied(tx, loop)
+    if applied is None or store.one_replay(tx, loop) is None:
+        return []
+    operations = applied["declaration"]["operations"].values()
+    return list(dict.fromkeys(policy for operation in operations for policy in operation["compare"]))
+
+
+def _project(tx: Transaction, project: str) -> ProjectStatus:
+    head = chain.head(tx, project)
+    return ProjectStatus(
+        project=project,
+        frozen=freezes.frozen(tx, project),
+        models=[_model(tx, project, model) for model in registry.models(tx, project)],
+        incidents=incident.find(tx, project, only_open=True),
+        ledger_entries=head.seq,
+        ledger=head.digest,
+    )
+
+
+def _model(tx: Transaction, project: str, model: str) -> ModelStatus:
+    changes = registry.alias_history(tx, project, model, CHAMPION)
+    decision = decision_versions.current_decision(tx, project, model)
+    last = store.last_turn(tx, project, model)
+    return ModelStatus(
+        model=model,
+        champion=changes[-1].version if changes else None,
+        since=changes[-1].from_at if changes else None,
+        decision=decision.version if decision else None,
+        versions=len(registry.versions(tx, project, model)),
+        turns=last["number"] if last else 0,
+        last_turn=last["window_end"] if last else None,
+        monitors=_monitors(tx, project, model),
+    )
+
+
+def _monitors(tx: Transaction, project: str, model: str) -> list[MonitorStatus]:
+    found = []
+    for monitor in list_monitors(tx, project):
+        if monitor.model != model:
+            continue
+        rows = read_performance(tx, project, model, monitor.name)
+        last = rows[-1] if rows else None
+        share = monitor.state.process.log_evidence / log_threshold(monitor.spec.threshold)
+        allowed = monitor.reference.upper + monitor.spec.tolerance
+        found.append(
+            MonitorStatus(
+                name=monitor.name,
+                watermark=monitor.watermark,
+                evidence=max(0.0, share),
+                last_excess=last.excess if last else None,
+                allowed_excess=allowed,
+                coverage=last.coverage if last else None,
+            )
+        )
+    return found

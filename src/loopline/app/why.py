@@ -1,0 +1,108 @@
+"""Why: a prediction, an alarm, an incident or a version, traced back through what is recorded."""
+
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loopline.app.status import projects
+from loopline.errors import NotFound
+from loopline.incidents import incident
+from loopline.ledger import chain
+from loopline.loop.resources import Resources
+from loopline.models import registry
+from loopline.monitoring.alarm import read_alarm
+from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.storage.database import Transaction
+
+
+class Why(msgspec.Struct, frozen=True):
+    """What something is, in sentences, and all that is recorded of it. `entries` are the ledger entries that led to it."""
+
+    subject: str
+    kind: str
+    sentences: list[str]
+    facts: dict[str, Any]
+    entries: list[chain.Entry]
+
+
+def why(resources: Resources, subject: str) -> Why:
+    """Explain `pr_...` (a prediction), `alarm_...`, `inc_...` (an incident) or `MODEL:VERSION`. Raises `NotFound`."""
+    if subject.startswith("pr_"):
+        return _prediction(resources, subject)
+    with resources.database.reading() as tx:
+        if subject.startswith("alarm_"):
+            return _alarm(tx, subject)
+        if subject.startswith("inc_"):
+            return _incident(tx, subject)
+        return _version(tx, subject)
+
+
+def _prediction(resources: Resources, subject: str) -> Why:
+    with resources.database.reading() as tx:
+        places = [(project, model) for project in projects(tx) for model in registry.models(tx, project)]
+    for project, model in places:
+        name = prediction_table(project, model)
+        if not resources.tables.exists(name):
+            continue
+        rows = resources.tables.open(name).read(where=pl.col("prediction_id") == subject)
+        if rows.height:
+            with resources.database.reading() as tx:
+                return _told(tx, project, model, rows.row(0, named=True))
+    raise _unknown(subject, "It may not be shipped to the table yet; ask again in a moment.")
+
+
+def _told(tx: Transaction, project: str, model: str, row: dict[str, Any]) -> Why:
+    features = {name.removeprefix(FEATURE_PREFIX): row[name] for name in row if name.startswith(FEATURE_PREFIX)}
+    version = row["model_version"]
+    answered = f"version {version} ({row['variant']})" if version else "the declared fallback: there was no model"
+    sentences = [
+        f"{model} answered {row['score']:.4f} for {row['_key']} as of {row['_event_time']:%Y-%m-%d %H:%M} UTC, by {answered}.",
+        f"Decision {row['decision_version']} made that {row['decision']!r}.",
+    ]
+    if row["degraded"]:
+        sentences.append(f"It was not in full health: {', '.join(row['degraded'])}.")
+    entries = _entries(tx, project, f"{model}:{version}") if version else []
+    return Why(row["prediction_id"], "prediction", sentences, {"project": project, "features": features}, entries)
+
+
+def _alarm(tx: Transaction, subject: str) -> Why:
+    found = read_alarm(tx, subject)
+    sentences = [str(found.evidence.get("sentence", f"{found.kind} on {found.model}"))]
+    sentences.append("It pages." if found.page else "It does not page.")
+    return Why(subject, "alarm", sentences, msgspec.to_builtins(found), _entries(tx, found.project, subject))
+
+
+def _incident(tx: Transaction, subject: str) -> Why:
+    for project in projects(tx):
+        for found in incident.find(tx, project):
+            if found.id == subject:
+                told = [found.sentence, f"It is {found.state}."]
+                return Why(subject, "incident", told, msgspec.to_builtins(found), _entries(tx, project, subject))
+    raise _unknown(subject, "`loopline incidents` lists them.")
+
+
+def _version(tx: Transaction, subject: str) -> Why:
+    model, _, number = subject.partition(":")
+    for project in projects(tx):
+        if number.isdigit() and model in registry.models(tx, project):
+            found = registry.get_version(tx, project, model, int(number))
+            entries = _entries(tx, project, subject)
+            sentences = [_summary(entry) for entry in entries]
+            return Why(subject, "version", sentences, msgspec.to_builtins(found), entries)
+    raise _unknown(subject, "Give a prediction's, alarm's or incident's id, or MODEL:VERSION.")
+
+
+def _summary(entry: chain.Entry) -> str:
+    evidence = entry.body.get("evidence", entry.body)
+    verdicts = " ".join(verdict["sentence"] for verdict in evidence.get("verdicts", []))
+    cause = evidence.get("cause", "")
+    return f"{entry.at:%Y-%m-%d %H:%M} UTC, {entry.kind} by {entry.actor}: {cause}. {verdicts}".strip()
+
+
+def _entries(tx: Transaction, project: str, subject: str) -> list[chain.Entry]:
+    return chain.entries(tx, project, subject=subject)
+
+
+def _unknown(subject: str, remedy: str) -> NotFound:
+    return NotFound("why.unknown", f"nothing here is called {subject!r}", remedy=remedy)
