@@ -185,5 +185,5 @@ def test_an_alarm_is_taken_once(database):
 
 
 def test_an_unknown_monitor_is_told(database):
-    with database.reading() as tx, pytest.raises(NotFound, match="no monitor"):
+    with database.transaction() as tx, pytest.raises(NotFound, match="no monitor"):
         moved(tx, [day(0)])

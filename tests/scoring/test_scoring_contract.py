@@ -125,7 +125,7 @@ numbers = (
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.fixed_dictionaries(

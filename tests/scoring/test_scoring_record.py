@@ -38,14 +38,14 @@ def predictions(draw):
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(predictions())
 def test_msgpack_brings_a_record_back(prediction):
     packed = msgspec.msgpack.encode(prediction)
     assert msgspec.msgpack.decode(packed, type=Prediction) == prediction
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(predictions(), max_size=4))
 def test_a_frame_holds_every_value(records):
     frame = prediction_frame(records)

@@ -1,13 +1,80 @@
+"""The database suite on SQLite and PostgreSQL, and what each kind needs of its own."""
+
+import subprocess
+import sys
+
 import pytest
 import sqlalchemy as sa
 
+from loopline.errors import InvalidInput, Unavailable
+from loopline.storage.database import Database
+from loopline.storage.sqlite import check_version
+from loopline.testing.database import DatabaseSuite
 
-def test_select(database):
+
+class TestDatabase(DatabaseSuite):
+    pass
+
+
+@pytest.mark.parametrize("version", [(3, 7, 0), (3, 44, 5), (3, 45, 0), (3, 50, 6), (3, 51, 2)])
+def test_a_sqlite_that_loses_commits_is_refused(version):
+    with pytest.raises(Unavailable, match=r"can lose commits") as raised:
+        check_version(version)
+    assert raised.value.code == "database.sqlite_loses_commits"
+
+
+@pytest.mark.parametrize("version", [(3, 44, 6), (3, 50, 7), (3, 51, 3), (3, 53, 4), (4, 0, 0)])
+def test_a_fixed_sqlite_is_taken(version):
+    check_version(version)
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(InvalidInput, match="no driver for 'mysql'"):
+        Database.open("mysql://localhost/x")
+
+
+def pragmas(database):
+    names = ("journal_mode", "synchronous", "foreign_keys", "query_only")
+    with database.transaction() as tx:
+        return [tx.execute(sa.text(f"pragma {name}")).scalar_one() for name in names]
+
+
+def test_sqlite_is_durable_unless_told_otherwise(tmp_path):
+    for durable, synchronous in ((True, 2), (False, 1)):
+        database = Database.open(f"sqlite:///{tmp_path}/new/folder/{durable}.db", durable=durable)
+        assert pragmas(database) == ["wal", synchronous, 1, 0]
+        database.close()
+
+
+def test_postgresql_is_durable_unless_told_otherwise(postgres_url):
+    for durable, commit in ((True, "on"), (False, "off")):
+        database = Database.open(postgres_url, durable=durable)
+        with database.reading() as tx:
+            assert tx.execute(sa.text("show synchronous_commit")).scalar_one() == commit
+            assert tx.execute(sa.text("show timezone")).scalar_one() == "UTC"
+        database.close()
+
+
+_OPEN_AND_WRITE = """
+import sys
+from loopline.storage.database import Database
+database = Database.open(sys.argv[1])
+sys.stdin.read()
+for number in range(20):
+    with database.transaction() as tx:
+        tx.exec_driver_sql("create table if not exists t (n integer)")
+        tx.exec_driver_sql("insert into t values (1)")
+"""
+
+
+def test_processes_that_open_a_new_sqlite_file_at_once_wait_for_each_other(tmp_path):
+    url = f"sqlite:///{tmp_path}/new.db"
+    command = [sys.executable, "-c", _OPEN_AND_WRITE, url]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
+    for process in started:
+        process.stdin.close()
+    assert [process.wait() for process in started] == [0] * 4
+    database = Database.open(url)
     with database.reading() as tx:
-        assert tx.scalar(sa.text("select 1")) == 1
-
-
-@pytest.mark.parametrize("n", range(5))
-def test_select_n(database, n):
-    with database.reading() as tx:
-        assert tx.scalar(sa.text("select 1")) == 1
+        assert tx.exec_driver_sql("select count(*) from t").scalar_one() == 80
+    database.close()

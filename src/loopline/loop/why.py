@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loopline.app.status import projects
 from loopline.errors import NotFound
 from loopline.incidents import incident
 from loopline.ledger import chain
 from loopline.loop.resources import Resources
+from loopline.loop.status import projects
 from loopline.models import registry
 from loopline.monitoring.alarm import read_alarm
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
