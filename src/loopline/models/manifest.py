@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from loopline.errors import Corrupt, NotFound
-from loopline.models import durable_file
 from loopline.models.signing import PublicKeys, SigningKey, sign, verify
+from loopline.storage.files import write_file
 from loopline.values import canonical_json
 
 PAYLOAD_TYPE = "application/vnd.loopline.deployment-manifest.v1+json"
@@ -75,8 +75,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def write_manifest(path: Path, manifest: Manifest, key: SigningKey) -> None:
     """Sign `manifest` and put it at `path`: a reader sees the old file or the new one, also after a power cut."""
     envelope = sign(key, PAYLOAD_TYPE, canonical_json(manifest))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    durable_file.replace(path, envelope)
+    write_file(path, envelope)
 
 
 def read_manifest(path: Path, keys: PublicKeys, *, at_least: int = 0) -> Manifest:

@@ -1,7 +1,7 @@
 """Packaging: a fitted scikit-learn classifier becomes an artifact that serves without scikit-learn, or is refused."""
 
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,9 @@ from loopline.models.conversion import to_onnx
 from loopline.models.package import ModelPackage
 from loopline.models.runtimes.onnx import OnnxModel
 from loopline.models.signature import Signature
+from loopline.storage.artifacts import ArtifactStore
 
 _LIBRARIES = ("loopline", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy")
-
-
-class Artifacts(Protocol):
-    """What packaging needs of an artifact store: durable content, named by its digest."""
-
-    def put(self, content: bytes) -> str: ...
 
 
 def package(
@@ -29,7 +24,7 @@ def package(
     rows: npt.NDArray[np.float32],
     *,
     calibrator: LogisticCalibrator | None,
-    artifacts: Artifacts,
+    artifacts: ArtifactStore,
     tolerance: float = 1e-5,
 ) -> ModelPackage:
     """Compile a fitted binary classifier to ONNX, prove that it scores the same, and store model and package.

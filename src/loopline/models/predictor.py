@@ -1,7 +1,5 @@
 """A model as it scores: signature, runtime and calibrator together."""
 
-from typing import Protocol
-
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -12,13 +10,8 @@ from loopline.models.package import ModelPackage
 from loopline.models.runtimes.onnx import OnnxModel
 from loopline.models.signature import Signature
 from loopline.models.signing import PublicKeys, verify
+from loopline.storage.artifacts import ArtifactStore
 from loopline.values import digest
-
-
-class Artifacts(Protocol):
-    """What loading a model needs of an artifact store: content by digest, verified."""
-
-    def get(self, digest: str) -> bytes: ...
 
 
 class Predictor:
@@ -59,7 +52,7 @@ def _missing_values(signature: Signature, matrix: npt.NDArray[np.float32]) -> In
     )
 
 
-def load_predictor(artifacts: Artifacts, package_digest: str, *, envelope: bytes, keys: PublicKeys) -> Predictor:
+def load_predictor(artifacts: ArtifactStore, package_digest: str, *, envelope: bytes, keys: PublicKeys) -> Predictor:
     """The predictor of the package `package_digest`, once a key of `keys` is shown to have signed that very package.
 
     Nothing of the model is read before the signature and the digests hold. Raises `Corrupt` where one does not, and
@@ -73,7 +66,4 @@ def load_predictor(artifacts: Artifacts, package_digest: str, *, envelope: bytes
             remedy="Sign the package again, or give the envelope that belongs to it.",
         )
     package = packages.decode_package(content)
-    onnx = artifacts.get(package.onnx)
-    if digest(onnx) != package.onnx:
-        raise Corrupt("model.corrupt", f"the model's bytes are not those of {package.onnx}", remedy="Restore them.")
-    return Predictor(package, OnnxModel(onnx))
+    return Predictor(package, OnnxModel(artifacts.get(package.onnx)))

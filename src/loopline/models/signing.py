@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from loopline.errors import Conflict, Corrupt, NotFound
-from loopline.models import durable_file
+from loopline.storage.files import write_file
 from loopline.values import canonical_json, digest
 
 PublicKeys = Mapping[str, ec.EllipticCurvePublicKey]
@@ -65,8 +65,8 @@ def create_key(folder: Path) -> SigningKey:
     pem, spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     public = key.private.public_key().public_bytes(pem, spki)
     private = key.private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    durable_file.create(folder / f"{key.id.removeprefix('sha256:')}{_PUBLIC_SUFFIX}", public)
-    durable_file.create(path, private)
+    write_file(folder / f"{key.id.removeprefix('sha256:')}{_PUBLIC_SUFFIX}", public)
+    write_file(path, private)
     return key
 
 
