@@ -1,7 +1,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -57,6 +57,7 @@ def test_the_rows_that_abstain_are_those_that_gain_most():
     assert set(np.flatnonzero(unsure)) == set(np.argsort(price)[-50:])
 
 
+@settings(deadline=None)
 @given(prices, prices, st.floats(0, 1), scores)
 def test_never_more_than_the_declared_share_of_the_reference_abstains(fp, fn, share, reference):
     decision = fit(costs(fp, fn, abstain_at_most=share), reference)
@@ -64,6 +65,7 @@ def test_never_more_than_the_declared_share_of_the_reference_abstains(fp, fn, sh
     assert 0 <= decision.abstain_low <= decision.threshold <= decision.abstain_high <= 1
 
 
+@settings(deadline=None)
 @given(prices, prices, st.floats(0, 1), scores)
 def test_one_score_is_decided_as_many_are(fp, fn, share, reference):
     decision = fit(costs(fp, fn, abstain_at_most=share), reference)

@@ -1,7 +1,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -76,6 +76,7 @@ def test_bad_rows_are_refused(p, y):
         fit_logistic(p, y)
 
 
+@settings(deadline=None)
 @given(st.floats(0.05, 20), st.floats(-5, 5))
 def test_the_order_of_scores_never_changes_and_json_brings_the_line_back(a, b):
     calibrator = LogisticCalibrator(a, b)

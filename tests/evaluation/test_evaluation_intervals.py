@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -73,6 +73,7 @@ def test_a_worse_slice_is_found_among_harmless_ones():
     assert by_slice(a, b, blocks, slices, margin=1.0)[7].p_adjusted == 1.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1))
 def test_holm_rejects_what_its_steps_reject(p, alpha):
     rejected, order = set(), sorted(range(len(p)), key=lambda i: p[i])

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -22,6 +22,7 @@ def test_a_missing_score_or_label_is_a_missing_loss(name):
     assert np.isnan(named(name).rows([np.nan, 0.3], [1, np.nan])).all()
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(LOSSES)), st.floats(0, 1), st.integers(0, 1))
 def test_bounds_hold_and_are_reached(name, p, y):
     loss = named(name)
@@ -30,6 +31,7 @@ def test_bounds_hold_and_are_reached(name, p, y):
     assert loss.rows([1 - y], [y])[0] == pytest.approx(loss.upper)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(LOSSES)), st.integers(0, 40), st.integers(1, 40))
 def test_the_base_rate_loses_what_always_predicting_it_loses(name, positives, negatives):
     y = np.repeat([1.0, 0.0], [positives, negatives])

@@ -4,7 +4,7 @@ from fractions import Fraction
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopline.errors import InvalidInput
@@ -88,6 +88,7 @@ def test_a_rise_is_seen_soon_after_it_comes():
     assert alarms[0] < 425
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 0.99))
 def test_the_state_is_the_mixture_of_the_paper_in_logs(xs, m):
     exact = [Fraction(0)] * len(STAKES)

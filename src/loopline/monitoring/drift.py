@@ -119,7 +119,7 @@ def _psi(p: Floats, q: Floats) -> float:
 
 
 def _wasserstein(reference: NumberProfile, current: NumberProfile, edges: Sequence[float]) -> float | None:
-    """The area between both distribution functions, taken as straight between edges."""
+    """The area between both distribution functions, taken as straight between edges: long tails count a little too much."""
     if not reference.finite or not current.finite or not reference.deviation:
         return None
     low = min(value for value in (reference.low, current.low) if value is not None)

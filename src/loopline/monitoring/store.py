@@ -150,7 +150,7 @@ def read_alarms(tx: Transaction, project: str, state: str | None) -> list[Row]:
     query = sa.select(alarm).where(alarm.c.project == project)
     if state:
         query = query.where(alarm.c.state == state)
-    return [dict(row) for row in tx.execute(query.order_by(alarm.c.at, alarm.c.id)).mappings()]
+    return [dict(row) for row in tx.execute(query.order_by(alarm.c.at, alarm.c.block_end, alarm.c.id)).mappings()]
 
 
 def read_alarm(tx: Transaction, alarm_id: str) -> Row | None:
