@@ -184,3 +184,12 @@ def test_a_broken_log_entry_is_named(table):
     Path(table.uri, "_delta_log", f"{1:020d}.json").write_text("{nonsense")
     with pytest.raises(Corrupt, match="log entry 1"):
         table.read()
+
+
+def test_a_missing_data_file_is_named(table, rows):
+    table.append(rows(["a"], 1), writer="w", sequence=1)
+    missing = Path(table.uri, table.plan()[0].path)
+    missing.unlink()
+    with pytest.raises(Corrupt, match=missing.name) as caught:
+        table.read()
+    assert caught.value.code == "table.file_missing"

@@ -11,7 +11,7 @@ ENGINE = "loopline"
 
 
 class CommitInfo(msgspec.Struct, rename="camel", omit_defaults=True):
-    """Who committed what: `timestamp` in milliseconds since 1970 UTC; `loopline` holds writer, sequence, rows, provenance."""
+    """Who committed what: `timestamp` in milliseconds since 1970 UTC; `loopline` holds writer, sequence, provenance."""
 
     timestamp: int = 0
     operation: str = ""

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 
+from loopline.errors import Corrupt
 from loopline.tables.actions import Add, Stats, decode_stats, encode_stats
 from loopline.tables.folder import Folder
 from loopline.values import utc
@@ -83,20 +84,27 @@ def write_one(
 
 
 def read(folder: Folder, files: list[DataFile], schema: dict[str, pl.DataType], columns: list[str]) -> pl.DataFrame:
-    """The `columns` of the rows of `files`, in order; columns that a file is too old to have are null."""
+    """The `columns` of the rows of `files`, in order; columns that a file is too old to have are null.
+
+    Raises `Corrupt` (`table.file_missing`).
+    """
     if not files:
         return pl.DataFrame(schema=schema).select(columns)
-    return (
-        pl.scan_parquet(
-            [folder.path / file.path for file in files],
-            schema=schema,
-            missing_columns="insert",
-            glob=False,
-            hive_partitioning=False,
-        )
-        .select(columns)
-        .collect()
+    scan = pl.scan_parquet(
+        [folder.path / file.path for file in files],
+        schema=schema,
+        missing_columns="insert",
+        glob=False,
+        hive_partitioning=False,
     )
+    try:
+        return scan.select(columns).collect()
+    except FileNotFoundError as error:
+        raise Corrupt(
+            "table.file_missing",
+            f"a data file that the log of {folder.path} names is gone: {error}",
+            remedy="Restore it from a backup. Do not vacuum away files of versions that are still read.",
+        ) from error
 
 
 def _statistics(frame: pl.DataFrame) -> Stats:

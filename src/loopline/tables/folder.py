@@ -21,14 +21,20 @@ class Folder:
         self.path = path
         self.durable = durable
 
-    def make(self, *children: str) -> None:
-        """Make the folder and `children` of it, and make their names durable."""
+    def make(self, child: str) -> None:
+        """Make the folder and its `child`, and make their names durable."""
         with _as_unavailable(self.path):
-            for folder in (self.path, *(self.path / child for child in children)):
-                missing = [one for one in (folder, *folder.parents) if not one.exists()]
-                folder.mkdir(parents=True, exist_ok=True)
-                for made in missing:
-                    self._sync_folder(made.parent)
+            target = self.path / child
+            missing = [one for one in target.parents if not one.exists()]
+            target.mkdir(parents=True, exist_ok=True)
+            # The last two are synced in any case: one that was killed may have made them, and not have come this far.
+            for made in {target, self.path, *missing}:
+                self._sync_folder(made.parent)
+
+    def sync(self, child: str) -> None:
+        """Make durable what was created in the folder `child`, by whichever process."""
+        with _as_unavailable(self.path / child):
+            self._sync_folder(self.path / child)
 
     def put(self, name: str, content: bytes) -> None:
         """Write `name`, replacing what was there."""
@@ -38,15 +44,16 @@ class Folder:
             self._sync_folder(target.parent)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write `name` unless it exists; says whether this call made it. Exactly one of several callers at once does."""
+        """Write `name` unless it exists; says whether this call made it. Exactly one of several callers at once does.
+
+        The content is durable before the name appears; the name is once its folder was given to `sync`.
+        """
         target = self.path / name
         with _as_unavailable(target), self._temporary(target, content) as temporary:
             try:
                 os.link(temporary, target)
             except FileExistsError:
                 return False
-            temporary.unlink()
-            self._sync_folder(target.parent)
         return True
 
     def read(self, name: str) -> bytes | None:

@@ -24,13 +24,14 @@ from loopline.tables.schema import TableSchema
 from loopline.values import from_micros
 
 READER_VERSION, WRITER_VERSION = 1, 2
+_FOLDER = "_delta_log"
 
 
 @dataclass(frozen=True)
 class TableVersion:
     """One committed version of a table.
 
-    `operation` is "create", "append", "evolve" or "compact" (another writer's own word for its commits); `rows` counts the rows
+    `operation` is "create", "append", "evolve" or "compact", or another program's own word; `rows` counts the rows
     it appended; `writer` and `sequence` are None unless it is an append; `provenance` is what the appender gave.
     `committed_at` is the committing process's domain time, to the millisecond.
     """
@@ -64,29 +65,30 @@ class Log:
         return len(self.versions) - 1
 
     def refresh(self) -> "Log":
-        """Read the entries that were committed since. Raises `Corrupt` (`table.log_unreadable`) and `Conflict`
-        (`table.unsupported_protocol`).
+        """Read the entries that were committed since, and see to it that they last: what this handle has told of an entry, be
+        it another's that died just now, holds after a crash of the machine, too.
+
+        Raises `Corrupt` (`table.log_unreadable`) and `Conflict` (`table.unsupported_protocol`).
         """
         with self._lock:
+            before = self.version
             while (content := self._folder.read(_entry_name(self.version + 1))) is not None:
                 self._apply(self.version + 1, self._decode(content))
+            if self.version > before:
+                self._folder.sync(_FOLDER)
         return self
 
-    def commit(self, build: Callable[[], list[Action] | None]) -> int | None:
-        """Commit what `build` gives, as the next version, and return its number.
+    def commit(self, build: Callable[[], list[Action] | None]) -> None:
+        """Commit what `build` gives, as the next version.
 
         `build` looks at this refreshed log and is called again whenever another commit came in between, so what it decides
         holds at the moment of the commit; None from it means that nothing is to be done.
         """
         with self._lock:
-            while True:
-                actions = build() if self.refresh() else None
-                if actions is None:
-                    return None
+            while (actions := build() if self.refresh() else None) is not None:
                 if self._folder.create(_entry_name(self.version + 1), encode_entry(actions)):
-                    committed = self.version + 1
                     self.refresh()
-                    return committed
+                    return
 
     def schema(self, version: int | None = None) -> TableSchema:
         """The schema at `version` (None: the newest). Raises `NotFound` (`table.version_not_found`)."""
@@ -105,8 +107,11 @@ class Log:
 
     def find(self, writer: str, sequence: int) -> TableVersion | None:
         """The version that holds this append."""
-        version = self._by_sequence.get((writer, sequence))
-        return None if version is None else self.versions[version]
+        return self.holding(writer, sequence) if (writer, sequence) in self._by_sequence else None
+
+    def holding(self, writer: str, sequence: int) -> TableVersion:
+        """The version that holds this append, which is known to be there."""
+        return self.versions[self._by_sequence[writer, sequence]]
 
     def resolve(self, version: int | None) -> int:
         """`version`, or the newest for None. Raises `NotFound` (`table.version_not_found`)."""
@@ -132,28 +137,35 @@ class Log:
             ) from error
 
     def _apply(self, version: int, actions: list[Action]) -> None:
-        info, adds = CommitInfo(), 0
+        info = next((action.commit_info for action in actions if action.commit_info), CommitInfo())
         for action in actions:
-            info = action.commit_info or info
-            if action.protocol:
-                _check_protocol(action.protocol)
-            if action.meta_data:
-                self.meta_data = action.meta_data
-                self._schemas.append((version, TableSchema.from_json(action.meta_data.schema_string)))
+            self._apply_to_state(version, action)
             if action.remove:
                 self._drop(action.remove.path, version)
-            if action.add:
-                self._take(datafile.from_add(action.add, version, adds))
-                adds += 1
-            if action.txn:
-                self._last[action.txn.app_id] = action.txn.version
-                self._by_sequence[action.txn.app_id, action.txn.version] = version
-        self.versions.append(_table_version(version, info))
+        adds = [action.add for action in actions if action.add]
+        files = [datafile.from_add(add, version, index) for index, add in enumerate(adds)]
+        for file in files:
+            self._take(file)
+        rows = sum(file.rows for file, add in zip(files, adds, strict=True) if add.data_change)
+        self.versions.append(_table_version(version, info, rows))
+
+    def _apply_to_state(self, version: int, action: Action) -> None:
+        if action.protocol:
+            _check_protocol(action.protocol)
+        if action.meta_data:
+            self.meta_data = action.meta_data
+            self._schemas.append((version, TableSchema.from_json(action.meta_data.schema_string)))
+        if action.txn:
+            self._last[action.txn.app_id] = action.txn.version
+            self._by_sequence[action.txn.app_id, action.txn.version] = version
 
     def _take(self, file: DataFile) -> None:
         self._drop(file.path, file.added)
         self._active[file.path] = file
-        insort(self._files, file, key=lambda one: one.order)
+        if self._files and file.order < self._files[-1].order:
+            insort(self._files, file, key=lambda one: one.order)
+        else:
+            self._files.append(file)
 
     def _drop(self, path: str, version: int) -> None:
         if (file := self._active.pop(path, None)) is not None:
@@ -161,16 +173,16 @@ class Log:
 
 
 def _entry_name(version: int) -> str:
-    return f"_delta_log/{version:020d}.json"
+    return f"{_FOLDER}/{version:020d}.json"
 
 
-def _table_version(version: int, info: CommitInfo) -> TableVersion:
+def _table_version(version: int, info: CommitInfo, rows: int) -> TableVersion:
     told = info.loopline or {}
     return TableVersion(
         version,
         from_micros(info.timestamp * 1000),
         told.get("operation", info.operation.lower()),
-        told.get("rows", 0),
+        rows,
         told.get("writer"),
         told.get("sequence"),
         told.get("provenance", {}),

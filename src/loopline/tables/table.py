@@ -17,7 +17,7 @@ from loopline.tables.bounds import Bounds
 from loopline.tables.datafile import DataFile
 from loopline.tables.folder import Folder
 from loopline.tables.log import READER_VERSION, WRITER_VERSION, Log, TableVersion
-from loopline.tables.schema import TableSchema, refuse_unknown
+from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema, refuse_unknown
 from loopline.values import canonical_json, micros
 
 # Log entries hold the provenance of every version, so no program may clean them up.
@@ -69,14 +69,13 @@ class Table:
         self.refuse_passed(writer, sequence)
         schema = self._log.schema()
         schema.check(frame)
-        told = _told(writer, sequence, frame.height, provenance or {})
+        told = _told(writer, sequence, provenance or {})
         rows = frame.select(list(schema.all_columns))
         adds = list(datafile.write(self._folder, rows, f"{writer}\x00{sequence}", self._now()))
         info = commit_info("append", "WRITE", self._now(), told)
         actions = [Action(info), Action(txn=Txn(writer, sequence)), *(Action(add=add) for add in adds)]
-        version = self._log.commit(lambda: self._unless_committed(writer, sequence, actions))
-        found = self._log.find(writer, sequence) if version is None else self._log.versions[version]
-        return found if found is not None else self._log.versions[-1]
+        self._log.commit(lambda: self._unless_committed(writer, sequence, actions))
+        return self._log.holding(writer, sequence)
 
     def find(self, writer: str, sequence: int) -> TableVersion | None:
         """The version that holds this append, or None if it is not committed."""
@@ -111,7 +110,8 @@ class Table:
         event_until: datetime | None = None,
     ) -> list[DataFile]:
         """The files that `read` with the same arguments would open, in append order."""
-        return self._plan(version, Bounds(known_after, known_until, event_after, event_until))
+        bounds = Bounds(known_after, known_until, event_after, event_until)
+        return self._plan(self._log.refresh().resolve(version), bounds)
 
     def read(
         self,
@@ -133,12 +133,12 @@ class Table:
         Raises `InvalidInput` (`table.unknown_column`, `time.without_zone`), `NotFound` (`table.version_not_found`).
         """
         bounds = Bounds(known_after, known_until, event_after, event_until)
-        files = self._plan(version, bounds)
-        schema = self._log.schema(version).all_columns
+        at = self._log.refresh().resolve(version)
+        schema = self._log.schema(at).all_columns
         wanted = _wanted(columns, schema)
         predicates = bounds.predicates() + ([] if where is None else [where])
         needed = _needed(wanted, predicates, schema)
-        rows = datafile.read(self._folder, files, schema, needed)
+        rows = datafile.read(self._folder, self._plan(at, bounds), schema, needed)
         return (rows.filter(*predicates) if predicates else rows).select(wanted)
 
     def current(
@@ -154,8 +154,11 @@ class Table:
         Of several with one `_known_at` the one appended last counts. `where` chooses among these rows, so it never brings back
         a version that was corrected since. Rows come in the order in which they became known. Raises as `read` does.
         """
-        rows = self.read(version=version, known_until=at)
-        wanted = _wanted(columns, rows.schema)
+        newest = self._log.refresh().resolve(version)
+        schema = self._log.schema(newest).all_columns
+        wanted = _wanted(columns, schema)
+        needed = _needed([*wanted, *SYSTEM_COLUMNS], [] if where is None else [where], schema)
+        rows = self.read(version=newest, known_until=at, columns=needed)
         latest = rows.sort("_known_at", maintain_order=True).unique("_key", keep="last", maintain_order=True)
         latest = latest.filter(~pl.col("_tombstone"))
         return (latest if where is None else latest.filter(where)).select(wanted)
@@ -171,7 +174,8 @@ class Table:
         """Make the table, or add what `schema` has and it lacks: columns, personal tags. Raises `Conflict`
         (`table.schema_changed`) where `schema` changes or drops a column.
         """
-        self._folder.make("_delta_log")
+        if self._log.refresh().version < 0:
+            self._folder.make("_delta_log")
         self._log.commit(lambda: self._declaration(schema))
 
     def _declaration(self, wanted: TableSchema) -> list[Action] | None:
@@ -191,8 +195,8 @@ class Table:
         created = self._log.meta_data.created_time if self._log.meta_data else self._now()
         return MetaData(id_, schema.to_json(), created, configuration=_SETTINGS)
 
-    def _plan(self, version: int | None, bounds: Bounds) -> list[DataFile]:
-        return [file for file in self._log.refresh().files(version) if bounds.may_hold(file)]
+    def _plan(self, version: int, bounds: Bounds) -> list[DataFile]:
+        return [file for file in self._log.files(version) if bounds.may_hold(file)]
 
     def _unless_committed(self, writer: str, sequence: int, actions: list[Action]) -> list[Action] | None:
         if self._log.find(writer, sequence) is not None:
@@ -225,8 +229,8 @@ def _check_sequence(writer: str, sequence: int) -> None:
         )
 
 
-def _told(writer: str, sequence: int, rows: int, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    told = {"writer": writer, "sequence": sequence, "rows": rows, "provenance": dict(provenance)}
+def _told(writer: str, sequence: int, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"writer": writer, "sequence": sequence, "provenance": dict(provenance)}
     try:
         return dict(msgspec.json.decode(canonical_json(told)))
     except (TypeError, ValueError) as error:
