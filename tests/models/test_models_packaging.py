@@ -148,6 +148,7 @@ def test_what_cannot_be_packaged_stores_nothing(fitted, artifacts):
         (three, rows, "model.not_binary"),
         (LinearRegression().fit(rows, label), rows, "model.not_binary"),
         (HistGradientBoostingClassifier(), rows, "model.not_binary"),
+        (LogisticRegression(max_iter=3000).fit(rows, label), fitted.rows, "model.missing_values"),
         (fitted.estimator, rows.astype(float), "model.rows"),
         (fitted.estimator, rows[:, :2], "model.rows"),
         (fitted.estimator, rows[:0], "model.rows"),

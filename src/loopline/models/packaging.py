@@ -31,18 +31,20 @@ def package(
 
     `rows` are real rows as `signature.encode` gives them: float32, shape (n, number of fields). The same estimator,
     signature, rows and libraries give the same bytes. Raises `InvalidInput`, and stores nothing, for what is no binary
-    classifier over these rows (`model.not_binary`, `model.rows`), does not convert (`model.not_convertible`,
+    classifier over these rows (`model.not_binary`, `model.rows`, `model.missing_values`), does not convert (`model.not_convertible`,
     `model.native_categories`), or scores otherwise once compiled (`model.parity_failed`).
     """
     _require_binary(estimator)
     _require_rows(rows, len(signature.fields))
+    takes_missing = parity.takes_missing(estimator, len(signature.fields))
+    _require_what_it_takes(estimator, rows, takes_missing=takes_missing)
     content = to_onnx(estimator, len(signature.fields))
     proof = parity.prove(estimator, OnnxModel(content), signature, rows, tolerance)
     made = ModelPackage(
         onnx=artifacts.put(content),
         signature=signature,
         calibrator=calibrator,
-        takes_missing=parity.takes_missing(estimator, len(signature.fields)),
+        takes_missing=takes_missing,
         parity=proof,
         libraries={name: version(name) for name in _LIBRARIES},
     )
@@ -66,4 +68,13 @@ def _require_rows(rows: npt.NDArray[np.float32], fields: int) -> None:
             "model.rows",
             f"the proof needs float32 rows of {fields} fields, not {rows.dtype} of shape {rows.shape}",
             remedy="Give the matrix that signature.encode makes of real rows.",
+        )
+
+
+def _require_what_it_takes(estimator: Any, rows: npt.NDArray[np.float32], *, takes_missing: bool) -> None:
+    if not takes_missing and np.isnan(rows).any():
+        raise InvalidInput(
+            "model.missing_values",
+            f"{type(estimator).__name__} takes no missing values, but the rows have some",
+            remedy="Train it in a pipeline with an imputer, or use an estimator that takes missing values.",
         )
