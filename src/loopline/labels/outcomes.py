@@ -38,7 +38,8 @@ def outcomes(predictions: pl.DataFrame, history: pl.DataFrame, label: Label, *, 
     Null means unlabelled: nothing known by `as_of`. Under `absent="negative"` that is 0.0 once the prediction
     (`_event_time`) is mature.
     """
-    joined = predictions.join(known_labels(history, label, as_of=as_of), on="_key", how="left", maintain_order="left")
+    asked = history.join(predictions.select("_key"), on="_key", how="semi", maintain_order="left")
+    joined = predictions.join(known_labels(asked, label, as_of=as_of), on="_key", how="left", maintain_order="left")
     if label.absent == "negative":
         due = pl.col("label").is_null() & (pl.col("_event_time") <= label.mature_until(as_of))
         joined = joined.with_columns(label=pl.when(due).then(0.0).otherwise(pl.col("label")))

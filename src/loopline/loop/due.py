@@ -29,11 +29,17 @@ class Due:
         if kept and kept[0] == window:
             return kept[1]
         recipe = lane.recipe
-        subjects = known_at_their_time(self._history.known(recipe.table, window.end), at=recipe.at, window=window)
+        subjects = known_at_their_time(self._versions(recipe, window), at=recipe.at, window=window)
         history = {table: self._relevant(recipe, table, window) for table in {view.table for view in recipe.views}}
         frame = features_of(subjects, recipe, history)
         self._kept[lane.model] = (window, frame)
         return frame
+
+    def _versions(self, recipe: Recipe, window: Window) -> pl.DataFrame:
+        """All versions of the keys that have a version due in the window."""
+        known = self._history.known(recipe.table, window.end)
+        due = known.filter((pl.col(recipe.at) > window.start) & (pl.col(recipe.at) <= window.end)).select("_key")
+        return known.join(due, on="_key", how="semi", maintain_order="left")
 
     def _relevant(self, recipe: Recipe, table: str, window: Window) -> pl.DataFrame:
         """What the view that looks back longest needs of the table."""

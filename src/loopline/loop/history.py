@@ -8,6 +8,9 @@ import polars as pl
 from loopline.tables.tables import Tables
 
 
+MOST_CHUNKS = 32
+
+
 class History:
     """The rows of tables as known at a moment that mostly moves on. Share it between threads."""
 
@@ -36,5 +39,6 @@ class History:
         if before is None:
             self._frames[table] = added
         elif added.height:
-            self._frames[table] = pl.concat([self._frames[table], added], how="diagonal")
+            grown = pl.concat([self._frames[table], added], how="diagonal")
+            self._frames[table] = grown.rechunk() if grown.n_chunks() > MOST_CHUNKS else grown
         self._until[table] = until

@@ -1,0 +1,20 @@
+"""`loopline apply`."""
+
+import typer
+
+from loopline.cli.options import AsJson, Home, LoopFile, actor, opened
+from loopline.cli.output import show
+from loopline.cli.plan import print_plan
+from loopline.loop.load import load_loop
+from loopline.loop.plan import apply
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def command(file: LoopFile, home: Home = None, as_json: AsJson = False) -> None:
+    """Make a loop file the one in force, with an entry in the ledger. Applying it again changes nothing."""
+    loop = load_loop(file)
+    resources = opened(home, must_exist=False)
+    made = apply(resources.database, loop, actor=actor(), at=resources.clock.now())
+    show(made, as_json=as_json, render=lambda console: print_plan(console, made, "did"))

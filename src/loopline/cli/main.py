@@ -1,0 +1,107 @@
+"""The entry point `loopline`. It knows the commands' names; a command's module is imported when it is called."""
+
+import sys
+from importlib import import_module
+
+from loopline.errors import (
+    AccessDenied,
+    Conflict,
+    Corrupt,
+    Frozen,
+    InvalidInput,
+    LooplineError,
+    NotFound,
+    Unavailable,
+)
+
+COMMANDS = {
+    "plan": "What a changed loop file would change, before it does.",
+    "apply": "Make a loop file the one in force.",
+    "replay": "Run the loop over history, against other policies.",
+    "report": "Write the report of a replay again.",
+    "up": "Run the loop for real: control plane, scheduler and scoring.",
+    "predict": "Ask a running endpoint for predictions.",
+    "status": "What serves, since when, and how it does.",
+    "why": "Explain a prediction, an alarm, an incident or a version.",
+    "incidents": "List incidents, or resolve one.",
+    "models": "Registered models, their versions and what they were promoted on.",
+    "promote": "Make a version the champion.",
+    "rollback": "Bring back the earlier champion.",
+    "freeze": "Stop all automatic action at once.",
+    "unfreeze": "Allow automatic action again.",
+    "tables": "Tables, their versions, quarantined rows.",
+    "ledger": "Show or verify the ledger.",
+    "tokens": "Issue, list and revoke tokens.",
+}
+
+EXIT_CODES: list[tuple[type[LooplineError], int]] = [
+    (InvalidInput, 2),
+    (NotFound, 3),
+    (Conflict, 4),
+    (AccessDenied, 5),
+    (Corrupt, 6),
+    (Frozen, 7),
+    (Unavailable, 8),
+]
+
+
+def main() -> None:
+    """Run the command that the arguments name; exit codes tell scripts what went wrong."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        sys.stdout.write(help_text())
+    elif arguments[0] == "--version":
+        sys.stdout.write(f"loopline {import_module('loopline').__version__}\n")
+    elif arguments[0] in COMMANDS:
+        sys.exit(_run(arguments[0], arguments[1:]))
+    else:
+        sys.stderr.write(f"loopline: there is no command {arguments[0]!r}\n{_nearest(arguments[0])}")
+        sys.exit(2)
+
+
+def help_text() -> str:
+    """What `loopline --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {told}" for name, told in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: loopline COMMAND [OPTIONS]",
+            "",
+            "Runs machine learning as a closed loop: declare it once in Python, replay it, operate it.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "`loopline COMMAND --help` tells more. Every command that prints takes --json and --home (or LOOPLINE_HOME).",
+            "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 access denied, 6 corrupt, 7 frozen, 8 unavailable.",
+            "",
+        ]
+    )
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    module = import_module(f"loopline.cli.{name}")
+    try:
+        module.app(args=arguments, prog_name=f"loopline {name}", standalone_mode=True)
+    except LooplineError as error:
+        return _tell(error, as_json="--json" in arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _tell(error: LooplineError, *, as_json: bool) -> int:
+    if as_json:
+        msgspec = import_module("msgspec")
+        sys.stdout.write(msgspec.json.encode({"error": error.as_dict()}).decode() + "\n")
+    else:
+        sys.stderr.write(f"loopline: {error.message} [{error.code}]\n")
+        sys.stderr.write(f"{error.remedy}\n" if error.remedy else "")
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def _nearest(name: str) -> str:
+    close = import_module("difflib").get_close_matches(name, COMMANDS, n=1)
+    return f"Did you mean `loopline {close[0]}`?\n" if close else "`loopline --help` lists them.\n"

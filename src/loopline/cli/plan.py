@@ -1,0 +1,51 @@
+"""`loopline plan`."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from loopline.cli.options import AsJson, Home, LoopFile, opened
+from loopline.cli.output import show
+from loopline.loop.load import load_loop
+from loopline.loop.plan import Plan, plan
+
+app = typer.Typer(add_completion=False)
+
+CHANGES = 9
+
+
+@app.command()
+def command(
+    file: LoopFile,
+    home: Home = None,
+    as_json: AsJson = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help=f"Exit with {CHANGES} if anything would change.")
+    ] = False,
+) -> None:
+    """What a changed loop file would change, down to the models that read a changed source. Changes nothing."""
+    made = plan(opened(home, must_exist=False).database, load_loop(file))
+    show(made, as_json=as_json, render=lambda console: print_plan(console, made, "would"))
+    if exit_code and not made.empty:
+        raise typer.Exit(CHANGES)
+
+
+def print_plan(console: Console, made: Plan, verb: str) -> None:
+    """One line for each change, then what they touch."""
+    if made.empty:
+        console.print(f"{made.loop}: nothing {verb} change.")
+        return
+    marks = {"add": "[green]+[/]", "remove": "[red]-[/]", "change": "[yellow]~[/]"}
+    for change in made.changes:
+        told = {"add": _short(change.after), "remove": _short(change.before)}.get(
+            change.kind, f"{_short(change.before)} -> {_short(change.after)}"
+        )
+        console.print(f"{marks[change.kind]} {change.path}: {told}")
+    for touched in made.touched:
+        console.print(f"[yellow]touches[/] {touched}")
+
+
+def _short(value: Any, length: int = 100) -> str:
+    text = str(value).replace("[", r"\[")
+    return text if len(text) <= length else text[: length - 3] + "..."

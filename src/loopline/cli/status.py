@@ -1,0 +1,43 @@
+"""`loopline status`."""
+
+import typer
+from rich.console import Console
+
+from loopline.cli.options import AsJson, Home, opened
+from loopline.cli.output import show, table
+from loopline.loop.status import ProjectStatus, status
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def command(home: Home = None, as_json: AsJson = False) -> None:
+    """What serves, since when, under which decision, how close to an alarm, and what is wrong."""
+    found = status(opened(home))
+    show(found, as_json=as_json, render=lambda console: _print(console, found))
+
+
+def _print(console: Console, found: list[ProjectStatus]) -> None:
+    if not found:
+        console.print("No loop was applied here yet: `loopline apply FILE`.")
+        return
+    rows = [
+        (
+            project.project,
+            model.model,
+            model.champion or "fallback",
+            model.since,
+            f"{model.turns} to {model.last_turn:%Y-%m-%d %H:%M}" if model.last_turn else "none",
+            f"{model.monitors[0].evidence:.0%} of an alarm" if model.monitors else None,
+            f"{model.monitors[0].coverage:.1%}" if model.monitors and model.monitors[0].coverage is not None else None,
+            len([one for one in project.incidents if one.model == model.model]),
+            f"frozen by {project.frozen.by}" if project.frozen else "acting",
+        )
+        for project in found
+        for model in project.models
+    ]
+    columns = ["project", "model", "champion", "since (UTC)", "turns", "harm", "labelled", "incidents", "state"]
+    console.print(table("Status", columns, rows))
+    for project in found:
+        for one in project.incidents:
+            console.print(f"[yellow]open[/] {one.id} {one.project}: {one.sentence}")
