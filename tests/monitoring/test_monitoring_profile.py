@@ -183,14 +183,27 @@ def test_ordinary_rows_have_no_fault(reference):
 
 
 def test_each_fault_is_found(reference):
-    own = frame(8)
     assert set(faults(reference, frame(8, delay=[None] * 60 + [10.0, 11.0] * 270))) == {("delay", "null_rate")}
     assert set(faults(reference, frame(8, carrier=["AA", "DL"] * 270 + ["XX"] * 60))) == {
         ("carrier", "unseen_categories")
     }
     assert set(faults(reference, frame(8, delay=[10.5] * 600))) == {("delay", "constant")}
     assert set(faults(reference, frame(8, carrier=["AA"] * 600))) == {("carrier", "constant")}
-    assert ("delay", "out_of_range") in faults(reference, frame(8, delay=own["delay"] + 100))
+    assert ("delay", "out_of_range") in faults(reference, frame(8, delay=[10.0, 11.0] * 270 + [-999.0] * 60))
+
+
+def test_a_new_season_is_drift_and_no_fault(reference):
+    hot = frame(8, delay=frame(8)["delay"] + 60)
+    assert not faults(reference, hot)
+    assert diagnose(reference, profile(hot, reference.binning))[0].column == "delay"
+
+
+def test_a_column_that_is_constant_on_dry_days_is_no_fault_on_one():
+    days = [pl.DataFrame({"rain": np.random.default_rng(n).gamma(1, 1, 300) * (n % 3 == 0)}) for n in range(30)]
+    seasonal = reference_profile(days)
+    assert not faults(seasonal, days[1])
+    always_wet = reference_profile(days[::3])
+    assert set(faults(always_wet, days[1])) == {("rain", "constant")}
 
 
 def test_a_changed_unit_is_named(reference):

@@ -14,6 +14,7 @@ _ERRORS = 4
 _IMPOSSIBLE = 1e-6
 _CLOSE = 0.03
 _FAR = 8.0
+_SPANS = 5
 
 UNITS = {
     "feet and metres": 0.3048,
@@ -46,7 +47,8 @@ def find_faults(reference: ReferenceProfile, current: Profile, previous: Profile
     """What looks broken in the current rows, by column; none in a column of fewer than 50 rows.
 
     A share (of nulls, unseen categories, values out of range) is a fault five points above the most that any of the
-    reference's blocks has, and four standard errors. A column is constant where the reference would make it so with a
+    reference's blocks has, and four standard errors; values out of range also reach five spans of the reference beyond it,
+    or they are drift. A column is constant where none of the reference's blocks is, and where independent rows would be so with a
     probability below one in a million; its unit changed where mean and deviation both scaled by the factor of two known
     units, and by more than they do between the reference's blocks; it is repeated where its counts are those of the
     `previous` stretch again.
@@ -78,12 +80,9 @@ def _of_number(reference: ReferenceProfile, name: str, now: NumberProfile) -> It
     known = now.rows - now.nulls
     if known < MIN_ROWS:
         return
-    out = now.out_of_range / known
-    if _jumped(out, 0.0, known):
-        yield DataFault(
-            name, "out_of_range", out, 0.0, f"{name} is outside of its range in training in {out:.1%} of its values."
-        )
-    if now.low == now.high and _heaviest(reference.profile.numbers[name]) ** known < _IMPOSSIBLE:
+    yield from _out_of_range(name, now, reference.profile.numbers[name], known)
+    varied = [block.low != block.high for block in own if block.finite]
+    if now.low == now.high and all(varied) and _heaviest(reference.profile.numbers[name]) ** known < _IMPOSSIBLE:
         yield DataFault(name, "constant", 1.0, 0.0, f"{name} is {now.low:g} in all of {known} values.")
     else:
         yield from _unit_change(name, now, reference.profile.numbers[name], own)
@@ -103,7 +102,8 @@ def _of_category(reference: ReferenceProfile, name: str, now: CategoryProfile) -
         sentence = f"{name} has values not seen in training in {unseen:.1%} of rows: {examples}."
         yield DataFault(name, "unseen_categories", unseen, usual, sentence)
     before = reference.profile.categories[name]
-    only = max(now.counts, default=0) == known >= MIN_ROWS
+    varied = [max(block.counts, default=0) < block.rows - block.nulls for block in own if block.rows > block.nulls]
+    only = max(now.counts, default=0) == known >= MIN_ROWS and all(varied)
     if only and (max(before.counts) / max(before.rows - before.nulls, 1)) ** known < _IMPOSSIBLE:
         value = reference.binning.categories[name][now.counts.index(known)]
         yield DataFault(name, "constant", 1.0, 0.0, f"{name} is {value!r} in all of {known} values.")
@@ -121,6 +121,21 @@ def _jumped(share: float, usual: float, rows: int) -> bool:
 def _null_rate(name: str, share: float, usual: float) -> DataFault:
     sentence = f"{name} is missing in {share:.1%} of rows; it was in at most {usual:.1%}."
     return DataFault(name, "null_rate", share, usual, sentence)
+
+
+def _out_of_range(name: str, now: NumberProfile, before: NumberProfile, known: int) -> Iterator[DataFault]:
+    """Values a season can reach are drift; a sentinel such as -999 lies many spans away."""
+    share = now.out_of_range / known
+    if now.low is None or now.high is None or before.low is None or before.high is None:
+        return
+    span = before.high - before.low
+    far = max(before.low - now.low, now.high - before.high) > _SPANS * span
+    if far and _jumped(share, 0.0, known):
+        sentence = (
+            f"{name} reaches from {now.low:.4g} to {now.high:.4g} and is outside of [{before.low:.4g}, {before.high:.4g}], "
+            f"all it was trained on, in {share:.1%} of its values."
+        )
+        yield DataFault(name, "out_of_range", share, 0.0, sentence)
 
 
 def _heaviest(number: NumberProfile) -> float:
