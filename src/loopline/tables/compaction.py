@@ -38,10 +38,13 @@ def compact(log: Log, folder: Folder, target_rows: int, timestamp: int) -> int:
 
 def _runs(files: list[DataFile], target_rows: int) -> list[list[DataFile]]:
     runs: list[list[DataFile]] = [[]]
+    held = 0
     for file in files:
-        if runs[-1] and sum(one.rows for one in runs[-1]) + file.rows > target_rows:
+        if held + file.rows > target_rows:
             runs.append([])
+            held = 0
         runs[-1].append(file)
+        held += file.rows
     return [run for run in runs if len(run) > 1]
 
 

@@ -8,9 +8,10 @@ Delta's own: delta-rs, Spark, DuckDB and Polars read and write the same tables.
 
 import threading
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -71,11 +72,10 @@ class Log:
         Raises `Corrupt` (`table.log_unreadable`) and `Conflict` (`table.unsupported_protocol`).
         """
         with self._lock:
-            before = self.version
-            while (content := self._folder.read(_entry_name(self.version + 1))) is not None:
-                self._apply(self.version + 1, self._decode(content))
-            if self.version > before:
+            if entries := list(self._new_entries()):
                 self._folder.sync(_FOLDER)
+            for actions in entries:
+                self._apply(self.version + 1, actions)
         return self
 
     def commit(self, build: Callable[[], list[Action] | None]) -> None:
@@ -85,7 +85,11 @@ class Log:
         holds at the moment of the commit; None from it means that nothing is to be done.
         """
         with self._lock:
-            while (actions := build() if self.refresh() else None) is not None:
+            while True:
+                self.refresh()
+                actions = build()
+                if actions is None:
+                    return
                 if self._folder.create(_entry_name(self.version + 1), encode_entry(actions)):
                     self.refresh()
                     return
@@ -126,13 +130,20 @@ class Log:
             )
         return version
 
-    def _decode(self, content: bytes) -> list[Action]:
+    def _new_entries(self) -> Iterator[list[Action]]:
+        for version in count(self.version + 1):
+            content = self._folder.read(_entry_name(version))
+            if content is None:
+                return
+            yield self._decode(version, content)
+
+    def _decode(self, version: int, content: bytes) -> list[Action]:
         try:
             return decode_entry(content)
         except msgspec.DecodeError as error:
             raise Corrupt(
                 "table.log_unreadable",
-                f"log entry {self.version + 1} of {self._folder.path} is not Delta's: {error}",
+                f"log entry {version} of {self._folder.path} is not Delta's: {error}",
                 remedy="Restore the entry from a backup or a replica.",
             ) from error
 
