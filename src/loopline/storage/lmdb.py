@@ -63,7 +63,7 @@ class LmdbKeyValues:
 class _Environment:
     """One LMDB environment of this process, counted by its handles, and grown when it is full."""
 
-    _shared: ClassVar[dict[tuple[int, Path], "_Environment"]] = {}  # by process too: a child must not use its parent's
+    _shared: ClassVar[dict[Path, "_Environment"]] = {}
     _sharing: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, folder: Path, lmdb_environment: Any) -> None:
@@ -75,19 +75,26 @@ class _Environment:
     @classmethod
     def share(cls, folder: Path, read_only: bool, durable: bool, map_size: int) -> "_Environment":  # noqa: FBT001 - internal
         with cls._sharing:
-            key = (os.getpid(), folder)
-            shared = cls._shared.get(key) or cls(folder, _open(folder, read_only, durable, map_size))
+            shared = cls._shared.get(folder) or cls(folder, _open(folder, read_only, durable, map_size))
             shared.handles += 1
-            cls._shared[key] = shared
+            cls._shared[folder] = shared
             return shared
 
     def release(self) -> None:
         with self._sharing:
             self.handles -= 1
             if self.handles == 0:
-                del self._shared[os.getpid(), self._folder]
+                del self._shared[self._folder]
                 with self._gate.alone():
                     self._lmdb.close()
+
+    @classmethod
+    def forget_after_fork(cls) -> None:
+        """LMDB's environments are not for a child: it lets go of its parent's, and opens its own."""
+        for inherited in cls._shared.values():
+            inherited._lmdb.close()  # noqa: SLF001 - its own class
+        cls._shared = {}
+        cls._sharing = threading.Lock()  # a thread that held it is not in the child
 
     def read(self, work: Callable[[Any], Result]) -> Result:
         try:
@@ -121,28 +128,39 @@ class _Environment:
                 self._lmdb.set_mapsize(size)
 
 
+os.register_at_fork(after_in_child=_Environment.forget_after_fork)
+
+
 class _Gate:
-    """Many together (`with gate`), or one alone (`with gate.alone()`)."""
+    """Many together (`with gate`), or one alone (`with gate.alone()`), who is let in before any who come later."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
         self._inside = 0
+        self._waiting_alone = 0
 
     def __enter__(self) -> None:
         with self._condition:
+            if self._waiting_alone:
+                self._condition.wait_for(lambda: not self._waiting_alone)
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._condition:
             self._inside -= 1
-            if not self._inside:
+            if self._waiting_alone and not self._inside:
                 self._condition.notify_all()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         with self._condition:  # held throughout, so nobody else comes in
-            self._condition.wait_for(lambda: not self._inside)
-            yield
+            self._waiting_alone += 1
+            try:
+                self._condition.wait_for(lambda: not self._inside)
+                yield
+            finally:
+                self._waiting_alone -= 1
+                self._condition.notify_all()
 
 
 def _open(folder: Path, read_only: bool, durable: bool, map_size: int) -> Any:  # noqa: FBT001 - internal
