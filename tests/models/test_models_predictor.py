@@ -7,7 +7,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
 
-from loopline.errors import Corrupt, InvalidInput, NotFound
+from loopline.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from loopline.evaluation.calibration import LogisticCalibrator
 from loopline.models import package as packages
 from loopline.models.packaging import package
@@ -98,7 +98,7 @@ def test_a_model_that_takes_no_missing_values_says_so(fitted, artifacts):
     estimator = LogisticRegression(max_iter=3000).fit(rows, fitted.label)
     made = package(estimator, fitted.signature, rows, calibrator=None, artifacts=artifacts)
     predictor = Predictor(made, OnnxModel(artifacts.get(made.onnx)))
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(Unavailable) as caught:
         predictor.scores(np.array([[1, np.nan, 2]], dtype=np.float32))
     assert (caught.value.code, caught.value.context["fields"]) == ("model.missing_values", ["distance"])
 

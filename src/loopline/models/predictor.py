@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.errors import Corrupt, InvalidInput
+from loopline.errors import Corrupt, Unavailable
 from loopline.models import package as packages
 from loopline.models.package import ModelPackage
 from loopline.models.runtimes.onnx import OnnxModel
@@ -33,8 +33,8 @@ class Predictor:
     def scores(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The same for rows encoded already: float32 of shape (n, k), fields in the signature's order.
 
-        Raises `InvalidInput` (`model.missing_values`) for NaN where the estimator took none: the compiled model would give
-        a number that means nothing.
+        Raises `Unavailable` (`model.missing_values`) for NaN where the estimator took none: the compiled model would give a
+        number that means nothing, and a value that was looked up may be missing without any fault of the caller.
         """
         if not self.package.takes_missing and np.isnan(matrix).any():
             raise _missing_values(self.signature, matrix)
@@ -42,9 +42,9 @@ class Predictor:
         return raw if self._calibrator is None else self._calibrator.apply(raw)
 
 
-def _missing_values(signature: Signature, matrix: npt.NDArray[np.float32]) -> InvalidInput:
+def _missing_values(signature: Signature, matrix: npt.NDArray[np.float32]) -> Unavailable:
     fields = [name for name, values in zip(signature.names, matrix.T, strict=True) if np.isnan(values).any()]
-    return InvalidInput(
+    return Unavailable(
         "model.missing_values",
         f"this model takes no missing values, but {', '.join(fields)} has some",
         remedy="Train it in a pipeline with an imputer, or use an estimator that takes missing values.",
