@@ -8,7 +8,7 @@ import uvicorn
 
 from loopline.clock import Clock, SystemClock
 from loopline.config import Settings
-from loopline.errors import Unavailable
+from loopline.features.online import OnlineFeatures
 from loopline.scoring.features import OnlineValues
 from loopline.scoring.spool import Spool, claim_spool
 from loopline.server.scoring.app import App
@@ -17,6 +17,7 @@ from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.loading import Loader
 from loopline.server.scoring.metrics import Metrics
 from loopline.storage.artifacts import open_artifacts
+from loopline.storage.key_values import open_key_values
 
 _DRAIN_SECONDS = 10
 
@@ -45,7 +46,7 @@ def compose(settings: Settings, spool: Spool, clock: Clock) -> App:
     """The application over the manifests, artifacts, online store and spool of a home."""
 
     def connect() -> OnlineValues:
-        raise Unavailable("online.not_there", f"there is no online store at {settings.online_path}")
+        return OnlineFeatures(open_key_values(settings.online_path, read_only=True))
 
     metrics = Metrics()
     loader = Loader(settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance)
