@@ -40,6 +40,12 @@ def test_the_threshold_is_the_blocks_between_two_false_pages():
     assert Risk(block="1h").threshold == 365.25 * 24
 
 
+def test_blocks_meet_at_whole_multiples_of_their_length():
+    assert Risk().boundary(START) == START
+    assert Risk().boundary(START + timedelta(microseconds=1)) == START + DAY
+    assert Risk(block="6h").boundary(START + timedelta(hours=7)) == START + timedelta(hours=12)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"tolerance": 0}, {"min_rows": 0}, {"false_pages_per_year": 0}, {"false_pages_per_year": 400}, {"block": "0d"}],

@@ -140,6 +140,13 @@ def test_performance_rows(database):
     assert (empty.labelled, empty.log_loss, empty.excess) == (0, None, None)
 
 
+def test_a_monitor_begins_with_a_whole_block(database):
+    with database.transaction() as tx:
+        assert start(tx, watermark=START + timedelta(hours=10)).watermark == START + DAY
+        moved(tx, [day(0), day(1)])
+        assert [row.block_start for row in read_performance(tx, *WHO.values())] == [START + DAY]
+
+
 def test_performance_of_a_stretch(database):
     with database.transaction() as tx:
         start(tx)

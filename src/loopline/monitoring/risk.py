@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -11,7 +11,7 @@ import numpy as np
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import named
 from loopline.evidence.student import upper_bound
-from loopline.values import duration
+from loopline.values import MICROSECOND, duration, from_micros, micros
 
 YEAR = timedelta(days=365.25)
 MIN_REFERENCE_BLOCKS = 5
@@ -51,6 +51,11 @@ class Risk(msgspec.Struct, frozen=True):
     def threshold(self) -> float:
         """What the evidence must reach, in blocks: the mean time between false pages is at least that."""
         return self.blocks_per_year / self.false_pages_per_year
+
+    def boundary(self, at: datetime) -> datetime:
+        """The first time from `at` on where a block ends and the next begins: whole multiples of its length from 1970, UTC."""
+        length = duration(self.block) // MICROSECOND
+        return from_micros(-(-micros(at) // length) * length)
 
 
 class Reference(msgspec.Struct, frozen=True):

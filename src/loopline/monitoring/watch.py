@@ -41,7 +41,7 @@ def start_monitor(
     watermark: datetime,
     at: datetime,
 ) -> Monitor:
-    """Start to watch `model` for predictions after `watermark`.
+    """Start to watch `model` from the first block that begins at or after `watermark`; one it falls into is left out.
 
     Starting the same monitor again gives the stored one and changes nothing, however far it is. Raises `Conflict` where the
     name stands for another risk.
@@ -53,7 +53,7 @@ def start_monitor(
         "spec": spec,
         "reference": reference,
         "state": MonitorState(),
-        "watermark": utc(watermark),
+        "watermark": spec.boundary(watermark),
         "started_at": utc(at),
     }
     added = store.add_monitor(tx, row)
