@@ -44,10 +44,12 @@ class NumberProfile(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
+        """All rows, nulls too."""
         return self.nulls + sum(self.counts)
 
     @property
     def null_share(self) -> float:
+        """Share of nulls among the rows; 0 without rows."""
         return self.nulls / self.rows if self.rows else 0.0
 
     @property
@@ -76,10 +78,12 @@ class CategoryProfile(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
+        """All rows, nulls too."""
         return self.nulls + self.unseen + sum(self.counts)
 
     @property
     def null_share(self) -> float:
+        """Share of nulls among the rows; 0 without rows."""
         return self.nulls / self.rows if self.rows else 0.0
 
     @property

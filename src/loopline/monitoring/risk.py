@@ -45,6 +45,7 @@ class Risk(msgspec.Struct, frozen=True):
 
     @property
     def blocks_per_year(self) -> float:
+        """Blocks in a year of 365.25 days."""
         return YEAR / duration(self.block)
 
     @property
