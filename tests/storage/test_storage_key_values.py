@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
 from loopline.errors import InvalidInput, NotFound
 from loopline.storage.key_values import open_key_values
-from loopline.storage.lmdb import LmdbKeyValues
 from loopline.testing.key_values import KeyValueSuite
 
 
@@ -70,25 +68,30 @@ def test_a_reader_may_be_opened_before_the_writer(tmp_path):
     reader.close()
 
 
-def test_it_grows_while_threads_read(tmp_path):
-    store = LmdbKeyValues(tmp_path, durable=False, first_map_size=64 * 1024)
-    store.put_many({b"first": b"1"})
-    done, wrong = threading.Event(), []
+def test_it_grows_without_a_size_given(tmp_path):
+    store = open_key_values(tmp_path, durable=False)
+    for number in range(4):
+        store.put_many({f"{number}/{part}".encode(): b"x" * 1_000_000 for part in range(40)})
+    assert sum(1 for _ in store.scan(b"")) == 160
+    store.close()
 
-    def read():
-        while not done.is_set():
-            wrong.extend(value for value in store.get_many([b"first"]) if value != b"1")
 
-    readers = [threading.Thread(target=read) for _ in range(3)]
-    for reader in readers:
-        reader.start()
-    for number in range(40):
-        store.put_many({f"{number}/{part}".encode(): b"x" * 1000 for part in range(200)})
-    done.set()
-    for reader in readers:
-        reader.join()
-    assert wrong == []
-    assert sum(1 for _ in store.scan(b"")) == 1 + 40 * 200
+_LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+from loopline.storage.key_values import open_key_values
+store = open_key_values(sys.argv[1])
+store.put_many({b"a": store.get(b"b")})
+"""
+
+
+def test_it_opens_where_address_space_is_limited(tmp_path):
+    store = open_key_values(tmp_path)
+    store.put_many({b"b": b"2"})
+    limited = run(_LIMITED, tmp_path)
+    limited.communicate()
+    assert limited.returncode == 0
+    assert store.get(b"a") == b"2"
     store.close()
 
 
@@ -108,7 +111,7 @@ def ask(process, key):
 
 
 def test_reading_processes_follow_the_writer_also_when_it_grows(tmp_path):
-    store = LmdbKeyValues(tmp_path, durable=False, first_map_size=64 * 1024)
+    store = open_key_values(tmp_path, durable=False)
     store.put_many({b"a": b"1"})
     readers = [run(_ANSWER, tmp_path) for _ in range(2)]
     assert [ask(reader, "a") for reader in readers] == [1, 1]
@@ -123,16 +126,15 @@ def test_reading_processes_follow_the_writer_also_when_it_grows(tmp_path):
 
 _WRITE = """
 import sys
-from loopline.storage.lmdb import LmdbKeyValues
-from pathlib import Path
-store = LmdbKeyValues(Path(sys.argv[1]), first_map_size=64 * 1024)
+from loopline.storage.key_values import open_key_values
+store = open_key_values(sys.argv[1])
 for number in range(int(sys.argv[3])):
     store.put_many({f"{sys.argv[2]}/{number}/{part}".encode(): b"x" * 500 for part in "ab"})
     print(number, flush=True)
 """
 
 
-def test_writing_processes_take_turns_and_grow_it(tmp_path):
+def test_writing_processes_take_turns(tmp_path):
     writers = [run(_WRITE, tmp_path, name, 100) for name in ("p", "q")]
     for writer in writers:
         writer.communicate()

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -12,7 +11,10 @@ import lmdb
 
 from loopline.errors import InvalidInput, NotFound, Unavailable
 
-_FIRST_MAP_SIZE = 64 * 1024 * 1024
+# LMDB maps the whole store at once. Address space costs nothing, the file grows only as it is filled, and changing the size
+# later would stop every reader: so all that one could need is reserved, or what the process is allowed.
+_RESERVED = 1 << 40
+_LEAST_RESERVED = 1 << 26
 _MAX_READERS = 1024
 _MAX_KEY = 511
 _PAGE = 1000
@@ -21,13 +23,13 @@ Result = TypeVar("Result")
 
 
 class LmdbKeyValues:
-    """`KeyValues` in a folder. The handles on one folder in one process share its environment, as LMDB demands."""
+    """`KeyValues` in a folder. The handles on one folder in one process share its environment, as LMDB demands, and the
+    first one says whether it is durable. Close the last one only when no thread uses it any more.
+    """
 
-    def __init__(
-        self, folder: Path, *, read_only: bool = False, durable: bool = True, first_map_size: int = _FIRST_MAP_SIZE
-    ) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False, durable: bool = True) -> None:
         self._read_only = read_only
-        self._environment = _Environment.share(folder.resolve(), read_only, durable, first_map_size)
+        self._environment = _Environment.share(folder.resolve(), read_only=read_only, durable=durable)
         self._open = True
 
     def get(self, key: bytes) -> bytes | None:
@@ -61,7 +63,7 @@ class LmdbKeyValues:
 
 
 class _Environment:
-    """One LMDB environment of this process, counted by its handles, and grown when it is full."""
+    """One LMDB environment of this process, counted by its handles."""
 
     _shared: ClassVar[dict[Path, "_Environment"]] = {}
     _sharing: ClassVar[threading.Lock] = threading.Lock()
@@ -70,12 +72,11 @@ class _Environment:
         self._folder = folder
         self._lmdb = lmdb_environment
         self.handles = 0
-        self._gate = _Gate()
 
     @classmethod
-    def share(cls, folder: Path, read_only: bool, durable: bool, map_size: int) -> "_Environment":  # noqa: FBT001 - internal
+    def share(cls, folder: Path, *, read_only: bool, durable: bool) -> "_Environment":
         with cls._sharing:
-            shared = cls._shared.get(folder) or cls(folder, _open(folder, read_only, durable, map_size))
+            shared = cls._shared.get(folder) or cls(folder, _open(folder, read_only=read_only, durable=durable))
             shared.handles += 1
             cls._shared[folder] = shared
             return shared
@@ -85,8 +86,7 @@ class _Environment:
             self.handles -= 1
             if self.handles == 0:
                 del self._shared[self._folder]
-                with self._gate.alone():
-                    self._lmdb.close()
+                self._lmdb.close()
 
     @classmethod
     def forget_after_fork(cls) -> None:
@@ -97,99 +97,59 @@ class _Environment:
         cls._sharing = threading.Lock()  # a thread that held it is not in the child
 
     def read(self, work: Callable[[Any], Result]) -> Result:
-        try:
-            with self._gate, self._lmdb.begin() as tx:
-                return work(tx)
-        except lmdb.MapResizedError:  # another process has grown it
-            self._resize(0)
-            return self.read(work)
+        with self._lmdb.begin() as tx:
+            return work(tx)
 
     def write(self, values: Mapping[bytes, bytes | None]) -> None:
-        while True:
-            try:
-                return self._write(values)
-            except lmdb.MapFullError:
-                self._resize(2 * self._lmdb.info()["map_size"])
-            except lmdb.MapResizedError:
-                self._resize(0)
-
-    def _write(self, values: Mapping[bytes, bytes | None]) -> None:
-        with self._gate, self._lmdb.begin(write=True) as tx:
-            for key, value in values.items():
-                if value is None:
-                    tx.delete(key)
-                else:
-                    tx.put(key, value)
-
-    def _resize(self, size: int) -> None:
-        """To `size` bytes, or with 0 to what another process made it; LMDB allows it between transactions only."""
-        with self._gate.alone():
-            if size == 0 or size > self._lmdb.info()["map_size"]:
-                self._lmdb.set_mapsize(size)
+        try:
+            with self._lmdb.begin(write=True) as tx:
+                tx.cursor().putmulti([(key, value) for key, value in values.items() if value is not None])
+                for key, value in values.items():
+                    if value is None:
+                        tx.delete(key)
+        except (lmdb.MapFullError, lmdb.DiskError) as problem:
+            raise _unavailable(self._folder, problem) from problem
 
 
 os.register_at_fork(after_in_child=_Environment.forget_after_fork)
 
 
-class _Gate:
-    """Many together (`with gate`), or one alone (`with gate.alone()`), who is let in before any who come later."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-        self._inside = 0
-        self._waiting_alone = 0
-
-    def __enter__(self) -> None:
-        with self._condition:
-            if self._waiting_alone:
-                self._condition.wait_for(lambda: not self._waiting_alone)
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._condition:
-            self._inside -= 1
-            if self._waiting_alone and not self._inside:
-                self._condition.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._condition:  # held throughout, so nobody else comes in
-            self._waiting_alone += 1
-            try:
-                self._condition.wait_for(lambda: not self._inside)
-                yield
-            finally:
-                self._waiting_alone -= 1
-                self._condition.notify_all()
-
-
-def _open(folder: Path, read_only: bool, durable: bool, map_size: int) -> Any:  # noqa: FBT001 - internal
+def _open(folder: Path, *, read_only: bool, durable: bool) -> Any:
     if read_only and not (folder / "data.mdb").exists():
         raise NotFound(
             "key_values.not_found",
             f"there is no online store in {folder}",
             remedy="Write to it first (`loopline up` does), or check LOOPLINE_HOME.",
         )
+    # A reader opens it for writing too, where it may: a writer of this process must share the environment.
+    only_reading = read_only and not os.access(folder / "data.mdb", os.W_OK)
     try:
-        # A reader opens it for writing too, where it may: a writer of this process must share the environment.
-        return _open_as(folder, durable, map_size, readonly=read_only and not os.access(folder / "data.mdb", os.W_OK))
-    except lmdb.Error as problem:
-        raise Unavailable(
-            "key_values.unavailable",
-            f"the online store in {folder} cannot be opened: {problem}",
-            remedy="Check the folder's owner and the space that is left. It can be rebuilt from the tables.",
-        ) from problem
-
-
-def _open_as(folder: Path, durable: bool, map_size: int, *, readonly: bool) -> Any:  # noqa: FBT001 - internal
-    if not readonly:
-        folder.mkdir(parents=True, exist_ok=True)
-    environment = lmdb.open(
-        str(folder), map_size=map_size, readonly=readonly, max_readers=_MAX_READERS, sync=durable, create=not readonly
-    )
-    if not readonly:
-        environment.reader_check()  # slots of killed readers would keep old pages forever
+        if not only_reading:
+            folder.mkdir(parents=True, exist_ok=True)
+        environment = _reserve(folder, _RESERVED, readonly=only_reading, sync=durable, max_readers=_MAX_READERS)
+        if not only_reading:
+            environment.reader_check()  # slots of killed readers would keep old pages forever
+    except (lmdb.Error, OSError) as problem:
+        raise _unavailable(folder, problem) from problem
     return environment
+
+
+def _reserve(folder: Path, size: int, **options: Any) -> Any:
+    """Open with `size` bytes of address space, or as many as this process may have (`ulimit -v`)."""
+    try:
+        return lmdb.open(str(folder), map_size=size, **options)
+    except lmdb.MemoryError:
+        if size <= _LEAST_RESERVED:
+            raise
+        return _reserve(folder, size // 2, **options)
+
+
+def _unavailable(folder: Path, problem: Exception) -> Unavailable:
+    return Unavailable(
+        "key_values.unavailable",
+        f"the online store in {folder} cannot be used: {problem}",
+        remedy="Check the folder's owner and the space that is left. It can be rebuilt from the tables.",
+    )
 
 
 def _check_keys(keys: Sequence[bytes] | Mapping[bytes, bytes | None]) -> None:
