@@ -39,3 +39,13 @@ class ReplayClock:
                 "clock.backwards", f"the clock stands at {self._now.isoformat()}, not before {moment.isoformat()}"
             )
         self._now = utc(moment)
+
+
+class ContinuingClock:
+    """A clock that stood at `start` when it was made and goes on at the real pace: operating what a replay left behind."""
+
+    def __init__(self, start: datetime) -> None:
+        self._behind = datetime.now(UTC) - utc(start)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) - self._behind

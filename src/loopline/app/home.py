@@ -13,10 +13,10 @@ from loopline.storage.migrations import upgrade
 from loopline.tables.tables import Tables
 
 
-def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0) -> Resources:
+def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, silent: bool = False) -> Resources:
     """Open the home, making and migrating what is missing.
 
-    Raises `Unavailable` where the database cannot be reached or is unsafe.
+    With `silent` nobody is told of anything. Raises `Unavailable` where the database cannot be reached or is unsafe.
     """
     used = clock or SystemClock()
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0) 
         artifacts=open_artifacts(settings.artifacts_url, durable=settings.durable),
         key=_signing_key(settings.keys_path),
         clock=used,
-        channels=_channels(settings),
+        channels=Channels([]) if silent else _channels(settings),
         seed=seed,
         manifests=settings.manifests_path,
     )

@@ -7,7 +7,6 @@ import polars as pl
 
 from loopline.tables.tables import Tables
 
-
 MOST_CHUNKS = 32
 
 

@@ -1,0 +1,82 @@
+"""A replay from the loop to the report: the home it lives in, its lanes, its comparison."""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from loopline.app.home import open_home
+from loopline.app.report.page import report_html
+from loopline.app.work import lane_works
+from loopline.clock import ReplayClock
+from loopline.config import Settings
+from loopline.errors import NotFound
+from loopline.loop import store
+from loopline.loop.compare import Comparison, compare
+from loopline.loop.declare import Loop
+from loopline.loop.history import History
+from loopline.loop.lane import lanes
+from loopline.loop.replay import Period, Progress, assumptions, replay, windows
+from loopline.loop.resources import Resources
+from loopline.loop.turn import LaneWork
+from loopline.values import canonical_json
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The comparison of one model's policies, and where its report lies."""
+
+    comparison: Comparison
+    report: str
+
+
+def run_replay(
+    settings: Settings, loop: Loop, period: Period, *, seed: int, progress: Progress, report: Path | None = None
+) -> list[Result]:
+    """Replay the loop in a home of its own and compare its policies; one result for each operated model.
+
+    The page for people stays silent: a replay tells nobody. Raises as `replay`.
+    """
+    resources = open_home(settings, clock=ReplayClock(period.start), seed=seed, silent=True)
+
+    def works(history: History, begun: datetime) -> list[LaneWork]:
+        return lane_works(resources, loop, history, begun, compare=True)
+
+    replay(resources, loop, period, works, progress=progress)
+    results = [_result(resources, loop, model, period, report) for model in loop.operations]
+    with resources.database.transaction() as tx:
+        found = store.one_replay(tx, loop.name)
+        if found is not None:
+            store.put_replay(tx, loop.name, found["plan"], msgspec.json.decode(canonical_json(results)))
+    return results
+
+
+def replayed_until(resources: Resources, loop: str) -> datetime | None:
+    """Where the replay's clock stood at its end; None where this home holds no replay of the loop."""
+    with resources.database.reading() as tx:
+        found = store.one_replay(tx, loop)
+        if found is None or found["result"] is None:
+            return None
+        ends = [store.last_turn(tx, loop, result["comparison"]["model"]) for result in found["result"]]
+    times: list[datetime] = [row["window_end"] for row in ends if row is not None]
+    return max(times)
+
+
+def results_of(resources: Resources, loop: str) -> list[Result]:
+    """The results of the replay in this home. Raises `NotFound`."""
+    with resources.database.reading() as tx:
+        found = store.one_replay(tx, loop)
+    if found is None or found["result"] is None:
+        raise NotFound(
+            "replay.none", f"there is no finished replay of {loop!r} here", remedy="Run `loopline replay FILE`."
+        )
+    return msgspec.convert(found["result"], list[Result])
+
+
+def _result(resources: Resources, loop: Loop, model: str, period: Period, report: Path | None) -> Result:
+    of_model = [lane for lane in lanes(loop, seed=resources.seed, compare=True) if lane.model == model]
+    *_, (_, last, _) = windows(loop, period)
+    comparison = compare(resources, of_model, start=period.start, until=last.end, assumptions=assumptions(loop))
+    path = report or resources.manifests.parent / f"report-{model}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report_html(comparison), encoding="utf-8")
+    return Result(comparison, str(path))

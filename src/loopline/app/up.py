@@ -1,0 +1,155 @@
+"""`up`: control plane, scheduler and scoring, started together and stopped together."""
+
+import signal
+import threading
+from contextlib import closing
+from datetime import datetime, timedelta
+from types import FrameType
+
+import msgspec
+import uvicorn
+
+from loopline.access.logins import one_time_login
+from loopline.access.principals import create_principal, get_principal
+from loopline.app.home import open_home
+from loopline.app.replays import replayed_until
+from loopline.app.work import lane_works
+from loopline.clock import ContinuingClock, SystemClock
+from loopline.config import Settings
+from loopline.deploy.process import ScoringProcess
+from loopline.errors import Conflict, NotFound
+from loopline.features.online import OnlineFeatures
+from loopline.loop.declare import Loop
+from loopline.loop.history import History
+from loopline.loop.operating import Operating
+from loopline.loop.plan import plan
+from loopline.loop.resources import Resources
+from loopline.server.control.app import control_app
+from loopline.storage.key_values import open_key_values
+
+LOGIN_VALID = timedelta(minutes=15)
+STEP_SECONDS = 2.0
+OWNER = "owner"
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where things answer; `login` opens the control plane once."""
+
+    control: str
+    scoring: str
+    login: str
+    continues: datetime | None
+
+
+class Up:
+    """All of one loop in operation. `start` returns once requests are answered; `run` blocks until a signal ends it."""
+
+    def __init__(self, settings: Settings, loop: Loop) -> None:
+        self.settings, self.loop = settings, loop
+        self.resources, self.continues = _open(settings, loop)
+        _check_applied(self.resources, loop)
+        self._stop = threading.Event()
+        self._scoring = ScoringProcess(settings)
+        self._control = _ControlPlane(self.resources, settings)
+        self._store = open_key_values(str(settings.online_path))
+        self._operating = self._make_operating()
+
+    def start(self) -> Addresses:
+        """Prepare, then start scoring, the control plane and the scheduler."""
+        self._operating.prepare()
+        self._scoring.start()
+        self._scoring.ready()
+        self._scoring.supervise()
+        self._control.start()
+        threading.Thread(target=self._schedule, name="scheduler", daemon=True).start()
+        control = f"http://{self.settings.host}:{self.settings.port}"
+        scoring = f"http://{self.settings.host}:{self.settings.scoring_port}"
+        return Addresses(control, scoring, f"{control}/login?secret={_login(self.resources)}", self.continues)
+
+    def run(self) -> None:
+        """Wait for SIGINT or SIGTERM, then stop in order: answers first, then what was logged is shipped."""
+
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            self._stop.set()
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        self._stop.wait()
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop everything that was started."""
+        self._stop.set()
+        self._control.stop()
+        self._scoring.stop()
+        self._operating.ship()
+        self.resources.database.close()
+
+    def _schedule(self) -> None:
+        while not self._stop.wait(STEP_SECONDS):
+            self._operating.step()
+
+    def _make_operating(self) -> Operating:
+        history = History(self.resources.tables)
+        works = lane_works(self.resources, self.loop, history, self.resources.clock.now(), compare=False)
+        online = OnlineFeatures(self._store)
+        return Operating(self.resources, self.loop, works, online, self.settings.spool_path)
+
+
+class _ControlPlane:
+    """The control plane's server in a thread of its own."""
+
+    def __init__(self, resources: Resources, settings: Settings) -> None:
+        hosts = {f"{name}:{settings.port}" for name in {settings.host, "127.0.0.1", "localhost"}}
+        config = uvicorn.Config(
+            control_app(resources, hosts=hosts),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, name="control-plane", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            threading.Event().wait(0.02)
+        if not self._thread.is_alive():
+            raise Conflict(
+                "up.port_taken", "the control plane could not start", remedy="Is its port taken? Set LOOPLINE_PORT."
+            )
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+
+
+def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:
+    """The home with the real clock; or, where it holds a replay, with one that goes on from the replay's end."""
+    resources = open_home(settings)
+    ended = replayed_until(resources, loop.name)
+    if ended is None:
+        return resources, None
+    with closing(resources.database):
+        return open_home(settings, clock=ContinuingClock(ended)), ended
+
+
+def _check_applied(resources: Resources, loop: Loop) -> None:
+    made = plan(resources.database, loop)
+    if not made.empty:
+        raise Conflict(
+            "up.not_applied",
+            f"the loop file differs from what is applied in {len(made.changes)} places",
+            remedy="Look with `loopline plan FILE`, then `loopline apply FILE`.",
+        )
+
+
+def _login(resources: Resources) -> str:
+    now = SystemClock().now()
+    with resources.database.transaction() as tx:
+        try:
+            get_principal(tx, OWNER)
+        except NotFound:
+            create_principal(tx, OWNER, "person", ["admin"], now)
+        return one_time_login(tx, OWNER, now, LOGIN_VALID)

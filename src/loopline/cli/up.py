@@ -1,0 +1,33 @@
+"""`loopline up`."""
+
+import typer
+from rich.console import Console
+
+from loopline.app.up import Addresses, Up
+from loopline.cli.options import AsJson, Home, LoopFile
+from loopline.cli.output import show
+from loopline.config import Settings
+from loopline.loop.load import load_loop
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def command(file: LoopFile, home: Home = None, as_json: AsJson = False) -> None:
+    """Run the loop for real: control plane, scheduler and scoring. Ends on Ctrl-C.
+
+    In a replay's home it goes on from where the replay ended.
+    """
+    running = Up(Settings.read(home), load_loop(file))
+    where = running.start()
+    show(where, as_json=as_json, render=lambda console: _print(console, where))
+    running.run()
+
+
+def _print(console: Console, where: Addresses) -> None:
+    console.print(f"Scoring        {where.scoring}")
+    console.print(f"Control plane  {where.control}")
+    console.print(f"Log in once    {where.login}")
+    if where.continues:
+        console.print(f"[dim]The clock goes on from the replay's end, {where.continues:%Y-%m-%d %H:%M} UTC.[/]")
+    console.print("[dim]For a token: loopline tokens issue NAME. Ctrl-C stops.[/]")

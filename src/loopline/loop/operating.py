@@ -1,0 +1,112 @@
+"""The loop in operation: what is done again and again while it runs for real."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from loopline.clock import SystemClock
+from loopline.errors import LooplineError
+from loopline.features.definitions import View
+from loopline.features.online import OnlineFeatures
+from loopline.loop import store
+from loopline.loop.declare import Loop
+from loopline.loop.deployment import publish
+from loopline.loop.ingestion import ingest_until
+from loopline.loop.resources import Resources
+from loopline.loop.turn import LaneWork, TurnSummary, run_turn
+from loopline.scoring.shipper import Shipped, ship_all
+from loopline.values import Window, duration
+
+log = structlog.get_logger(__name__)
+
+# Requests may ask for a time this far back and still get the features exactly as they were then.
+LOOK_BACK = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Operating:
+    """One loop in operation: its lanes' work, the online store and the spools of its scoring processes."""
+
+    resources: Resources
+    loop: Loop
+    works: Sequence[LaneWork]
+    online: OnlineFeatures
+    spools: Path
+
+    def prepare(self) -> None:
+        """Bring the online store to what the tables hold, ship what spools hold, and publish what serves."""
+        now = self.resources.clock.now()
+        self.ship()
+        tables = {view.table for view in self._views()}
+        held = {name for name in tables if self.resources.tables.exists(name)}
+        views = [view for view in self._views() if view.table in held]
+        history = {name: self.resources.tables.open(name).read() for name in held}
+        self.online.rebuild(views, history, horizon=now - LOOK_BACK)
+        self.publish()
+
+    def ship(self) -> Shipped:
+        """Ship sealed segments of predictions into their tables."""
+        return ship_all(self.spools, self.resources.tables)
+
+    def publish(self) -> None:
+        """Publish the manifest where it changed. Tokens expire by the real time, whatever the loop's clock says."""
+        publish(self.resources, self.loop.name, at=SystemClock().now())
+
+    def due(self) -> bool:
+        """Whether the time of the next turn has come."""
+        last = self._last_turn()
+        return last is None or self.resources.clock.now() - last >= duration(self.loop.turn)
+
+    def turn(self) -> list[TurnSummary]:
+        """Ingest what became known, update the online store, and take each lane's next turn. What fails waits for the next."""
+        end = self.resources.clock.now()
+        begin = self._last_turn() or end - duration(self.loop.turn)
+        before = {name: self._ingested(name) for name in (source.table for source in self.loop.sources.values())}
+        ingest_until(self.resources, self.loop, end, begin=begin)
+        for name, known in before.items():
+            self._update_online(name, known, end)
+        summaries = [
+            run_turn(work, number=self._next_number(work), window=Window(begin, end), due=None) for work in self.works
+        ]
+        self.publish()
+        return summaries
+
+    def step(self) -> None:
+        """Ship, and turn where it is time. An error is logged and the loop goes on: it must outlive a bad hour."""
+        try:
+            self.ship()
+            if self.due():
+                for summary in self.turn():
+                    log.info("turn", number=summary.number, alarms=len(summary.alarms), action=summary.action)
+            self.publish()
+        except (LooplineError, OSError) as error:
+            log.exception("turn_failed", error=str(error))
+
+    def _views(self) -> list[View]:
+        views = [view for work in self.works for view in work.lane.operation.model.views]
+        return [view for place, view in enumerate(views) if view not in views[:place]]
+
+    def _update_online(self, table: str, known: datetime | None, end: datetime) -> None:
+        if not self.resources.tables.exists(table):
+            return
+        rows = self.resources.tables.open(table).read(known_after=known, known_until=end)
+        views = [view for view in self._views() if view.table == table]
+        self.online.update(views, table, rows, horizon=end - LOOK_BACK)
+
+    def _ingested(self, table: str) -> datetime | None:
+        with self.resources.database.reading() as tx:
+            return store.ingested_until(tx, table)
+
+    def _last_turn(self) -> datetime | None:
+        with self.resources.database.reading() as tx:
+            rows = [store.last_turn(tx, work.lane.project, work.lane.model) for work in self.works]
+        ends = [row["window_end"] for row in rows if row]
+        return min(ends) if len(ends) == len(rows) and ends else None
+
+    def _next_number(self, work: LaneWork) -> int:
+        with self.resources.database.reading() as tx:
+            row = store.last_turn(tx, work.lane.project, work.lane.model)
+        return (row["number"] if row else 0) + 1
