@@ -1,0 +1,85 @@
+"""The control plane's application: every route behind one guard, inside one edge."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.types import ControllerRouterHandler
+
+from loopline.access.identity import Identity
+from loopline.errors import InvalidInput
+from loopline.loop.resources import Resources
+from loopline.server.control.edge import Edge
+from loopline.server.control.guard import guard, need_of
+from loopline.server.control.problem import answer
+from loopline.server.control.routes import freeze, health, incidents, login, models, pages, status
+
+BODY_LIMIT = 1 << 20
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+_API: tuple[ControllerRouterHandler, ...] = (
+    status.read_status,
+    *models.HANDLERS,
+    *incidents.HANDLERS,
+    *freeze.HANDLERS,
+)
+_ROOT: tuple[ControllerRouterHandler, ...] = (*health.HANDLERS, *login.HANDLERS, *pages.HANDLERS)
+
+
+def control_app(
+    resources: Resources,
+    *,
+    hosts: Collection[str] = LOOPBACK,
+    origin: str | None = None,
+    also: Sequence[ControllerRouterHandler] = (),
+) -> Edge:
+    """The ASGI application over an opened home.
+
+    `hosts` are the names and addresses it answers to, without port. `origin` is how browsers see it, such as
+    `https://loopline.example.org`, where a proxy stands before it; else it is what a request's own Host says. `also` are
+    further route handlers, mounts and protocols, which the same guard protects. Serve it without an access log: the
+    address of a login holds its secret. Raises `InvalidInput` "server.route_without_permission".
+    """
+    app = Litestar(
+        [Router("/api/v1", route_handlers=_API), *_ROOT, *also],
+        guards=[guard(resources, origin)],
+        dependencies={
+            "home": Provide(lambda: resources, sync_to_thread=False),
+            "caller": Provide(_caller, sync_to_thread=False),
+        },
+        exception_handlers={Exception: answer},
+        request_max_body_size=BODY_LIMIT,
+        openapi_config=None,
+        logging_config=None,
+        state=State({"origin": origin or ""}),
+    )
+    _refuse_undeclared(app)
+    return Edge(app, hosts)
+
+
+def _caller(request: Request[Identity, Any, Any]) -> Identity:
+    return request.user
+
+
+def _refuse_undeclared(app: Litestar) -> None:
+    """A route that forgot its permission is a mistake of ours, found when the server starts and not when it is attacked."""
+    bare = sorted(str(handler) for handler in declared_handlers(app) if need_of(handler) is None)
+    if bare:
+        raise InvalidInput(
+            "server.route_without_permission",
+            f"routes declare no permission: {', '.join(bare)}",
+            remedy="Give each `permission=`: a Permission, AnyToken(reason) or Public(reason).",
+        )
+
+
+def declared_handlers(app: Litestar) -> Iterator[BaseRouteHandler]:
+    """Every handler of every route and mount, but for the answers to OPTIONS that the framework adds: those nobody may ask."""
+    for route in app.routes:
+        handlers = route.route_handlers if isinstance(route, HTTPRoute) else [route.route_handler]
+        for handler in handlers:
+            if getattr(handler, "http_methods", None) != {"OPTIONS"}:
+                yield handler

@@ -1,0 +1,32 @@
+"""Types that routes share: what is injected into them, and texts and numbers within the bounds that storage keeps."""
+
+from typing import Annotated
+
+import msgspec
+from litestar.params import Dependency, Parameter
+
+from loopline.access.identity import Identity
+from loopline.loop.resources import Resources
+
+Home = Annotated[Resources, Dependency(skip_validation=True)]
+Caller = Annotated[Identity, Dependency(skip_validation=True)]
+
+_NO_NUL = r"^[^\x00]*$"
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_NO_NUL)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=2000, pattern=_NO_NUL)]
+Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+PathVersion = Annotated[int, Parameter(ge=1, le=2**31 - 1)]
+Limit = Annotated[int, Parameter(ge=1, le=1000)]
+After = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Base of what a request's body holds; a field that is not known is refused, not passed over."""
+
+
+class Because(Body):
+    """Why a change is made; it goes into the ledger."""
+
+    reason: Reason

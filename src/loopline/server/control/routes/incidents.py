@@ -1,0 +1,32 @@
+"""Incidents, and ending one by a person's word."""
+
+from litestar import get, post
+
+from loopline.access.permissions import Permission
+from loopline.incidents import incident
+from loopline.incidents.incident import Incident
+from loopline.loop import changes
+from loopline.server.control.inputs import Because, Caller, Home
+
+
+@get("/projects/{project:str}/incidents", permission=Permission.INCIDENTS_READ, sync_to_thread=True)
+def list_incidents(home: Home, project: str, only_open: bool = False) -> list[Incident]:  # noqa: FBT001, FBT002 - a query parameter
+    """The project's incidents, oldest first."""
+    with home.database.reading() as tx:
+        return incident.find(tx, project, only_open=only_open)
+
+
+@post(
+    "/projects/{project:str}/incidents/{incident_id:str}/resolve",
+    permission=Permission.INCIDENTS_ACT,
+    status_code=200,
+    sync_to_thread=True,
+)
+def resolve(home: Home, caller: Caller, project: str, incident_id: str, data: Because) -> Incident:
+    """End an incident; gives it as it is then."""
+    changes.resolve_incident(home, project=project, incident_id=incident_id, actor=caller.principal, reason=data.reason)
+    with home.database.reading() as tx:
+        return incident.get(tx, project, incident_id)
+
+
+HANDLERS = (list_incidents, resolve)
