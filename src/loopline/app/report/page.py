@@ -1,0 +1,149 @@
+"""The page: one HTML file that needs nothing else."""
+
+from collections.abc import Callable
+
+from loopline.app.report.counts import counts_sentence
+from loopline.app.report.figure import moment
+from loopline.app.report.harm_chart import HarmScales, beyond, description, harm_chart, harm_scales
+from loopline.app.report.headline import headline
+from loopline.app.report.loss_chart import entropy_by_month, loss_chart
+from loopline.app.report.markup import Markup, element, join
+from loopline.app.report.style import CSS
+from loopline.app.report.table import column, comparison_table, key, months_table, table
+from loopline.app.report.timeline import timeline
+from loopline.loop.compare import Comparison, PolicyResult
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""The content security policy the page asks for and keeps to."""
+
+_WIDE, _NARROW = 920.0, 380.0
+
+_GLOSSARY = (
+    (
+        "Excess",
+        "the loss of a day's predictions minus that of the baseline on the same rows; below 0 is better than it.",
+    ),
+    (
+        "Evidence",
+        "how strongly the days speak for more excess than allowed; false alarms stay rare however often one looks.",
+    ),
+    ("Page", "an incident that people were told of. Drift alone never pages."),
+    ("Retrain", "a model version trained and registered; the gates decide whether it is promoted."),
+    ("Cost", "what the decisions cost by the declared costs of mistakes and reviews, per 1,000 labelled predictions."),
+)
+
+
+def report_html(comparison: Comparison) -> str:
+    """The comparison as one HTML file: no script, nothing fetched, times in UTC. Equal comparisons give equal bytes."""
+    title = f"{comparison.loop}: {comparison.model}"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"Replay of {title}"),
+        element("style", Markup(CSS)),
+    )
+    main = element("main", _header(comparison, title), *_sections(comparison))
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', main), lang='en')}\n"
+
+
+def _header(comparison: Comparison, title: str) -> Markup:
+    period = (
+        f"{moment(comparison.start)} to {moment(comparison.until)}, judged since the first champion began to serve on "
+        f"{moment(comparison.since)}. All times are UTC."
+    )
+    told = [element("p", sentence, class_="headline") for sentence in headline(comparison)]
+    eyebrow = element("p", "Replay", class_="eyebrow")
+    return element("header", eyebrow, element("h1", title), element("p", period, class_="quiet"), *told)
+
+
+def _sections(comparison: Comparison) -> list[Markup]:
+    counted = element("p", counts_sentence(comparison), class_="quiet")
+    return [
+        _section("Comparison", comparison_table(comparison), counted),
+        _section("Loss by month", *_months(comparison)),
+        _section("Harm", *_harm(comparison)),
+        _section("Events", timeline(comparison)),
+        _section("Assumptions", _assumptions(comparison)),
+        _section("Glossary", element("dl", *(_entry(*entry) for entry in _GLOSSARY))),
+        _section("Ledgers", _ledgers(comparison)),
+    ]
+
+
+def _section(heading: str, *content: str) -> Markup:
+    return element("section", element("h2", heading), *content)
+
+
+def _months(comparison: Comparison) -> list[Markup]:
+    drawn = _both(lambda width, name: loss_chart(comparison, width=width, name=name), "loss")
+    if drawn is None:
+        return [element("p", "No month has a labelled prediction.", class_="quiet")]
+    caption = (
+        "Mean log loss of the predictions made in each month; lower is better. Dashed: always predicting the month's base "
+        "rate. ▲ promotion, ▼ rollback."
+    )
+    figures = element(
+        "details", element("summary", "The figures"), months_table(comparison, entropy_by_month(comparison))
+    )
+    return [element("figure", drawn, element("figcaption", caption)), figures]
+
+
+def _harm(comparison: Comparison) -> list[Markup]:
+    scales = harm_scales(comparison)
+    intro = (
+        "Dots are days, the line is the mean of the last 7 days; all policies share the scales. ◆ alarm (raised once the day's "
+        "labels have matured), ● evidence at its threshold, ▲ promotion, ▼ rollback. Evidence starts again at 0 after an alarm. "
+        "Shaded: before the first champion."
+    )
+    return [
+        element("p", intro, class_="quiet"),
+        *(_harm_of(result, number, scales) for number, result in enumerate(comparison.policies)),
+    ]
+
+
+def _harm_of(result: PolicyResult, number: int, scales: HarmScales) -> Markup:
+    heading = element("h3", key(number), result.policy)
+    drawn = _both(lambda width, name: harm_chart(result, number, scales, width=width, name=name), f"harm-{number}")
+    if drawn is None:
+        return join([heading, element("p", "No day was watched.", class_="quiet")])
+    outside = beyond(result, scales)
+    note = f" Hollow dots at the edge: {outside:,} more extreme." if outside else ""
+    caption = element("figcaption", description(result, scales) + note)
+    return join([heading, element("figure", drawn, caption)])
+
+
+def _both(draw: Callable[[float, str], Markup | None], name: str) -> Markup | None:
+    """The same chart for a screen and for a phone; the style shows one of them."""
+    wide, narrow = draw(_WIDE, name), draw(_NARROW, f"{name}-narrow")
+    if wide is None or narrow is None:
+        return None
+    return join([element("div", wide, class_="wide"), element("div", narrow, class_="narrow")])
+
+
+def _assumptions(comparison: Comparison) -> Markup:
+    made = [
+        *(f"{told[:1].upper()}{told[1:]}." for told in (text.rstrip(".") for text in comparison.assumptions) if told),
+        "Intervals hold 95 % for one comparison at a time and let the rows of one day depend on each other.",
+        "Training seconds were measured on the machine of the replay.",
+    ]
+    return element("ul", *(element("li", told) for told in made))
+
+
+def _entry(word: str, meaning: str) -> Markup:
+    return element("div", element("dt", word), element("dd", meaning))
+
+
+def _ledgers(comparison: Comparison) -> Markup:
+    head = element("tr", column("Policy"), column("Project"), column("Ledger digest"))
+    body = [
+        element(
+            "tr",
+            element("th", key(number), result.policy, scope="row"),
+            element("td", result.project),
+            element("td", element("code", result.ledger)),
+        )
+        for number, result in enumerate(comparison.policies)
+    ]
+    return table("The same loop, data and seed give the same digests again.", head, element("tbody", *body))
