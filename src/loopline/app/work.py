@@ -6,6 +6,7 @@ from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
+from loopline.loop.inputs import References
 from loopline.loop.lane import Lane, lanes
 from loopline.loop.resources import Resources
 from loopline.loop.retrain import prepare_retrain
@@ -15,9 +16,11 @@ from loopline.loop.turn import LaneWork
 
 def lane_works(resources: Resources, loop: Loop, history: History, begun: datetime, *, compare: bool) -> list[LaneWork]:
     """The work of each lane of the loop; with `compare` also of the policies it is compared with."""
-    predictors = Predictors(resources)
+    predictors, references = Predictors(resources), References(resources)
     return [
-        LaneWork(resources, lane, history, predictors, actions_of(resources, lane, history, predictors), begun)
+        LaneWork(
+            resources, lane, history, predictors, references, actions_of(resources, lane, history, predictors), begun
+        )
         for lane in lanes(loop, seed=resources.seed, compare=compare)
     ]
 

@@ -27,7 +27,7 @@ ledger = sa.Table(
     sa.Index(None, "project", "subject", "seq"),
 )
 
-_PAGE = 1000
+_PAGE = 500
 _AS_STORED = [
     *(column for column in ledger.c if column.name not in {"at", "body", "measured"}),
     *(sa.type_coerce(column, sa.Text).label(column.name) for column in (ledger.c.at, ledger.c.body)),

@@ -19,6 +19,7 @@ from loopline.loop.lane import LOOP_POLICY, Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR, matured
 from loopline.models import registry
+from loopline.monitoring.alarm import HARM
 from loopline.monitoring.performance import read_performance
 from loopline.monitoring.watch import list_monitors
 from loopline.storage.database import Transaction
@@ -136,7 +137,7 @@ def _result(
     with resources.database.reading() as tx:
         turns = store.turns(tx, lane.project, lane.model)
         entries = chain.entries(tx, lane.project)
-        pages = len(incident.find(tx, lane.project, model=lane.model))
+        pages = sum(one.kind == HARM for one in incident.find(tx, lane.project, model=lane.model))
         days = _days(tx, lane)
         head = chain.head(tx, lane.project)
     kinds = [entry.kind for entry in entries]

@@ -1,6 +1,7 @@
 """Respond: alarms become incidents, people are told, and the playbook's first match is carried out."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
@@ -13,10 +14,11 @@ from loopline.incidents.freeze import frozen
 from loopline.incidents.incident import Incident
 from loopline.incidents.playbook import Action, Situation, first_match
 from loopline.ledger import chain
+from loopline.loop.inputs import References, suspects
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
-from loopline.monitoring.alarm import Alarm, open_alarms, take_alarm
+from loopline.monitoring.alarm import HARM, Alarm, open_alarms, take_alarm
 from loopline.storage.database import Transaction
 from loopline.values import Window, duration, micros
 
@@ -34,17 +36,15 @@ class Decided(msgspec.Struct, frozen=True):
     waits: str = ""
 
 
-def open_incidents(resources: Resources, lane: Lane, window: Window) -> list[Incident]:
+def open_incidents(resources: Resources, lane: Lane, references: References, window: Window) -> list[Incident]:
     """Take every open alarm into an incident, and tell people of the new ones. Gives the new ones."""
-    fresh = []
+    with resources.database.reading() as tx:
+        alarms = [alarm for alarm in open_alarms(tx, lane.project) if alarm.model == lane.model]
+    causes = {alarm.id: _diagnosis(resources, lane, references, alarm) for alarm in alarms}
     with resources.database.transaction() as tx:
-        for alarm in open_alarms(tx, lane.project):
-            if alarm.model != lane.model:
-                continue
-            found, is_new = _take(tx, lane, alarm, window)
-            if is_new:
-                fresh.append(found)
-    for found in fresh:
+        taken = [_take(tx, lane, alarm, causes[alarm.id], window) for alarm in alarms]
+    fresh = [found for found, is_new in taken if is_new]
+    for found in (one for one in fresh if one.kind == HARM):
         resources.channels.send(
             {
                 "event": "incident.opened",
@@ -59,7 +59,18 @@ def open_incidents(resources: Resources, lane: Lane, window: Window) -> list[Inc
     return fresh
 
 
-def _take(tx: Transaction, lane: Lane, alarm: Alarm, window: Window) -> tuple[Incident, bool]:
+def _diagnosis(resources: Resources, lane: Lane, references: References, alarm: Alarm) -> list[dict[str, Any]]:
+    """For harm, the inputs that changed since its onset; for a data fault, the faults themselves."""
+    if alarm.kind != HARM:
+        return [dict(fault) for fault in alarm.evidence.get("faults", [])]
+    since = datetime.fromisoformat(alarm.evidence["onset"])
+    found = suspects(resources, lane, references, since=since, until=alarm.block_end)
+    return [msgspec.to_builtins(suspect) for suspect in found]
+
+
+def _take(
+    tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, Any]], window: Window
+) -> tuple[Incident, bool]:
     take_alarm(tx, alarm.id)
     return incident.open_or_join(
         tx,
@@ -69,7 +80,7 @@ def _take(tx: Transaction, lane: Lane, alarm: Alarm, window: Window) -> tuple[In
         alarm=alarm.id,
         at=window.end,
         sentence=str(alarm.evidence.get("sentence", f"{alarm.kind} on {lane.model}")),
-        diagnosis=alarm.evidence.get("suspects", []),
+        diagnosis=diagnosis,
     )
 
 
@@ -118,7 +129,7 @@ def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, 
     """Commit the action, the record of it, and the end of the incidents that it answers. In the caller's transaction."""
     at, key = situation.window.end, _key(lane, decided.action, situation.window)
     outcome = prepared.commit(tx)
-    incidents = incident.find(tx, lane.project, model=lane.model, only_open=True)
+    incidents = _harms(tx, lane)
     if outcome.changed:
         for found in incidents:
             incident.resolve(tx, found, at=at, actor=ACTOR, sentence=outcome.sentence)
@@ -152,8 +163,12 @@ def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, 
 
 def hold_back(tx: Transaction, lane: Lane) -> None:
     """Mark the lane's open incidents as waiting."""
-    for found in incident.find(tx, lane.project, model=lane.model, only_open=True):
+    for found in _harms(tx, lane):
         incident.wait(tx, found)
+
+
+def _harms(tx: Transaction, lane: Lane) -> list[Incident]:
+    return [one for one in incident.find(tx, lane.project, model=lane.model, only_open=True) if one.kind == HARM]
 
 
 def _key(lane: Lane, action: str, window: Window) -> str:

@@ -19,6 +19,7 @@ from loopline.ledger import chain
 from loopline.loop.deployment import Predictors, put_decision
 from loopline.loop.describe import code_digest
 from loopline.loop.history import History
+from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
 from loopline.loop.resources import Resources
 from loopline.loop.watch import ensure_reference
@@ -49,6 +50,7 @@ class Candidate:
     held_out: pl.DataFrame
     leaks: dict[str, float]
     table_versions: dict[str, int]
+    inputs_profile: str
 
 
 def prepare_retrain(
@@ -96,6 +98,7 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
         held_out.frame.with_columns(candidate=predictor.predict_proba(held_out.frame)),
         leak_suspects(fitted.training_set),
         {table: resources.tables.open(table).versions()[-1].version for table in recipe.tables},
+        freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
     )
 
 
@@ -226,4 +229,5 @@ def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
         "params": dict(model.params),
         "seed": candidate.fitted.training_set.seed,
         "decision": msgspec.to_builtins(candidate.decision),
+        PROFILE: candidate.inputs_profile,
     }

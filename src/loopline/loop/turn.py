@@ -11,6 +11,7 @@ from loopline.incidents.actions import Actions, Outcome
 from loopline.loop import respond, store
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
+from loopline.loop.inputs import References, logged_features, watch_inputs
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.score import score_due
@@ -29,6 +30,7 @@ class LaneWork:
     lane: Lane
     history: History
     predictors: Predictors
+    references: References
     actions: Actions
     begun: datetime
 
@@ -63,8 +65,10 @@ def run_turn(
         with _measured(seconds, "score"):
             scored = score_due(work.resources, work.lane, work.predictors, due, number=number, window=window)
     with _measured(seconds, "watch"):
+        inputs = due if due is not None else logged_features(work.resources, work.lane, window)
+        watch_inputs(work.resources, work.lane, work.references, inputs, window)
         watch_matured(work.resources, work.lane, work.history, window.end)
-        respond.open_incidents(work.resources, work.lane, window)
+        respond.open_incidents(work.resources, work.lane, work.references, window)
     with _measured(seconds, "respond"):
         situation = LaneSituation(work.resources, work.lane, work.history, work.predictors, window)
         decided = respond.decide(work.resources, work.lane, situation, begun=work.begun) if acts else None

@@ -58,13 +58,15 @@ class Plot:
         return f"M{self.x.at(at):.1f} {self.y.at(value):.1f}h0"
 
     def level(self, value: float, label: str, class_: str) -> Markup:
-        """A line across at a value, with its label above its right end (below, near the upper edge)."""
+        """A line across at a value, with its label above its left end (below, near the upper edge)."""
+        if not math.isfinite(value):
+            return Markup()
         y = self.y.at(value)
         below = y - min(self.y.start, self.y.end) < 2 * LETTER
         return join(
             [
                 element("line", class_=f"level {class_}", x1=self.x.start, x2=self.x.end, y1=y, y2=y),
-                text(self.x.end - 4, y + (14 if below else -5), label, "end", class_=f"halo {class_}"),
+                text(self.x.start + 5, y + (14 if below else -5), label, "start", class_=f"halo {class_}"),
             ]
         )
 

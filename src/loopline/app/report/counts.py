@@ -18,4 +18,4 @@ def counts_sentence(comparison: Comparison) -> str:
     if len(totals) == 1:
         ((predictions, labelled, unlabelled),) = totals
         return f"{count(predictions)} predictions = {count(labelled)} labelled + {count(unlabelled)} unlabelled, in every policy."
-    return "In every policy, predictions = labelled + unlabelled."
+    return "In every policy predictions = labelled + unlabelled, but the policies did not score the same rows."

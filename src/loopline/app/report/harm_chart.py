@@ -42,13 +42,13 @@ def harm_scales(comparison: Comparison) -> HarmScales:
     usual = np.percentile(excesses, [_OUTLYING, 100 - _OUTLYING]).tolist() if excesses else []
     means = [mean for result in comparison.policies for _, mean in weekly_means(result.days) if mean is not None]
     threshold = log_threshold(comparison.threshold)
-    top = max([threshold, *(day.log_evidence for day in days if math.isfinite(day.log_evidence))])
+    top = max([threshold, *(day.log_evidence for day in days if math.isfinite(day.log_evidence))]) or 1.0
     moments = [*(day.end for day in days), *(event.at for event in _alarms(comparison.policies))]
     return HarmScales(
         start=min([comparison.start, *moments]),
         end=max([comparison.until, *moments]),
         excess=span([*usual, *means, comparison.allowed_excess]),
-        evidence=(0.0, top * 1.1),
+        evidence=(0.0, top * 1.12),
         allowed=comparison.allowed_excess,
         threshold=threshold,
         since=comparison.since,
@@ -73,7 +73,7 @@ def harm_chart(result: PolicyResult, number: int, scales: HarmScales, *, width: 
     if not result.days:
         return None
     wide = width > PHONE
-    x = Scale(micros(scales.start), micros(scales.end), _LEFT, width - 12)
+    x = Scale(micros(scales.start), micros(scales.end), _LEFT, width - 30)
     middle = _TOP + (170 if wide else 140)
     bottom = middle + _GAP + (110 if wide else 95)
     above = Plot(x, Scale(*scales.excess, middle, _TOP))

@@ -13,11 +13,14 @@ PER = 1000
 
 @dataclass(frozen=True)
 class Cell:
-    """One policy's figure as text. `best` marks the best as shown; `difference` is to the loop, `verdict` what it means."""
+    """One policy's figure as text. `best` marks the best as shown; `difference` is what it is more than the loop's, with its
+    `interval`, and `verdict` what that means.
+    """
 
     text: str
     best: bool = False
     difference: str = ""
+    interval: str = ""
     verdict: str = ""
 
 
@@ -87,9 +90,9 @@ def _with_difference(cell: Cell, found: Difference | None, decimals: int, factor
     scaled = found.scaled(factor)
     mean = fixed(scaled.mean, decimals, sign=True)
     if not scaled.bounded:
-        return Cell(cell.text, cell.best, mean, "no interval")
+        return Cell(cell.text, cell.best, mean, "", "no interval")
     lower, upper = (fixed(bound, decimals, sign=True) for bound in (scaled.lower, scaled.upper))
-    return Cell(cell.text, cell.best, f"{mean} ({lower} to {upper})", scaled.verdict)
+    return Cell(cell.text, cell.best, mean, f"{lower} to {upper}", scaled.verdict)
 
 
 def _row(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from loopline.app.report.counts import counts_sentence
-from loopline.app.report.figure import moment
+from loopline.app.report.figure import moment, times
 from loopline.app.report.harm_chart import HarmScales, beyond, description, harm_chart, harm_scales
 from loopline.app.report.headline import headline
 from loopline.app.report.loss_chart import entropy_by_month, loss_chart
@@ -81,7 +81,7 @@ def _months(comparison: Comparison) -> list[Markup]:
     if drawn is None:
         return [element("p", "No month has a labelled prediction.", class_="quiet")]
     caption = (
-        "Mean log loss of the predictions made in each month; lower is better. Dashed: always predicting the month's base "
+        "Mean log loss of the predictions made in each month; lower is better. Grey: always predicting the month's base "
         "rate. ▲ promotion, ▼ rollback."
     )
     figures = element(
@@ -109,7 +109,7 @@ def _harm_of(result: PolicyResult, number: int, scales: HarmScales) -> Markup:
     if drawn is None:
         return join([heading, element("p", "No day was watched.", class_="quiet")])
     outside = beyond(result, scales)
-    note = f" Hollow dots at the edge: {outside:,} more extreme." if outside else ""
+    note = f" Beyond the scale, hollow at its edge: {times(outside, 'day')}." if outside else ""
     caption = element("figcaption", description(result, scales) + note)
     return join([heading, element("figure", drawn, caption)])
 

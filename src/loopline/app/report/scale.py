@@ -24,7 +24,8 @@ class Scale:
 
     def at(self, value: float) -> float:
         """The pixel of a value; one outside gets the nearest edge."""
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        width = self.high - self.low
+        share = (min(max(value, self.low), self.high) - self.low) / width if width else 0.0
         return self.start + share * (self.end - self.start)
 
     def holds(self, value: float) -> bool:
@@ -48,7 +49,8 @@ def span(values: Iterable[float], *, pad: float = 0.06) -> tuple[float, float]:
     """Limits around the values with some air; around nothing, or one value, still a range."""
     known = [value for value in values if math.isfinite(value)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    air = (high - low) * pad or abs(low) * pad or 1.0
+    spread, size = high - low, max(abs(low), abs(high))
+    air = (spread if spread > 1e-9 * size else size) * pad or 1.0
     return low - air, high + air
 
 

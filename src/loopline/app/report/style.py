@@ -30,12 +30,13 @@ main{{max-width:980px;margin:0 auto;padding:32px 24px 64px}}
 h1{{font-size:26px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}}
 h2{{font-size:19px;margin:44px 0 10px;padding-bottom:6px;border-bottom:1px solid var(--rule)}}
 h3{{font-size:15px;margin:24px 0 6px;overflow-wrap:anywhere}}
-p{{margin:0 0 10px;max-width:76ch;overflow-wrap:anywhere}}
+p{{margin:0 0 10px;max-width:800px;overflow-wrap:anywhere}}
 .eyebrow{{text-transform:uppercase;letter-spacing:.08em;font-size:12px;font-weight:600;color:var(--quiet);margin:0}}
 .quiet,figcaption,caption{{color:var(--quiet);font-size:13px}}
-.headline{{font-size:20px;line-height:1.4;margin-top:18px;max-width:70ch;text-wrap:pretty}}
+.headline{{font-size:20px;line-height:1.4;margin-top:18px;max-width:none;text-wrap:pretty}}
 .headline+.headline{{font-size:16px;margin-top:0}}
-.scroll{{overflow:auto;max-height:640px;margin:0 0 10px}}
+.scroll{{overflow:auto;margin:0 0 10px}}
+.scroll:has(.events){{max-height:560px}}
 .scroll:focus-visible{{outline:2px solid var(--s0);outline-offset:2px}}
 table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}
 caption{{caption-side:bottom;text-align:left;padding:8px 0 0}}
@@ -46,6 +47,7 @@ thead th.policy{{white-space:normal;overflow-wrap:anywhere;min-width:7em}}
 tbody th{{font-weight:500;min-width:8em}}
 th small,td small{{display:block;font-size:12px;font-weight:400;color:var(--quiet)}}
 .number{{text-align:right}}
+td.number{{white-space:nowrap}}
 td small.worse{{color:var(--bad)}}
 td small.better{{color:var(--good)}}
 .star{{color:var(--good)}}
@@ -57,7 +59,7 @@ tbody.counts tr:first-child>*{{padding-top:12px}}
 .kind.promotion,.kind.rollback{{font-weight:600}}
 .key{{display:inline-block;width:14px;height:4px;border-radius:2px;background:var(--c);vertical-align:middle;margin-right:7px}}
 figure{{margin:0 0 14px}}
-figcaption{{max-width:80ch;margin-top:4px}}
+figcaption{{max-width:800px;margin-top:4px}}
 details{{margin:6px 0}}
 summary{{cursor:pointer;color:var(--quiet);font-size:13px}}
 ul{{padding-left:20px;max-width:76ch}}
@@ -81,7 +83,7 @@ svg text{{fill:var(--fg)}}
 .dots{{stroke:var(--c);stroke-width:3;stroke-linecap:round;opacity:.4}}
 .beyond{{fill:none;stroke:var(--c)}}
 svg .name{{fill:var(--c);font-weight:600}}
-.line.entropy{{stroke:var(--quiet);stroke-width:1.2;stroke-dasharray:3 4;opacity:.8}}
+.line.entropy{{stroke:var(--quiet);stroke-width:1.2;stroke-dasharray:1.5 4;stroke-linecap:round}}
 svg .name.entropy{{fill:var(--quiet);font-weight:400}}
 .level{{stroke:var(--fg);stroke-width:1.2;stroke-dasharray:6 4}}
 .halo{{paint-order:stroke;stroke:var(--bg);stroke-width:4px;stroke-linejoin:round}}
@@ -95,6 +97,11 @@ main{{padding:20px 16px 40px}}
 .headline{{font-size:18px}}
 dl>div{{grid-template-columns:1fr;gap:0}}
 th,td{{padding:6px 8px}}
+tbody th{{min-width:6.5em}}
+table:not(.events) th:first-child{{position:sticky;left:0;background:var(--bg)}}
+.events{{font-size:13px}}
+.events th,.events .kind{{white-space:normal}}
+.events th{{min-width:5.5em}}
 }}
 @media print{{
 @page{{margin:16mm}}

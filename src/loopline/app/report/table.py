@@ -79,10 +79,13 @@ def _row_header(label: str, note: str) -> Markup:
 
 def _measure_cell(cell: Cell) -> Markup:
     star = [element("span", "★", class_="star", title="best", role="img", aria_label="best"), " "] if cell.best else []
-    gap = (
-        [element("small", cell.difference, element("br"), cell.verdict, class_=_tone(cell))] if cell.difference else []
-    )
+    gap = _gap(cell) if cell.difference else []
     return element("td", *star, element("b" if cell.best else "span", cell.text), *gap, class_="number")
+
+
+def _gap(cell: Cell) -> list[Markup]:
+    interval = [element("small", cell.interval)] if cell.interval else []
+    return [element("small", f"{cell.difference} {cell.verdict}", class_=_tone(cell)), *interval]
 
 
 def _tone(cell: Cell) -> str:

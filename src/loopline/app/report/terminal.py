@@ -32,8 +32,9 @@ def _cells(row: Row) -> list[RenderableType]:
 def _cell(cell: Cell) -> Text:
     text = Text(f"{cell.text} *" if cell.best else cell.text, style="bold" if cell.best else "")
     if cell.difference:
-        mean, _, interval = cell.difference.partition(" ")
-        text.append(f"\n{mean} {cell.verdict}\n{interval}".rstrip(), style=_COLOURS.get(cell.verdict, "dim"))
+        text.append(
+            f"\n{cell.difference} {cell.verdict}\n{cell.interval}".rstrip(), style=_COLOURS.get(cell.verdict, "dim")
+        )
     return text
 
 

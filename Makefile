@@ -1,0 +1,65 @@
+# Everything on a new machine: `make demo` and `make test`. Both install what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_HOME := .loopline/replays/flights
+
+.PHONY: help install demo test lint types layers check newest benchmarks constraints clean debian
+
+help:
+	@echo "make demo         install, replay a year of flights under three policies, write the report"
+	@echo "make test         lint, types, layers, tests on SQLite and PostgreSQL, docs"
+	@echo "make benchmarks   replay and point-in-time joins, side by side with peers"
+	@echo "make newest       resolve without the constraints file and run the tests"
+	@echo "make constraints  resolve anew and write constraints.txt"
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[postgres,examples]' --group dev
+	@touch $@
+
+install: $(STAMP)
+
+# The tests start a real PostgreSQL; the Debian package brings its server programs.
+debian:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || { \
+		echo "installing PostgreSQL for the tests"; \
+		$$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null'; }
+
+demo: $(STAMP)
+	@$(BIN)/loopline replay examples/flights/loop.py --from 2013-01-01 --until 2014-01-02 --home $(DEMO_HOME) --report demo-report.html
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+layers: $(STAMP)
+	$(BIN)/lint-imports
+
+check: lint types layers
+
+test: $(STAMP) debian check
+	$(BIN)/pytest
+
+newest:
+	rm -rf .venv-newest && $(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-newest/bin/uv pip install --quiet --python .venv-newest/bin/python --upgrade --editable '.[postgres,examples]' --group dev
+	.venv-newest/bin/pytest
+
+benchmarks: $(STAMP)
+	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/point_in_time.py
+
+constraints:
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) .venv-newest .loopline demo-report.html dist

@@ -1,0 +1,124 @@
+"""The inputs of a model, watched: data faults as they come, and drift as the explanation of harm. Neither pages."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+import polars as pl
+
+from loopline.gates.promotion import CHAMPION
+from loopline.incidents import incident
+from loopline.ledger import chain
+from loopline.loop.lane import Lane
+from loopline.loop.resources import Resources
+from loopline.models import registry
+from loopline.monitoring.alarm import DATA_FAULT, Alarm
+from loopline.monitoring.drift import Suspect, diagnose
+from loopline.monitoring.history import keep_profile, raise_data_fault
+from loopline.monitoring.profile import ReferenceProfile, profile, reference_profile
+from loopline.monitoring.quality import find_faults
+from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.storage.artifacts import ArtifactStore
+from loopline.storage.database import Transaction
+from loopline.training.training_set import LabelledRows
+from loopline.values import Window, canonical_json, duration
+
+REFERENCE_BLOCKS = 28
+LEAST_ROWS = 50
+SUSPECTS = 5
+PROFILE = "inputs_profile"
+
+
+def freeze_inputs(artifacts: ArtifactStore, rows: LabelledRows, block: str) -> str:
+    """Profile the last 28 blocks of the training rows, with their bins, as an artifact; gives its digest."""
+    newest = rows.frame["_event_time"].max()
+    oldest = newest - REFERENCE_BLOCKS * duration(block) if isinstance(newest, datetime) else None
+    recent = rows.frame if oldest is None else rows.frame.filter(pl.col("_event_time") > oldest)
+    cut = recent.with_columns(_block=pl.col("_event_time").dt.truncate(block))
+    parts = [part.select(rows.recipe.feature_names) for part in cut.partition_by("_block", maintain_order=True)]
+    return artifacts.put(canonical_json(reference_profile(parts)))
+
+
+class References:
+    """The reference profiles of champions, read once."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._artifacts = resources.artifacts
+        self._kept: dict[str, ReferenceProfile] = {}
+
+    def of_champion(self, tx: Transaction, lane: Lane) -> ReferenceProfile | None:
+        """What the lane's champion was trained on; None without a champion, or where it was registered without one."""
+        champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
+        if champion is None:
+            return None
+        digest = registry.get_version(tx, lane.project, lane.model, champion).lineage.get(PROFILE)
+        if digest is None:
+            return None
+        if digest not in self._kept:
+            self._kept[digest] = msgspec.json.decode(self._artifacts.get(digest), type=ReferenceProfile)
+        return self._kept[digest]
+
+
+def watch_inputs(
+    resources: Resources, lane: Lane, references: References, rows: pl.DataFrame, window: Window
+) -> Alarm | None:
+    """Profile the rows scored in a window against what the champion was trained on; gives the alarm if something broke.
+
+    `rows` holds the features by name. Inputs that are as usual again end the incident of the fault before.
+    """
+    with resources.database.reading() as tx:
+        reference = references.of_champion(tx, lane)
+    if reference is None or rows.height < LEAST_ROWS:
+        return None
+    current = profile(rows, reference.binning)
+    faults = find_faults(reference, current)
+    scope = {"project": lane.project, "model": lane.model}
+    with resources.database.transaction() as tx:
+        keep_profile(tx, project=lane.project, model=lane.model, window=window, profile=current)
+        alarm = raise_data_fault(
+            tx, project=lane.project, model=lane.model, window=window, faults=faults, at=window.end
+        )
+        if alarm is not None:
+            body = scope | {"kind": alarm.kind, "evidence": alarm.evidence}
+            chain.append(
+                tx,
+                project=lane.project,
+                at=window.end,
+                kind="alarm",
+                actor="monitor:data",
+                subject=alarm.id,
+                body=body,
+                key=f"alarm:{alarm.id}",
+            )
+        elif not faults:
+            _end_faults(tx, lane, window)
+    return alarm
+
+
+def _end_faults(tx: Transaction, lane: Lane, window: Window) -> None:
+    for found in incident.find(tx, lane.project, model=lane.model, only_open=True):
+        if found.kind == DATA_FAULT and found.opened_at < window.end:
+            told = "The inputs are as usual again."
+            incident.resolve(tx, found, at=window.end, actor="monitor:data", sentence=told)
+
+
+def suspects(
+    resources: Resources, lane: Lane, references: References, *, since: datetime, until: datetime
+) -> list[Suspect]:
+    """Which inputs lie furthest from what the champion was trained on over (since, until], the likeliest cause first."""
+    with resources.database.reading() as tx:
+        reference = references.of_champion(tx, lane)
+    if reference is None:
+        return []
+    rows = logged_features(resources, lane, Window(since, max(until, since + timedelta(microseconds=1))))
+    if rows.height < LEAST_ROWS:
+        return []
+    return diagnose(reference, profile(rows, reference.binning))[:SUSPECTS]
+
+
+def logged_features(resources: Resources, lane: Lane, window: Window) -> pl.DataFrame:
+    """The features of the predictions made for times in the window, as they were logged, by name."""
+    name = prediction_table(lane.project, lane.model)
+    if not resources.tables.exists(name):
+        return pl.DataFrame()
+    rows = resources.tables.open(name).read(event_after=window.start, event_until=window.end)
+    return rows.select(pl.col(f"^{FEATURE_PREFIX}.*$").name.map(lambda column: column.removeprefix(FEATURE_PREFIX)))
