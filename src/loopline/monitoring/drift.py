@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri  # type: ignore[import-untyped]
+from scipy.special import chdtri
 
 from loopline.monitoring.profile import CategoryProfile, NumberProfile, Profile, ReferenceProfile
 
