@@ -11,12 +11,30 @@ from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from loopline.access.identity import Identity
+from loopline.clock import Clock, SystemClock
 from loopline.errors import InvalidInput
 from loopline.loop.resources import Resources
 from loopline.server.control.edge import Edge
 from loopline.server.control.guard import guard, need_of
 from loopline.server.control.problem import answer
-from loopline.server.control.routes import freeze, health, incidents, login, models, pages, status
+from loopline.server.control.routes import (
+    freeze,
+    health,
+    incidents,
+    labels,
+    ledger,
+    login,
+    metrics,
+    models,
+    pages,
+    principals,
+    runs,
+    status,
+    tables,
+    tokens,
+    why,
+)
+from loopline.server.control.routes.description import description
 
 BODY_LIMIT = 1 << 20
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -26,8 +44,15 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *models.HANDLERS,
     *incidents.HANDLERS,
     *freeze.HANDLERS,
+    why.explain,
+    *ledger.HANDLERS,
+    *tables.HANDLERS,
+    *runs.HANDLERS,
+    *tokens.HANDLERS,
+    *principals.HANDLERS,
+    labels.push,
 )
-_ROOT: tuple[ControllerRouterHandler, ...] = (*health.HANDLERS, *login.HANDLERS, *pages.HANDLERS)
+_ROOT: tuple[ControllerRouterHandler, ...] = (*health.HANDLERS, metrics.read_metrics, *login.HANDLERS, *pages.HANDLERS)
 
 
 def control_app(
@@ -35,20 +60,25 @@ def control_app(
     *,
     hosts: Collection[str] = LOOPBACK,
     origin: str | None = None,
+    clock: Clock | None = None,
     also: Sequence[ControllerRouterHandler] = (),
 ) -> Edge:
     """The ASGI application over an opened home.
 
-    `hosts` are the names and addresses it answers to, without port. `origin` is how browsers see it, such as
-    `https://loopline.example.org`, where a proxy stands before it; else it is what a request's own Host says. `also` are
-    further route handlers, mounts and protocols, which the same guard protects. Serve it without an access log: the
-    address of a login holds its secret. Raises `InvalidInput` "server.route_without_permission".
+    `hosts` are the names and addresses it answers to, each with a port or, for any port, without. `origin` is how browsers
+    see it where a proxy stands before it, such as `https://loopline.example.org`; else it is what a request's own Host says.
+    `also` are further route handlers and mounts, which the same guard protects. Tokens and logins end by `clock`, by default
+    the machine's, whatever the loop's clock says. Serve it without an access log: the address of a login holds its secret.
+    Raises `InvalidInput` "server.route_without_permission".
     """
+    machine_clock = clock or SystemClock()
+    routes = [Router("/api/v1", route_handlers=_API), *_ROOT, *also]
     app = Litestar(
-        [Router("/api/v1", route_handlers=_API), *_ROOT, *also],
-        guards=[guard(resources, origin)],
+        [*routes, description(routes)],
+        guards=[guard(resources, machine_clock, origin)],
         dependencies={
             "home": Provide(lambda: resources, sync_to_thread=False),
+            "machine_clock": Provide(lambda: machine_clock, sync_to_thread=False),
             "caller": Provide(_caller, sync_to_thread=False),
         },
         exception_handlers={Exception: answer},

@@ -23,7 +23,8 @@ _HEADERS = {
 
 
 class Edge:
-    """Wraps the application `app`; answers only requests for one of `hosts` (names or addresses, without port).
+    """Wraps the application `app`; answers only requests for one of `hosts`: names or addresses, each with a port or,
+    for any port, without.
 
     A page elsewhere can make its own name resolve to this machine; the browser then sends that name as Host.
     """
@@ -53,7 +54,7 @@ class Edge:
 
     def _check_host(self, scope: Scope) -> None:
         named = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
-        if len(named) != 1 or _without_port(named[0]) not in self._hosts:
+        if len(named) != 1 or self._hosts.isdisjoint({named[0], _without_port(named[0])}):
             raise InvalidInput(
                 "http.wrong_host",
                 "this server answers only to its own names",

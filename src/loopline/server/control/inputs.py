@@ -6,9 +6,11 @@ import msgspec
 from litestar.params import Dependency, Parameter
 
 from loopline.access.identity import Identity
+from loopline.clock import Clock
 from loopline.loop.resources import Resources
 
 Home = Annotated[Resources, Dependency(skip_validation=True)]
+MachineClock = Annotated[Clock, Dependency(skip_validation=True)]
 Caller = Annotated[Identity, Dependency(skip_validation=True)]
 
 _NO_NUL = r"^[^\x00]*$"
@@ -19,7 +21,7 @@ Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 PathVersion = Annotated[int, Parameter(ge=1, le=2**31 - 1)]
 Limit = Annotated[int, Parameter(ge=1, le=1000)]
-After = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
+Sequence = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -5,11 +5,10 @@ from typing import Any
 from litestar import MediaType, Request, Response, get, post
 from litestar.response import Redirect
 
-from loopline.access.logins import redeem_login
-from loopline.access.tokens import issue_token, revoke_token
 from loopline.errors import NotPermitted
+from loopline.loop import access_changes
 from loopline.server.control.guard import AnyToken, Public
-from loopline.server.control.inputs import Caller, Home
+from loopline.server.control.inputs import Caller, Home, MachineClock
 from loopline.server.control.page import logged_out_page
 from loopline.server.control.session import LIFETIME, no_session_cookie, session_cookie
 
@@ -20,22 +19,13 @@ from loopline.server.control.session import LIFETIME, no_session_cookie, session
     include_in_schema=False,
     sync_to_thread=True,
 )
-def log_in(
-    home: Home,
-    request: Request[Any, Any, Any],
-    secret: str = "",
-) -> Redirect:
-    """Use the login up and begin a session, in one transaction."""
+def log_in(home: Home, machine_clock: MachineClock, request: Request[Any, Any, Any], secret: str = "") -> Redirect:
+    """Use the login up and begin a session."""
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         raise NotPermitted(
             "http.cross_site", "a login cannot be started from another site", remedy="Paste the URL into the browser."
         )
-    now = home.clock.now()
-    with home.database.transaction() as tx:
-        identity = redeem_login(tx, secret, now)
-        session, _ = issue_token(
-            tx, identity.principal, scopes=None, expires_at=now + LIFETIME, at=now, name="browser session"
-        )
+    session = access_changes.begin_session(home, secret, valid_for=LIFETIME, at=machine_clock.now())
     secure = request.app.state.origin.startswith("https://")
     return Redirect("/", status_code=303, cookies=[session_cookie(session, secure=secure)])
 
@@ -48,10 +38,9 @@ def log_in(
     media_type=MediaType.HTML,
     sync_to_thread=True,
 )
-def log_out(home: Home, caller: Caller) -> Response[bytes]:
+def log_out(home: Home, caller: Caller, machine_clock: MachineClock) -> Response[bytes]:
     """Revoke the token that this request was made with."""
-    with home.database.transaction() as tx:
-        revoke_token(tx, caller.token_id, home.clock.now())
+    access_changes.revoke_token(home, caller, caller.token_id, at=machine_clock.now())
     return Response(logged_out_page(), cookies=[no_session_cookie()])
 
 

@@ -1,0 +1,78 @@
+"""Tables: what there is, where each version came from, and the newest rows."""
+
+from typing import Any
+
+import msgspec
+from litestar import get
+
+from loopline.access.identity import require
+from loopline.access.permissions import Permission
+from loopline.server.control.inputs import Caller, Home, Limit
+from loopline.server.control.personal import served_columns
+from loopline.tables.log import TableVersion
+from loopline.tables.newest import newest_rows, row_count
+
+_PREDICTIONS = "predictions."
+
+
+class TableSummary(msgspec.Struct, frozen=True):
+    """A table, its newest version and how many history rows it holds."""
+
+    name: str
+    version: int
+    rows: int
+
+
+class TableDetail(msgspec.Struct, frozen=True):
+    """A table's columns (name to dtype), which of them are personal, and its newest versions, newest first."""
+
+    name: str
+    version: int
+    rows: int
+    columns: dict[str, str]
+    personal: list[str]
+    versions: list[TableVersion]
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """History rows in append order: corrections and tombstones are rows of their own."""
+
+    table: str
+    columns: dict[str, str]
+    rows: list[dict[str, Any]]
+
+
+@get("/tables", permission=Permission.TABLES_READ, sync_to_thread=True)
+def list_tables(home: Home) -> list[TableSummary]:
+    """All tables, by name."""
+    opened = [home.tables.open(name) for name in home.tables.names()]
+    return [TableSummary(table.name, table.version, row_count(table)) for table in opened]
+
+
+@get("/tables/{name:str}", permission=Permission.TABLES_READ, sync_to_thread=True)
+def read_table(home: Home, name: str, limit: Limit = 100) -> TableDetail:
+    """One table with the provenance of its newest `limit` versions."""
+    table = home.tables.open(name)
+    schema = table.schema
+    return TableDetail(
+        name=name,
+        version=table.version,
+        rows=row_count(table),
+        columns={column: str(dtype) for column, dtype in schema.all_columns.items()},
+        personal=list(schema.personal),
+        versions=table.versions()[-limit:][::-1],
+    )
+
+
+@get("/tables/{name:str}/rows", permission=Permission.TABLES_READ, sync_to_thread=True)
+def read_rows(home: Home, caller: Caller, name: str, limit: Limit = 20, columns: list[str] | None = None) -> Rows:
+    """The newest rows. Those of predictions take the permission to read predictions, too; personal columns are not served."""
+    if name.startswith(_PREDICTIONS):
+        require(caller, Permission.PREDICTIONS_READ)
+    table = home.tables.open(name)
+    frame = newest_rows(table, limit, columns=served_columns(name, table.schema, columns))
+    dtypes = {column: str(dtype) for column, dtype in frame.schema.items()}
+    return Rows(name, dtypes, frame.rows(named=True))
+
+
+HANDLERS = (list_tables, read_table, read_rows)
