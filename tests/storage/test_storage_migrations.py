@@ -90,7 +90,7 @@ def killed_at(url, point):
     sa.event.listen(database.engine, "commit", count)
     migrations.upgrade(database)
 
-for point in range(0, 10_000, 6):
+for point in range(0, 10_000, 9):
     child = os.fork()
     if child == 0:
         killed_at(sys.argv[1], point)
@@ -137,13 +137,14 @@ def test_the_next_migration_is_written_from_the_difference(make_empty_database, 
         assert tx.execute(sa.text("select name, height from tree")).all() == [("oak", None)]
 
 
-def test_a_database_is_migrated_from_an_installed_package(make_empty_database, tmp_path):
+def test_a_database_is_migrated_from_an_installed_package(tmp_path):
     package = tmp_path / "site" / "loopline"
     shutil.copytree(migrations.FOLDER.parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
-    database = make_empty_database()
-    url = database.engine.url.render_as_string(hide_password=False)
+    url = f"sqlite:///{tmp_path}/loopline.db"
     code = "import sys, loopline.storage.migrations as m; from loopline.storage.database import Database\n"
     code += "assert 'site' in m.__file__; print(m.upgrade(Database.open(sys.argv[1])))"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-c", code, url], env=environment, cwd=tmp_path, check=True)
-    migrations.check(Database.open(url))
+    database = Database.open(url)
+    migrations.check(database)
+    database.close()

@@ -41,7 +41,7 @@ for number in range(10**9):
 class DatabaseSuite:
     """Transactions, times, JSON, idempotent writes, concurrency and the death of the writing process.
 
-    `database_url` names an empty database, or one without a table `suite_row`; a new one for each test.
+    `database_url` names a database without rows in a table `suite_row`, for each test.
     """
 
     @pytest.fixture
@@ -161,7 +161,7 @@ class DatabaseSuite:
         with database.reading() as tx:
             assert tx.execute(sa.select(suite_row.c.count)).scalar_one() == 400
 
-    @pytest.mark.parametrize("acknowledgements", [1, 17, 150])
+    @pytest.mark.parametrize("acknowledgements", [1, 40])
     def test_what_a_killed_process_was_told_is_committed_is_there(
         self, database: Database, database_url: str, acknowledgements: int
     ) -> None:

@@ -42,11 +42,11 @@ def running_postgres() -> Iterator[str]:
 
 
 @contextmanager
-def scratch_database(server_url: str, name: str, *, template: str = "template0") -> Iterator[str]:
-    """The URL of a new database on the server at `server_url`, a copy of `template`; dropped at the end of the block."""
+def scratch_database(server_url: str, name: str) -> Iterator[str]:
+    """The URL of a new and empty database on the server at `server_url`; dropped at the end of the block."""
     server = Database.open(server_url)
     try:
-        _execute_alone(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        _execute_alone(server, f'CREATE DATABASE "{name}" TEMPLATE template0')
         yield sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
         _execute_alone(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
