@@ -2,8 +2,8 @@
 
 import ipaddress
 import socket
+from contextlib import suppress
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -12,6 +12,8 @@ import structlog
 from loopline.errors import InvalidInput
 
 log = structlog.get_logger(__name__)
+
+_LAST_PORT = 65535
 
 
 class Channel(Protocol):
@@ -24,44 +26,82 @@ class LogChannel:
     """Writes the message to the structured log."""
 
     def send(self, message: dict[str, Any]) -> None:
-        log.warning("page", **{("text" if key == "event" else key): value for key, value in message.items()})
+        log.warning("page", **{("what" if key == "event" else key): value for key, value in message.items()})
 
 
 class WebhookChannel:
     """Posts the message as JSON.
 
     `allow_private` permits addresses in private and loopback ranges; without it they are refused, so that a webhook
-    cannot be made to reach into the network it runs in.
+    cannot be made to reach into the network it runs in. `timeout`, in seconds, is for each step of the exchange. Raises
+    `InvalidInput` for what is no http(s) URL.
     """
 
     def __init__(self, url: str, *, allow_private: bool = False, timeout: float = 5.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InvalidInput(
-                "webhook.bad_url", f"{url!r} is not an http(s) URL", remedy="Set LOOPLINE_WEBHOOK_URL to one."
-            )
-        self._url, self._host, self._allow_private, self._timeout = url, parts.hostname, allow_private, timeout
+        self._url = _http_url(url)
+        self._host = self._url.raw_host.decode()
+        self._allow_private, self._timeout = allow_private, timeout
 
     def send(self, message: dict[str, Any]) -> None:
+        content = msgspec.json.encode(message)
         try:
-            self._check_address()
-            answer = httpx.post(
-                self._url,
-                content=msgspec.json.encode(message),
-                headers={"content-type": "application/json"},
-                timeout=self._timeout,
-                follow_redirects=False,
-            )
-            answer.raise_for_status()
-        except (httpx.HTTPError, OSError, InvalidInput) as error:
-            log.error("webhook_failed", url=self._url, error=str(error))  # noqa: TRY400 - the trace says no more
+            status = self._post(content)
+        except (httpx.HTTPError, OSError, UnicodeError, InvalidInput) as error:
+            self._tell_failure(str(error))
+        else:
+            if not httpx.codes.is_success(status):
+                self._tell_failure(f"it answered {status}")
 
-    def _check_address(self) -> None:
-        if self._allow_private:
-            return
-        for *_, address in socket.getaddrinfo(self._host, None):
-            if not ipaddress.ip_address(address[0]).is_global:
-                raise InvalidInput("webhook.private_address", f"{self._host} is a private address")
+    def _tell_failure(self, what: str) -> None:
+        log.error("webhook_failed", host=self._host, error=what)  # the whole URL is often a secret
+
+    def _post(self, content: bytes) -> int:
+        """Post to the first address that takes the connection; gives the status of the answer."""
+        *others, last = self._addresses()
+        for address in others:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return self._post_to(address, content)
+        return self._post_to(last, content)
+
+    def _post_to(self, address: str, content: bytes) -> int:
+        """Connect to the address that was checked: asked again, the name could give another."""
+        url = self._url.copy_with(host=address)
+        headers = {"host": self._url.netloc.decode(), "content-type": "application/json"}
+        named = {"sni_hostname": self._host}
+        with (
+            httpx.Client(timeout=self._timeout, follow_redirects=False) as client,
+            client.stream("POST", url, content=content, headers=headers, extensions=named) as answer,
+        ):
+            return answer.status_code
+
+    def _addresses(self) -> list[str]:
+        """What the host's name means now. Raises `InvalidInput` where one is private and that is not allowed."""
+        found = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        private = [address for address in addresses if not _is_public(ipaddress.ip_address(address))]
+        if private and not self._allow_private:
+            raise InvalidInput(
+                "webhook.private_address",
+                f"{self._host} is the private address {private[0]}",
+                remedy="Set LOOPLINE_WEBHOOK_PRIVATE=1 where that is meant.",
+            )
+        return addresses
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_global and not address.is_multicast
+
+
+def _http_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in {"http", "https"} or not url.host or (url.port or 0) > _LAST_PORT:
+        raise InvalidInput(
+            "webhook.bad_url", f"{text!r} is not an http(s) URL", remedy="Set LOOPLINE_WEBHOOK_URL to one."
+        )
+    return url
 
 
 class Channels:
