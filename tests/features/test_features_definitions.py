@@ -64,3 +64,12 @@ def test_mistakes_in_json_are_refused():
     raw = canonical_json(DELAYS).replace(b'"mean"', b'"median"')
     with pytest.raises((InvalidInput, msgspec.ValidationError)):
         msgspec.json.decode(raw, type=View)
+
+
+def test_features_stand_in_the_order_of_their_names_however_they_were_written() -> None:
+    ways = [{"b": "y", "a": "x"}, {"a": "x", "b": "y"}]
+    first, second = (LatestView(table="t", by="k", features=way) for way in ways)
+    assert feature_names(first) == feature_names(second) == ["a", "b"]
+    assert views_digest([first]) == views_digest([second])
+    read = msgspec.json.decode(canonical_json(first), type=View)
+    assert feature_names(read) == feature_names(first)

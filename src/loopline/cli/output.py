@@ -10,19 +10,23 @@ from rich.console import Console
 from rich.table import Table
 
 
+_IDS = {"incident", "project", "model", "version", "token", "table", "prediction_id", "key"}
+
+
 def show(value: Any, *, as_json: bool, render: Callable[[Console], None]) -> None:
     """Print `value` as JSON, or let `render` print it for people."""
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
     else:
-        render(Console(highlight=False, soft_wrap=True))
+        wide = None if sys.stdout.isatty() else 160
+        render(Console(highlight=False, width=wide))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """A table with a heading; None is shown as a dash, times to the minute in UTC."""
     made = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in _IDS)
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made

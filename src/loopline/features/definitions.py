@@ -45,7 +45,7 @@ class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WindowView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="window"):
     """Aggregates over sliding windows of a table's rows, per entity in column `by`.
 
-    `features` maps the name of each feature to its aggregate. Raises `InvalidInput` where it is empty or a name is.
+    `features` maps the name of each feature to its aggregate, in the order of the names. Raises `InvalidInput` where it is empty or a name is.
     """
 
     table: str
@@ -54,12 +54,13 @@ class WindowView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
     def __post_init__(self) -> None:
         _named(self.features)
+        _sort(self)
 
 
 class LatestView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="latest"):
     """The latest value of payload columns, per entity in column `by`.
 
-    `features` maps the name of each feature to its column. Among the rows with event time in (t - max_age, t], or at any
+    `features` maps the name of each feature to its column, in the order of the names. Among the rows with event time in (t - max_age, t], or at any
     time up to t without `max_age`, and a value in that column (not null, NaN or infinite), the one with the greatest
     event time counts; on a tie the one known last, then the one with the greater key. Columns are looked up each for
     itself, so that a gap in one does not hide another. Numbers and booleans come back as floats, text as text; other
@@ -73,6 +74,7 @@ class LatestView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
     def __post_init__(self) -> None:
         _named(self.features)
+        _sort(self)
         if self.max_age is not None:
             _positive(self.max_age)
 
@@ -121,6 +123,11 @@ def _named(features: dict[str, Aggregate] | dict[str, str]) -> None:
         raise InvalidInput(
             "features.unnamed", "a view has no features, or one without a name", remedy="Name at least one feature."
         )
+
+
+def _sort(view: "WindowView | LatestView") -> None:
+    """Features in the order of their names: what is packed by place must not depend on how JSON orders an object."""
+    msgspec.structs.force_setattr(view, "features", dict(sorted(view.features.items())))
 
 
 def _positive(length: str) -> None:

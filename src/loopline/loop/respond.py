@@ -68,6 +68,11 @@ def _diagnosis(resources: Resources, lane: Lane, references: References, alarm: 
     return [msgspec.to_builtins(suspect) for suspect in found]
 
 
+def _sentence(alarm: Alarm) -> str:
+    faults = " ".join(str(fault["sentence"]) for fault in alarm.evidence.get("faults", []))
+    return str(alarm.evidence.get("sentence", faults or f"{alarm.kind} on {alarm.model}"))
+
+
 def _take(
     tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, Any]], window: Window
 ) -> tuple[Incident, bool]:
