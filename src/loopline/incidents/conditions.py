@@ -1,5 +1,7 @@
 """The conditions and actions that a loop file names."""
 
+import math
+
 from loopline.errors import InvalidInput
 from loopline.incidents.playbook import Action, DataFault, Grown, Harm, PreviousIsBetter
 
@@ -13,9 +15,9 @@ notify = Action("notify")
 
 
 def grown(factor: float) -> Grown:
-    """There are `factor` times as many labelled rows as the champion was trained on. Raises `InvalidInput` for 1 or less."""
-    if factor <= 1:
+    """There are `factor` times as many labelled rows as the champion was trained on. Raises `InvalidInput` for 1 or less, and infinity."""
+    if not 1 < factor < math.inf:
         raise InvalidInput(
-            "playbook.no_growth", f"grown({factor}) always holds", remedy="Give a factor above 1, e.g. 1.5."
+            "playbook.no_growth", f"grown({factor}) holds always or never", remedy="Give a factor above 1, e.g. 1.5."
         )
     return Grown(factor)

@@ -6,8 +6,7 @@ import msgspec
 
 from loopline.incidents import store
 from loopline.ledger import chain
-from loopline.storage.database import Transaction
-from loopline.values import micros
+from loopline.storage.database import Transaction, lock
 
 
 class Freeze(msgspec.Struct, frozen=True):
@@ -21,6 +20,7 @@ class Freeze(msgspec.Struct, frozen=True):
 
 def freeze(tx: Transaction, *, project: str, by: str, reason: str, at: datetime) -> Freeze:
     """Stop automatic action. Freezing what is frozen keeps the first freeze."""
+    lock(tx, "freeze", project)
     found = frozen(tx, project)
     if found:
         return found
@@ -53,5 +53,5 @@ def _record(tx: Transaction, kind: str, project: str, by: str, at: datetime, rea
         actor=by,
         subject=project,
         body={"reason": reason},
-        key=f"{kind}:{micros(at)}",
+        key=f"{kind}:{chain.head(tx, project).seq + 1}",  # two may come in one moment of a clock that stands
     )

@@ -9,7 +9,7 @@ import msgspec
 from loopline.errors import Conflict, NotFound
 from loopline.incidents import store
 from loopline.ledger import chain
-from loopline.storage.database import Transaction
+from loopline.storage.database import Transaction, lock
 from loopline.values import derive_id
 
 OPEN = ("open", "waiting")
@@ -41,7 +41,14 @@ def open_or_join(
     sentence: str,
     diagnosis: Sequence[Mapping[str, Any]],
 ) -> tuple[Incident, bool]:
-    """The open incident of this kind with the alarm joined to it, or a new one. Says whether it is new: only that pages."""
+    """The open incident of this kind with the alarm joined to it, or a new one. Says whether it is new: only that pages.
+
+    An alarm that began an incident before does not begin it again, even where that one is resolved.
+    """
+    lock(tx, "incident", project, model)
+    begun = store.one_incident(tx, project, derive_id("inc", 0, project, alarm))
+    if begun:
+        return Incident(**begun), False
     for row in store.incidents(tx, project, model=model, states=OPEN):
         if row["kind"] == kind:
             joined = row | {"alarms": sorted({*row["alarms"], alarm})}

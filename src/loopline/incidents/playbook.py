@@ -173,9 +173,14 @@ def on(condition: Condition, action: Action) -> Response:
 
 
 def every(period: str, action: Action) -> Response:
-    """Carry out `action` at each boundary of `period`: `"1mo"` or a duration such as `"7d"`."""
-    if period != MONTH:
-        duration(period)
+    """Carry out `action` at each boundary of `period`: `"1mo"` or a duration such as `"7d"`.
+
+    Raises `InvalidInput` for an unreadable or empty period.
+    """
+    if period != MONTH and not duration(period):
+        raise InvalidInput(
+            "playbook.empty_period", f"every({period!r}) holds no time", remedy='Write e.g. "1mo" or "7d".'
+        )
     return Response(Every(period), action)
 
 
