@@ -35,7 +35,7 @@ def _loss(own: PolicyResult, others: list[PolicyResult], decimals: int) -> str:
     retrains = _effort(own, others, lambda found: found.retrains, "retrain")
     pages = _effort(own, others, lambda found: found.pages, "page")
     clauses = f": {', '.join(compared)}" if compared else ""
-    return f"{start}{clauses}, with {retrains}, and {pages}."
+    return f"{start}{clauses}, with {retrains}{',' if others else ''} and {pages}."
 
 
 def _cost(own: PolicyResult, others: list[PolicyResult], decimals: int) -> str:

@@ -40,8 +40,14 @@ def rows(comparison: Comparison) -> list[Row]:
     cost = cost_decimals(comparison)
     return [
         _compared(policies, "Log loss", "mean over labelled predictions", "log_loss", loss, 1),
-        _row("Brier score", "the same", policies, lambda found: found.brier, lambda value: fixed(value, loss)),
-        _compared(policies, f"Cost per {PER:,}", f"{PER:,} predictions, in the declared unit", "cost", cost, PER),
+        _row(
+            "Brier score",
+            "mean over labelled predictions",
+            policies,
+            lambda found: found.brier,
+            lambda value: fixed(value, loss),
+        ),
+        _compared(policies, f"Cost per {PER:,}", "predictions, in the declared unit", "cost", cost, PER),
         _row("Abstained", "sent to review", policies, lambda found: found.abstained, percent),
         _row("Pages", "incidents that told people", policies, lambda found: found.pages, count),
         _row("Retrains", "versions trained", policies, lambda found: found.retrains, count),

@@ -60,9 +60,12 @@ def _header(comparison: Comparison, title: str) -> Markup:
 
 
 def _sections(comparison: Comparison) -> list[Markup]:
-    counted = element("p", counts_sentence(comparison), class_="quiet")
+    reading = (
+        "★ marks the best of a row, as shown. Under a figure: the policy minus the loop on the same rows, with the 95 % interval "
+        f"over days; less is better. {counts_sentence(comparison)}"
+    )
     return [
-        _section("Comparison", comparison_table(comparison), counted),
+        _section("Comparison", comparison_table(comparison), element("p", reading, class_="quiet")),
         _section("Loss by month", *_months(comparison)),
         _section("Harm", *_harm(comparison)),
         _section("Events", timeline(comparison)),

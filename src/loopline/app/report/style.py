@@ -36,14 +36,14 @@ p{{margin:0 0 10px;max-width:800px;overflow-wrap:anywhere}}
 .headline{{font-size:20px;line-height:1.4;margin-top:18px;max-width:none;text-wrap:pretty}}
 .headline+.headline{{font-size:16px;margin-top:0}}
 .scroll{{overflow:auto;margin:0 0 10px}}
-.scroll:has(.events){{max-height:560px}}
+@media screen{{.scroll:has(.events){{max-height:560px}}}}
 .scroll:focus-visible{{outline:2px solid var(--s0);outline-offset:2px}}
 table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}
 caption{{caption-side:bottom;text-align:left;padding:8px 0 0}}
 th,td{{padding:7px 12px;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}}
 th:first-child{{padding-left:0}}
 thead th{{font-size:13px;white-space:nowrap;position:sticky;top:0;background:var(--bg);border-bottom:2px solid var(--rule)}}
-thead th.policy{{white-space:normal;overflow-wrap:anywhere;min-width:7em}}
+.called{{display:inline-block;max-width:12em;white-space:normal;overflow-wrap:break-word;vertical-align:top}}
 tbody th{{font-weight:500;min-width:8em}}
 th small,td small{{display:block;font-size:12px;font-weight:400;color:var(--quiet)}}
 .number{{text-align:right}}
@@ -54,7 +54,8 @@ td small.better{{color:var(--good)}}
 tbody.counts th,tbody.counts td{{color:var(--quiet);padding-top:3px;padding-bottom:3px;border-bottom:0}}
 tbody.counts tr:first-child>*{{padding-top:12px}}
 .events th,.events .kind{{white-space:nowrap;font-weight:400}}
-.events td{{overflow-wrap:anywhere}}
+.events td:last-child{{overflow-wrap:anywhere}}
+.events time span{{white-space:nowrap}}
 .kind.alarm{{color:var(--alarm);font-weight:600}}
 .kind.promotion,.kind.rollback{{font-weight:600}}
 .key{{display:inline-block;width:14px;height:4px;border-radius:2px;background:var(--c);vertical-align:middle;margin-right:7px}}
@@ -105,10 +106,17 @@ table:not(.events) th:first-child{{position:sticky;left:0;background:var(--bg)}}
 }}
 @media print{{
 @page{{margin:16mm}}
+body{{font-size:12px}}
 main{{max-width:none;padding:0}}
-.scroll{{overflow:visible;max-height:none}}
+.headline{{font-size:16px}}
+.headline+.headline{{font-size:13px}}
+h2{{margin-top:28px}}
+th,td{{padding-top:4px;padding-bottom:4px}}
+.scroll{{overflow:visible}}
+details::details-content{{content-visibility:visible}}
+summary{{list-style:none}}
 thead th{{position:static}}
-figure,tr,h2,h3{{break-inside:avoid}}
+figure,tr,.counts,h2,h3{{break-inside:avoid}}
 h2,h3{{break-after:avoid}}
 }}
 """.strip()

@@ -20,11 +20,9 @@ def comparison_table(comparison: Comparison) -> Markup:
     head = element("tr", column("Measure"), *policy_columns(comparison))
     measured = [_measure_row(row) for row in rows(comparison)]
     counted = [_count_row(comparison, *each) for each in _COUNTS]
-    caption = (
-        "★ marks the best of a row, as shown. Under a figure: the policy minus the loop on the same rows, "
-        "with the 95 % interval over days; less is better."
+    return table(
+        "Policies side by side.", head, element("tbody", *measured) + element("tbody", *counted, class_="counts")
     )
-    return table(caption, head, element("tbody", *measured) + element("tbody", *counted, class_="counts"))
 
 
 def months_table(comparison: Comparison, reference: list[Point]) -> Markup:
@@ -59,7 +57,7 @@ def column(label: str, *, number: bool = False) -> Markup:
 def policy_columns(comparison: Comparison) -> list[Markup]:
     """A header for each policy, with the colour of its line."""
     return [
-        element("th", key(number), result.policy, scope="col", class_="number policy")
+        element("th", key(number), element("span", result.policy, class_="called"), scope="col", class_="number")
         for number, result in enumerate(comparison.policies)
     ]
 
@@ -85,7 +83,12 @@ def _measure_cell(cell: Cell) -> Markup:
 
 def _gap(cell: Cell) -> list[Markup]:
     interval = [element("small", cell.interval)] if cell.interval else []
-    return [element("small", f"{cell.difference} {cell.verdict}", class_=_tone(cell)), *interval]
+    return [
+        Markup(" "),
+        element("small", f"{cell.difference} {cell.verdict}", class_=_tone(cell)),
+        Markup(" "),
+        *interval,
+    ]
 
 
 def _tone(cell: Cell) -> str:

@@ -6,6 +6,7 @@ from loopline.app.report.figure import MISSING, moment, times
 from loopline.app.report.markup import Markup, element, join
 from loopline.app.report.table import column, key, table
 from loopline.loop.compare import Comparison, Event, PolicyResult
+from loopline.values import utc
 
 _WORDS = {"incident.opened": "incident opened", "incident.resolved": "incident resolved"}
 
@@ -29,7 +30,8 @@ def _policy(number: int, result: PolicyResult) -> Markup:
 
 
 def _event(event: Event) -> Markup:
-    at = element("time", moment(event.at), datetime=event.at.isoformat())
+    day, hour = moment(event.at).split(" ")
+    at = element("time", element("span", day), " ", element("span", hour), datetime=utc(event.at).isoformat())
     kind = element("td", word(event.kind), class_=f"kind {event.kind.replace('.', '-')}")
     return element("tr", element("th", at, scope="row"), kind, element("td", event.sentence or MISSING))
 
