@@ -239,6 +239,17 @@ def test_a_store_that_does_not_answer_degrades_and_recovers(deployment, scorer, 
     assert engine.predict(one, principal=None)[0].degraded == ()
 
 
+def test_a_store_that_catches_up_is_no_longer_stale(deployment, scorer, rows, clock):
+    at = rows["departs"][0]
+    store = Store({"UA": 4.5}, known=at - timedelta(hours=9))
+    engine = make(deployment, scorer(), features=online(store), clock=clock)
+    degraded = []
+    for known in (9, 2, 2):
+        store.known = at - timedelta(hours=known)
+        degraded.append(engine.predict(as_requests(rows)[:1], principal=None)[0].degraded)
+    assert degraded == [("feature_stale:arrivals",), (), ()]
+
+
 @pytest.mark.parametrize(
     ("view", "known", "stale"),
     [

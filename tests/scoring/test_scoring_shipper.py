@@ -22,7 +22,7 @@ from loopline.scoring.spool_folder import CORRUPT, SEALED, SpoolState
 from loopline.tables.tables import Tables
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-KILLS = int(os.environ.get("LOOPLINE_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("LOOPLINE_TEST_KILLS", "12"))
 
 # Imports once, then forks one victim for each line it is told: it appends, acknowledges, and ships beside, until killed.
 VICTIMS = textwrap.dedent(

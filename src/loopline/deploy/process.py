@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -26,14 +27,16 @@ _log = structlog.get_logger(__name__)
 
 
 class ScoringProcess:
-    """Runs `python -m loopline.server.scoring` on the settings' home, host and scoring port.
+    """Runs `python -m loopline.server.scoring` on the settings' home, host and scoring port; it dates its predictions `behind`
+    the real time.
 
     Its methods may be called from any thread. The child has a session of its own, so a Ctrl-C in the terminal reaches only
     the parent, which then drains the child by `stop`. A parent that is killed leaves the child serving.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, behind: timedelta = timedelta()) -> None:
         self._settings = settings
+        self._behind = behind
         self._guard = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._supervisor: threading.Thread | None = None
@@ -126,6 +129,7 @@ class ScoringProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         settings = self._settings
         command = [sys.executable, "-m", MODULE, "--home", str(settings.home)]
+        command += ["--behind", str(self._behind.total_seconds())]
         command += ["--host", settings.host, "--port", str(settings.scoring_port)]
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:

@@ -61,7 +61,9 @@ class OnlineReader:
         self._connect = connect
         self._online: OnlineValues | None = None
         self._views = tuple(views)
+        self._reaches = tuple(reach(view) for view in views)
         self._names = tuple(name for view in views for name in feature_names(view))
+        self._known: dict[int, datetime] = {}
         self._failed = False
 
     def read(self, rows: Sequence[Mapping[str, Any]], at: Sequence[datetime]) -> LookedUp:
@@ -82,17 +84,23 @@ class OnlineReader:
         return LookedUp([dict(zip(self._names, row, strict=True)) for row in values], codes)
 
     def _stale(self, online: OnlineValues, at: datetime) -> tuple[str, ...]:
-        return tuple(
-            f"{FEATURE_STALE}:{view.table}"
-            for view in self._views
-            if _is_stale(online.freshness(view), reach(view), at)
-        )
+        stale = [view.table for place, view in enumerate(self._views) if self._is_stale(online, place, at)]
+        return tuple(f"{FEATURE_STALE}:{table}" for table in dict.fromkeys(stale)) if stale else ()
+
+    def _is_stale(self, online: OnlineValues, place: int, at: datetime) -> bool:
+        # What is known only grows, so the store is asked again only where what it said last would not do.
+        if not self._too_old(place, at):
+            return False
+        known = online.freshness(self._views[place])
+        if known is not None:
+            self._known[place] = known
+        return self._too_old(place, at)
+
+    def _too_old(self, place: int, at: datetime) -> bool:
+        known, longest = self._known.get(place), self._reaches[place]
+        return known is None or (longest is not None and known <= at - longest)
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failed:  # once, until it answers again: not a line a request
             self._failed = True
             _log.error("online store fails", error=repr(error))
-
-
-def _is_stale(known: datetime | None, longest: Any, at: datetime) -> bool:
-    return known is None or (longest is not None and known <= at - longest)

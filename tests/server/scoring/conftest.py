@@ -162,12 +162,13 @@ class Running:
 
 
 @contextmanager
-def running(home: Home, *, durable: bool = False):
+def running(home: Home, *, durable: bool = False, behind: float = 0.0):
     """A scoring process on `home`, ready."""
     port = free_port()
     environment = {"LOOPLINE_DURABLE": "1" if durable else "0", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
     log_path = home.path / "process.log"
     command = [sys.executable, "-m", "loopline.server.scoring", "--home", str(home.path), "--port", str(port)]
+    command += ["--behind", str(behind)]
     with log_path.open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     started = Running(process, port, log_path)

@@ -250,6 +250,11 @@ def test_wrong_tensors_are_refused(client, inputs, code):
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
+def test_binary_tensors_are_refused_with_what_to_do(client):
+    answer = client.post("/v2/models/late/infer", content=b"{}abc", headers={"inference-header-content-length": "2"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "oip.binary_not_supported")
+
+
 def test_a_body_beyond_the_limit_is_refused_announced_or_not(process):
     head = b"POST /predict/late HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ll_all\r\n"
     announced = raw(process.port, head + b"content-length: 99999999\r\n\r\n")

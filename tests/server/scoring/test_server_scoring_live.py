@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import msgspec
@@ -167,9 +167,14 @@ def test_killed_under_load_what_was_acknowledged_is_in_the_table_exactly_once(ow
 def test_a_term_signal_ends_the_process_with_its_spool_sealed(own_home, start):
     home = own_home
     home.deploy(1, sequence=1)
-    with start(home) as process, load(process, home.requests(1)) as answers:
+    year = timedelta(days=365)
+    with start(home, behind=year.total_seconds()) as process, load(process, home.requests(1)) as answers:
         wait_until(lambda: len(answers) > 20)
         process.process.terminate()
         assert process.process.wait(30) in {0, -signal.SIGTERM}
     assert {status for status, _ in answers} <= {200, None}
     assert list((home.path / "spool").rglob("*.open")) == []
+    tables = Tables(home.path / "tables", durable=False)
+    ship_all(home.path / "spool", tables)
+    known = tables.open("predictions.flights.late_arrival").read()["_known_at"]
+    assert timedelta() < datetime.now(UTC) - year - known.max() < timedelta(minutes=5)

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from loopline.config import Settings
@@ -14,11 +15,14 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="the installation's folder (default: LOOPLINE_HOME)")
     parser.add_argument("--host", help="address to listen on (default: LOOPLINE_HOST or 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: LOOPLINE_SCORING_PORT or 8322)")
+    parser.add_argument(
+        "--behind", type=float, default=0.0, metavar="SECONDS", help="date predictions this far behind the real time"
+    )
     chosen = parser.parse_args()
     settings = Settings.read(chosen.home)
     host = chosen.host or settings.host
     port = settings.scoring_port if chosen.port is None else chosen.port
-    run(replace(settings, host=host, scoring_port=port))
+    run(replace(settings, host=host, scoring_port=port), behind=timedelta(seconds=chosen.behind))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from loopline.access.permissions import Permission
-from loopline.errors import NotFound
+from loopline.errors import InvalidInput, NotFound
 from loopline.scoring.engine import Engine
 from loopline.scoring.record import Prediction
 from loopline.server.protocols import oip
@@ -88,6 +88,8 @@ class Endpoints:
         return Response.json({"predictions": [_answered(prediction) for prediction in predictions]})
 
     async def infer(self, call: Call) -> Response:
+        if b"inference-header-content-length" in call.headers:
+            raise _no_binary()
         request = oip.decode(call.body)
         outputs = oip.wanted_outputs(request)
         engine = _engine(call)
@@ -113,6 +115,14 @@ class Endpoints:
 
 def _answered(prediction: Prediction) -> dict[str, Any]:
     return {name: getattr(prediction, name) for name in _ANSWERED}
+
+
+def _no_binary() -> InvalidInput:
+    return InvalidInput(
+        "oip.binary_not_supported",
+        "tensors in binary are an extension that is not spoken here",
+        remedy="Send JSON; with tritonclient: set_data_from_numpy(..., binary_data=False).",
+    )
 
 
 def _engine(call: Call) -> Engine:

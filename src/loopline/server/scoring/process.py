@@ -2,11 +2,13 @@
 
 import logging
 import sys
+from datetime import timedelta
+from functools import cache
 
 import structlog
 import uvicorn
 
-from loopline.clock import Clock, SystemClock
+from loopline.clock import Clock, ContinuingClock, SystemClock
 from loopline.config import Settings
 from loopline.features.online import OnlineFeatures
 from loopline.scoring.features import OnlineValues
@@ -22,12 +24,15 @@ from loopline.storage.key_values import open_key_values
 _DRAIN_SECONDS = 10
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered first."""
+def run(settings: Settings, *, behind: timedelta = timedelta()) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered first.
+
+    Predictions are dated `behind` the real time: that of a loop which goes on where its replay ended.
+    """
     _log_to_stderr()
     spool = claim_spool(settings.spool_path, fsync=settings.durable)
     config = uvicorn.Config(
-        compose(settings, spool, SystemClock()),
+        compose(settings, spool, ContinuingClock(SystemClock().now() - behind) if behind else SystemClock()),
         host=settings.host,
         port=settings.scoring_port,
         loop="auto",
@@ -43,15 +48,21 @@ def run(settings: Settings) -> None:
 
 
 def compose(settings: Settings, spool: Spool, clock: Clock) -> App:
-    """The application over the manifests, artifacts, online store and spool of a home."""
+    """The application over the manifests, artifacts, online store and spool of a home.
 
+    `clock` dates the predictions; tokens expire by the real time, whatever the loop's clock says.
+    """
+
+    @cache
     def connect() -> OnlineValues:
         return OnlineFeatures(open_key_values(settings.online_path, read_only=True))
 
     metrics = Metrics()
     loader = Loader(settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance)
     endpoints = Endpoints(GroupCommit(spool, fsync=settings.durable), metrics)
-    return App(loader, endpoints, metrics, clock=clock, host=settings.host, tick=spool.seal_if_due, close=spool.close)
+    return App(
+        loader, endpoints, metrics, clock=SystemClock(), host=settings.host, tick=spool.seal_if_due, close=spool.close
+    )
 
 
 def _log_to_stderr() -> None:
