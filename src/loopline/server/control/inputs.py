@@ -3,15 +3,16 @@
 from typing import Annotated
 
 import msgspec
-from litestar.params import Dependency, Parameter
+from litestar.di import NamedDependency
+from litestar.params import PathParameter, QueryParameter, SkipValidation
 
 from loopline.access.identity import Identity
 from loopline.clock import Clock
 from loopline.loop.resources import Resources
 
-Home = Annotated[Resources, Dependency(skip_validation=True)]
-MachineClock = Annotated[Clock, Dependency(skip_validation=True)]
-Caller = Annotated[Identity, Dependency(skip_validation=True)]
+Home = NamedDependency[SkipValidation[Resources]]
+MachineClock = NamedDependency[SkipValidation[Clock]]
+Caller = NamedDependency[SkipValidation[Identity]]
 
 _NO_NUL = r"^[^\x00]*$"
 
@@ -19,9 +20,9 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_NO_NUL
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=2000, pattern=_NO_NUL)]
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
-PathVersion = Annotated[int, Parameter(ge=1, le=2**31 - 1)]
-Limit = Annotated[int, Parameter(ge=1, le=1000)]
-Sequence = Annotated[int, Parameter(ge=0, le=2**63 - 1)]
+PathVersion = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
+Sequence = Annotated[int, QueryParameter(ge=0, le=2**63 - 1)]
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

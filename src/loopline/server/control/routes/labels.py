@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import post
+from litestar.params import FromPath, JSONBody
 
 from loopline.access.permissions import Permission
 from loopline.labels.intake import GivenLabel, Pushed, label_table, push_labels
@@ -26,7 +27,7 @@ class Labels(Body):
     request_max_body_size=_BODY_LIMIT,
     sync_to_thread=True,
 )
-def push(home: Home, caller: Caller, project: str, model: str, data: Labels) -> Pushed:
+def push(home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Labels]) -> Pushed:
     """Keep the labels; repeating a push changes nothing."""
     return push_labels(
         home.tables,

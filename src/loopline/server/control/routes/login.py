@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import MediaType, Request, Response, get, post
+from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from loopline.errors import NotPermitted
@@ -19,7 +20,9 @@ from loopline.server.control.session import LIFETIME, no_session_cookie, session
     include_in_schema=False,
     sync_to_thread=True,
 )
-def log_in(home: Home, machine_clock: MachineClock, request: Request[Any, Any, Any], secret: str = "") -> Redirect:
+def log_in(
+    home: Home, machine_clock: MachineClock, request: Request[Any, Any, Any], secret: FromQuery[str] = ""
+) -> Redirect:
     """Use the login up and begin a session."""
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         raise NotPermitted(

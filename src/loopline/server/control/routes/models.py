@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 from litestar import get, post
+from litestar.params import FromPath, JSONBody
 
 from loopline.access.permissions import Permission
 from loopline.gates.promotion import CHAMPION
@@ -42,7 +43,7 @@ class Rollback(Body):
 
 
 @get("/projects/{project:str}/models", permission=Permission.MODELS_READ, sync_to_thread=True)
-def list_models(home: Home, project: str) -> list[ModelSummary]:
+def list_models(home: Home, project: FromPath[str]) -> list[ModelSummary]:
     """The project's models."""
     with home.database.reading() as tx:
         found = []
@@ -55,28 +56,30 @@ def list_models(home: Home, project: str) -> list[ModelSummary]:
 
 
 @get(f"{_MODEL}/versions", permission=Permission.MODELS_READ, sync_to_thread=True)
-def list_versions(home: Home, project: str, model: str) -> list[ModelVersion]:
+def list_versions(home: Home, project: FromPath[str], model: FromPath[str]) -> list[ModelVersion]:
     """All versions of a model, from the first."""
     with home.database.reading() as tx:
         return registry.versions(tx, project, model)
 
 
 @get(f"{_MODEL}/versions/{{version:int}}", permission=Permission.MODELS_READ, sync_to_thread=True)
-def read_version(home: Home, project: str, model: str, version: PathVersion) -> ModelVersion:
+def read_version(home: Home, project: FromPath[str], model: FromPath[str], version: PathVersion) -> ModelVersion:
     """One version."""
     with home.database.reading() as tx:
         return registry.get_version(tx, project, model, version)
 
 
 @get(f"{_MODEL}/decisions", permission=Permission.MODELS_READ, sync_to_thread=True)
-def list_decisions(home: Home, project: str, model: str) -> list[DecisionVersion]:
+def list_decisions(home: Home, project: FromPath[str], model: FromPath[str]) -> list[DecisionVersion]:
     """All decisions of a model, from the first."""
     with home.database.reading() as tx:
         return decision_versions.decisions(tx, project, model)
 
 
 @post(f"{_MODEL}/promote", permission=Permission.MODELS_PROMOTE, status_code=200, sync_to_thread=True)
-def promote(home: Home, caller: Caller, project: str, model: str, data: Promotion) -> Outcome:
+def promote(
+    home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Promotion]
+) -> Outcome:
     """Make a version the champion by a person's word."""
     return changes.promote(
         home, project=project, model=model, version=data.version, actor=caller.principal, reason=data.reason
@@ -84,7 +87,9 @@ def promote(home: Home, caller: Caller, project: str, model: str, data: Promotio
 
 
 @post(f"{_MODEL}/rollback", permission=Permission.MODELS_PROMOTE, status_code=200, sync_to_thread=True)
-def roll_back(home: Home, caller: Caller, project: str, model: str, data: Rollback) -> Outcome:
+def roll_back(
+    home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Rollback]
+) -> Outcome:
     """Bring back the earlier champion."""
     return changes.roll_back(home, project=project, model=model, actor=caller.principal, reason=data.reason, to=data.to)
 

@@ -1,6 +1,7 @@
 """Principals: who there is, and someone new."""
 
 from litestar import get, post
+from litestar.params import JSONBody
 
 from loopline.access import principals
 from loopline.access.permissions import Permission
@@ -25,7 +26,9 @@ def list_principals(home: Home) -> list[Principal]:
 
 
 @post("/principals", permission=Permission.TOKENS_MANAGE, sync_to_thread=True)
-def create_principal(home: Home, caller: Caller, machine_clock: MachineClock, data: NewPrincipal) -> Principal:
+def create_principal(
+    home: Home, caller: Caller, machine_clock: MachineClock, data: JSONBody[NewPrincipal]
+) -> Principal:
     """Add a principal; its roles permit at most what the caller's token does."""
     return access_changes.create_principal(
         home, caller, name=data.name, kind=data.kind, roles=data.roles, at=machine_clock.now()

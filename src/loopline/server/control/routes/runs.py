@@ -1,6 +1,7 @@
 """Tracked runs."""
 
 from litestar import get
+from litestar.params import FromPath, FromQuery
 
 from loopline.access.permissions import Permission
 from loopline.runs import tracking
@@ -11,10 +12,10 @@ from loopline.server.control.inputs import Home, Limit
 @get("/runs", permission=Permission.MODELS_READ, sync_to_thread=True)
 def list_runs(
     home: Home,
-    project: str,
-    experiment: str | None = None,
-    parent: str | None = None,
-    order_by: str = "-started_at",
+    project: FromQuery[str],
+    experiment: FromQuery[str | None] = None,
+    parent: FromQuery[str | None] = None,
+    order_by: FromQuery[str] = "-started_at",
     limit: Limit = 100,
 ) -> list[Run]:
     """Runs of a project; `order_by` is `started_at`, `ended_at` or `metrics.NAME`, with `-` before it for descending."""
@@ -23,7 +24,7 @@ def list_runs(
 
 
 @get("/runs/{run_id:str}", permission=Permission.MODELS_READ, sync_to_thread=True)
-def read_run(home: Home, run_id: str) -> Run:
+def read_run(home: Home, run_id: FromPath[str]) -> Run:
     """One run with everything that was logged about it."""
     with home.database.reading() as tx:
         return tracking.get(tx, run_id)

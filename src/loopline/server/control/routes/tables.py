@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import get
+from litestar.params import FromPath, FromQuery
 
 from loopline.access.identity import require
 from loopline.access.permissions import Permission
@@ -50,7 +51,7 @@ def list_tables(home: Home) -> list[TableSummary]:
 
 
 @get("/tables/{name:str}", permission=Permission.TABLES_READ, sync_to_thread=True)
-def read_table(home: Home, name: str, limit: Limit = 100) -> TableDetail:
+def read_table(home: Home, name: FromPath[str], limit: Limit = 100) -> TableDetail:
     """One table with the provenance of its newest `limit` versions."""
     table = home.tables.open(name)
     schema = table.schema
@@ -65,7 +66,9 @@ def read_table(home: Home, name: str, limit: Limit = 100) -> TableDetail:
 
 
 @get("/tables/{name:str}/rows", permission=Permission.TABLES_READ, sync_to_thread=True)
-def read_rows(home: Home, caller: Caller, name: str, limit: Limit = 20, columns: list[str] | None = None) -> Rows:
+def read_rows(
+    home: Home, caller: Caller, name: FromPath[str], limit: Limit = 20, columns: FromQuery[list[str] | None] = None
+) -> Rows:
     """The newest rows. Those of predictions take the permission to read predictions, too; personal columns are not served."""
     if name.startswith(_PREDICTIONS):
         require(caller, Permission.PREDICTIONS_READ)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 from litestar import delete, get, post
+from litestar.params import FromPath, JSONBody
 
 from loopline.access import tokens
 from loopline.access.permissions import Permission
@@ -49,7 +50,7 @@ def list_tokens(home: Home) -> list[TokenSummary]:
 
 
 @post("/tokens", permission=Permission.TOKENS_MANAGE, sync_to_thread=True)
-def issue_token(home: Home, caller: Caller, machine_clock: MachineClock, data: TokenRequest) -> IssuedToken:
+def issue_token(home: Home, caller: Caller, machine_clock: MachineClock, data: JSONBody[TokenRequest]) -> IssuedToken:
     """Issue a token; it permits at most what the caller's own does."""
     secret, token = access_changes.issue_token(
         home,
@@ -64,7 +65,7 @@ def issue_token(home: Home, caller: Caller, machine_clock: MachineClock, data: T
 
 
 @delete("/tokens/{token_id:str}", permission=Permission.TOKENS_MANAGE, sync_to_thread=True)
-def revoke_token(home: Home, caller: Caller, machine_clock: MachineClock, token_id: str) -> None:
+def revoke_token(home: Home, caller: Caller, machine_clock: MachineClock, token_id: FromPath[str]) -> None:
     """End a token at once, also where only the manifest is known."""
     access_changes.revoke_token(home, caller, token_id, at=machine_clock.now())
 

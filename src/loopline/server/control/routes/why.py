@@ -1,6 +1,7 @@
 """Why a prediction, an alarm, an incident or a version is as it is."""
 
 from litestar import get
+from litestar.params import FromPath
 
 from loopline.access.identity import require
 from loopline.access.permissions import Permission
@@ -16,7 +17,7 @@ _NEEDED = {
 
 
 @get("/why/{subject:str}", permission=Permission.LEDGER_READ, sync_to_thread=True)
-def explain(home: Home, caller: Caller, subject: str) -> Why:
+def explain(home: Home, caller: Caller, subject: FromPath[str]) -> Why:
     """Explain an id, or `MODEL:VERSION`; besides the ledger's permission it takes that of the thing itself."""
     found = why(home, subject)
     require(caller, _NEEDED[found.kind])
