@@ -49,7 +49,7 @@ def rows(comparison: Comparison) -> list[Row]:
         ),
         _compared(policies, f"Cost per {PER:,}", "predictions, in the declared unit", "cost", cost, PER),
         _row("Abstained", "sent to review", policies, lambda found: found.abstained, percent),
-        _row("Pages", "incidents that told people", policies, lambda found: found.pages, count),
+        _row("Pages", "incidents of harm", policies, lambda found: found.pages, count),
         _row("Retrains", "versions trained", policies, lambda found: found.retrains, count),
         _row("Promotions", "new champions", policies, lambda found: found.promotions, count, ranked=False),
         _row("Rollbacks", "earlier champions back", policies, lambda found: found.rollbacks, count),

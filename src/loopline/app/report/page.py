@@ -27,7 +27,7 @@ _GLOSSARY = (
         "Evidence",
         "how strongly the days speak for more excess than allowed; false alarms stay rare however often one looks.",
     ),
-    ("Page", "an incident that people were told of. Drift alone never pages."),
+    ("Page", "an incident of harm that people were told of. Drift alone never pages."),
     ("Retrain", "a model version trained and registered; the gates decide whether it is promoted."),
     ("Cost", "what the decisions cost by the declared costs of mistakes and reviews, per 1,000 labelled predictions."),
 )

@@ -54,6 +54,7 @@ td small.better{{color:var(--good)}}
 tbody.counts th,tbody.counts td{{color:var(--quiet);padding-top:3px;padding-bottom:3px;border-bottom:0}}
 tbody.counts tr:first-child>*{{padding-top:12px}}
 .events th,.events .kind{{white-space:nowrap;font-weight:400}}
+.events caption{{caption-side:top;padding:0 0 6px}}
 .events td:last-child{{overflow-wrap:anywhere}}
 .events time span{{white-space:nowrap}}
 .kind.alarm{{color:var(--alarm);font-weight:600}}
