@@ -90,7 +90,7 @@ def killed_at(url, point):
     sa.event.listen(database.engine, "commit", count)
     migrations.upgrade(database)
 
-for point in range(0, 10_000, 9):
+for point in range(0, 10_000, 15):
     child = os.fork()
     if child == 0:
         killed_at(sys.argv[1], point)
@@ -109,7 +109,7 @@ def test_an_upgrade_killed_at_any_point_leaves_the_old_schema_or_the_new(make_em
     url = database.engine.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", _KILLED_UPGRADES, url]
     *killed, finished = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert len(killed) >= 5
+    assert len(killed) >= 3
     assert set(killed) == {f"{int(signal.SIGKILL)} None 0"}
     assert finished.startswith(f"0 {migrations.current(database)} ")
     migrations.check(database)

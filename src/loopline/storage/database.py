@@ -6,7 +6,7 @@ commits together.
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,8 +24,9 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
-        driver = postgres_driver if engine.dialect.name == "postgresql" else sqlite_driver
-        self._reading = driver.READING
+        remote = engine.dialect.name == "postgresql"
+        self._reading = (postgres_driver if remote else sqlite_driver).READING
+        self._writers: AbstractContextManager[None] = nullcontext() if remote else sqlite_driver.WriteQueue()
 
     @classmethod
     def open(cls, url: str, *, durable: bool = True) -> "Database":
@@ -49,8 +50,10 @@ class Database:
 
         On SQLite it takes the write lock at once, so that reading and then writing cannot fail half-way.
         """
-        with self.engine.connect().execution_options(loopline_write=True) as connection, connection.begin():
-            yield connection
+        with self._writers, self.engine.connect() as connection:
+            writing = connection.execution_options(loopline_write=True)
+            with writing.begin():
+                yield writing
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

@@ -1,5 +1,7 @@
 """SQLite through `pysqlite3`, whose library is newer than most CPython builds'."""
 
+import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ _FIXED = (3, 51, 3)
 _BACKPORTS = ((3, 44, 6), (3, 50, 7))
 
 READING = {"loopline_write": False}
+_PATIENCE = 30.0
 
 
 def check_version(version: tuple[int, ...]) -> None:
@@ -32,6 +35,50 @@ def check_version(version: tuple[int, ...]) -> None:
         )
 
 
+class WriteQueue:
+    """Lets the threads of one process write one after the other, first come, first served.
+
+    SQLite's own wait polls in growing steps, so that under load some threads starve for seconds. Processes still meet at
+    SQLite's lock. Raises `Unavailable` "database.busy" after `patience` seconds.
+    """
+
+    def __init__(self, *, patience: float = _PATIENCE) -> None:
+        self._patience = patience
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._taken = False
+
+    def __enter__(self) -> None:
+        turn = threading.Lock()
+        with self._guard:
+            if not self._taken:
+                self._taken = True
+                return
+            turn.acquire()
+            self._waiting.append(turn)
+        if not turn.acquire(timeout=self._patience) and self._leave(turn):
+            raise Unavailable(
+                "database.busy",
+                f"another transaction has been writing for {self._patience:g} seconds",
+                remedy="Keep transactions short, and open none inside another: pass the `tx` on.",
+            )
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().release()  # handed over: nobody can come between
+            else:
+                self._taken = False
+
+    def _leave(self, turn: threading.Lock) -> bool:
+        """Stop waiting; False where the turn came at the last moment."""
+        with self._guard:
+            if turn not in self._waiting:
+                return False
+            self._waiting.remove(turn)
+            return True
+
+
 def engine(url: str, *, durable: bool) -> sa.Engine:
     """An engine in WAL mode whose writers queue for the lock instead of failing."""
     check_version(driver.sqlite_version_info)
@@ -42,7 +89,7 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
 
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # we begin transactions ourselves
-        connection.execute("pragma busy_timeout=30000")
+        connection.execute(f"pragma busy_timeout={int(_PATIENCE * 1000)}")
         connection.execute("pragma journal_mode=wal")
         connection.execute(f"pragma synchronous={'full' if durable else 'normal'}")
         connection.execute("pragma foreign_keys=on")
