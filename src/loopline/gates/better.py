@@ -6,7 +6,7 @@ import msgspec
 
 from loopline.evaluation.intervals import paired_by_block
 from loopline.evaluation.losses import named
-from loopline.gates.check import Check, Comparison, Verdict
+from loopline.gates.check import Check, Comparison, Verdict, require_confidence
 
 
 class Better(Check, frozen=True, tag="better"):
@@ -17,6 +17,9 @@ class Better(Check, frozen=True, tag="better"):
 
     loss: str = "log_loss"
     confidence: float = 0.9
+
+    def __post_init__(self) -> None:
+        require_confidence(self.confidence)
 
     def examine(self, comparison: Comparison) -> Verdict:
         rows, loss = comparison.rows, named(self.loss).rows
@@ -39,6 +42,9 @@ class Better(Check, frozen=True, tag="better"):
 
 
 def better(loss: str = "log_loss", *, confidence: float = 0.9) -> Better:
-    """The candidate must be better than the champion in this loss, with this one-sided confidence."""
+    """The candidate must be better than the champion in this loss, with this one-sided confidence.
+
+    Raises `InvalidInput` for a confidence outside of (0.5, 1) and `NotFound` for an unknown loss.
+    """
     named(loss)
     return Better(loss, confidence)

@@ -37,6 +37,16 @@ class Check(msgspec.Struct, frozen=True, tag=True):
         raise NotImplementedError
 
 
+def require_confidence(confidence: float) -> None:
+    """Raise `InvalidInput` unless it lies strictly between a half, which is a coin's, and 1, which nothing reaches."""
+    if not 0.5 < confidence < 1:  # noqa: PLR2004 - a half is a half
+        raise InvalidInput(
+            "gate.confidence",
+            f"no check can have a confidence of {confidence}",
+            remedy="Give one above 0.5 and below 1, e.g. 0.9.",
+        )
+
+
 def examine_all(checks: Sequence[Check], comparison: Comparison) -> list[Verdict]:
     """The verdict of every check, in order. All are asked, so that evidence is whole. Raises `InvalidInput` for no rows."""
     if comparison.rows.height == 0:

@@ -9,7 +9,7 @@ from loopline.errors import InvalidInput
 from loopline.evaluation.intervals import SliceInterval, by_slice
 from loopline.evaluation.losses import named
 from loopline.evaluation.slices import slices_of
-from loopline.gates.check import Check, Comparison, Verdict
+from loopline.gates.check import Check, Comparison, Verdict, require_confidence
 
 
 class NotWorse(Check, frozen=True, tag="not_worse"):
@@ -25,6 +25,9 @@ class NotWorse(Check, frozen=True, tag="not_worse"):
     confidence: float = 0.95
     min_rows: int = 100
 
+    def __post_init__(self) -> None:
+        require_confidence(self.confidence)
+
     def examine(self, comparison: Comparison) -> Verdict:
         rows = comparison.rows
         if self.by not in rows.columns:
@@ -36,7 +39,7 @@ class NotWorse(Check, frozen=True, tag="not_worse"):
         worse, found = self._worse(rows)
         figures: dict[str, Any] = {
             "slices": [msgspec.to_builtins(one) for one in found],
-            "not_judged": rows[self.by].n_unique() - len(found),
+            "rows_not_judged": rows.height - sum(one.interval.rows for one in found),
         }
         told = f"worse in {', '.join(worse)}" if worse else f"not shown to be worse in any of {len(found)} slices"
         sentence = f"By {self.by}, {comparison.candidate_name} is {told} than {comparison.champion_name}."
@@ -57,6 +60,9 @@ class NotWorse(Check, frozen=True, tag="not_worse"):
 
 
 def not_worse(loss: str = "log_loss", *, by: str, margin: float = 0.0, confidence: float = 0.95) -> NotWorse:
-    """In no slice of column `by` may the candidate be shown to be worse than the champion by more than `margin`."""
+    """In no slice of column `by` may the candidate be shown to be worse than the champion by more than `margin`.
+
+    Raises `InvalidInput` for a confidence outside of (0.5, 1) and `NotFound` for an unknown loss.
+    """
     named(loss)
     return NotWorse(by=by, loss=loss, margin=margin, confidence=confidence)

@@ -7,9 +7,11 @@ from typing import Any
 from loopline.errors import Conflict, NotFound
 from loopline.ledger import chain
 from loopline.models import registry
-from loopline.storage.database import Transaction
+from loopline.storage.database import Transaction, lock
 
 CHAMPION = "champion"
+PROMOTION = "promotion"
+ROLLBACK = "rollback"
 
 
 def promote(
@@ -26,10 +28,15 @@ def promote(
     """Make `version` the champion; gives the version it replaces.
 
     `evidence` is what the promotion rests on: the gates' verdicts, or who approved. Idempotent by `key`. Raises
-    `NotFound` for an unknown version.
+    `NotFound` for an unknown version, `Conflict` where `key` stands for another change.
     """
     registry.get_version(tx, project, model, version)
-    return _change(tx, "promotion", project, model, version, actor, at, evidence, key)
+    lock(tx, CHAMPION, project, model)
+    done = _done(tx, PROMOTION, project, model, key)
+    if done and done["version"] == version:
+        before: int | None = done["replaces"]
+        return before
+    return _change(tx, PROMOTION, project, model, version, actor, at, evidence, key)
 
 
 def roll_back(
@@ -46,8 +53,12 @@ def roll_back(
     """Bring back the champion before the present one, or version `to`; gives (from, to). Idempotent by `key`.
 
     The caller smoke-tests the target first. Raises `NotFound` without a champion or one before it, `Conflict` where `to`
-    serves already.
+    serves already or `key` stands for another change.
     """
+    lock(tx, CHAMPION, project, model)
+    done = _done(tx, ROLLBACK, project, model, key)
+    if done and to in {None, done["version"]}:
+        return done["replaces"], done["version"]
     present = registry.alias(tx, project, model, CHAMPION)
     if present is None:
         raise NotFound("rollback.no_champion", f"{model} has no champion", remedy="Promote a version first.")
@@ -61,15 +72,21 @@ def roll_back(
     if target == present:
         raise Conflict("rollback.serves_already", f"{model} version {target} is the champion already")
     registry.get_version(tx, project, model, target)
-    _change(tx, "rollback", project, model, target, actor, at, evidence, key)
+    _change(tx, ROLLBACK, project, model, target, actor, at, evidence, key)
     return present, target
 
 
 def previous_champion(tx: Transaction, *, project: str, model: str) -> int | None:
     """The version that was champion before the present one and is not the present one."""
     history = registry.alias_history(tx, project, model, CHAMPION)
-    earlier = [change.version for change in history if change.version != history[-1].version]
+    earlier = [change.version for change in history if change.version not in {None, history[-1].version}]
     return earlier[-1] if earlier else None
+
+
+def _done(tx: Transaction, kind: str, project: str, model: str, key: str) -> dict[str, Any] | None:
+    """What the change under `key` wrote into the ledger, if it was made before: trying again must not change more."""
+    entries = chain.entries(tx, project, kind=kind, newest_first=True)
+    return next((entry.body for entry in entries if entry.key == key and entry.body["model"] == model), None)
 
 
 def _change(

@@ -7,13 +7,16 @@ from loopline.models.predictor import Predictor
 
 
 def smoke_test(predictor: Predictor) -> None:
-    """Score a row of zeros and one of missing values. Raises `Unavailable` where a score is no probability."""
-    fields = len(predictor.signature.fields)
-    rows = np.stack([np.zeros(fields, dtype=np.float32), np.full(fields, np.nan, dtype=np.float32)])
+    """Score a row of zeros and, where the model takes them, one of missing values.
+
+    Raises `Unavailable` where a score is no probability.
+    """
+    rows = np.zeros((1 + predictor.package.takes_missing, len(predictor.signature.fields)), dtype=np.float32)
+    rows[1:] = np.nan
     scores = predictor.scores(rows)
     if not (np.isfinite(scores).all() and ((scores >= 0) & (scores <= 1)).all()):
         raise Unavailable(
             "rollback.smoke_test_failed",
-            f"the version scores {scores.tolist()} on two trial rows",
+            f"the version scores {scores.tolist()} on trial rows",
             remedy="Roll back to another version with --to.",
         )
