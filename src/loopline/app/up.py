@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from types import FrameType
 
 import msgspec
-import uvicorn
 
 from loopline.access.logins import one_time_login
 from loopline.access.principals import create_principal, get_principal
@@ -24,7 +23,7 @@ from loopline.loop.history import History
 from loopline.loop.operating import Operating
 from loopline.loop.plan import plan
 from loopline.loop.resources import Resources
-from loopline.server.control.app import control_app
+from loopline.server.control.process import ControlPlane
 from loopline.storage.key_values import open_key_values
 
 LOGIN_VALID = timedelta(minutes=15)
@@ -49,8 +48,8 @@ class Up:
         self.resources, self.continues = _open(settings, loop)
         _check_applied(self.resources, loop)
         self._stop = threading.Event()
-        self._scoring = ScoringProcess(settings)
-        self._control = _ControlPlane(self.resources, settings)
+        self._scoring = ScoringProcess(settings, behind=SystemClock().now() - self.resources.clock.now())
+        self._control = ControlPlane(self.resources, settings.host, settings.port)
         self._store = open_key_values(str(settings.online_path))
         self._operating = self._make_operating()
 
@@ -94,35 +93,6 @@ class Up:
         works = lane_works(self.resources, self.loop, history, self.resources.clock.now(), compare=False)
         online = OnlineFeatures(self._store)
         return Operating(self.resources, self.loop, works, online, self.settings.spool_path)
-
-
-class _ControlPlane:
-    """The control plane's server in a thread of its own."""
-
-    def __init__(self, resources: Resources, settings: Settings) -> None:
-        hosts = {f"{name}:{settings.port}" for name in {settings.host, "127.0.0.1", "localhost"}}
-        config = uvicorn.Config(
-            control_app(resources, hosts=hosts),
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            server_header=False,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="control-plane", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            threading.Event().wait(0.02)
-        if not self._thread.is_alive():
-            raise Conflict(
-                "up.port_taken", "the control plane could not start", remedy="Is its port taken? Set LOOPLINE_PORT."
-            )
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
 
 
 def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:

@@ -80,6 +80,7 @@ def help_text() -> str:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    import_module("loopline.cli.output").log_to_stderr()
     module = import_module(f"loopline.cli.{name}")
     try:
         module.app(args=arguments, prog_name=f"loopline {name}", standalone_mode=True)

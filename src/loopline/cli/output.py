@@ -6,11 +6,17 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 from rich.console import Console
 from rich.table import Table
 
 
 _IDS = {"incident", "project", "model", "version", "token", "table", "prediction_id", "key"}
+
+
+def log_to_stderr() -> None:
+    """What is logged must not mix with what is printed."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def show(value: Any, *, as_json: bool, render: Callable[[Console], None]) -> None:

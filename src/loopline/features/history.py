@@ -91,8 +91,7 @@ def rows_of(frame: pl.DataFrame, codes: Ints, until: Ints) -> Rows:
     """The versions in `frame` that can count: of a known entity (code at least 0), no tombstones, ever valid."""
     event, known = moments(frame, EVENT), moments(frame, KNOWN)
     counts = (codes >= 0) & (until > known) & ~frame[TOMBSTONE].fill_null(value=False).to_numpy()
-    places = np.flatnonzero(counts)
-    places = places[_by_code(codes[places])]
+    places = _by_code(codes) if counts.all() else _among(np.flatnonzero(counts), codes)
     return Rows(codes[places], event[places], known[places], until[places], places, frame)
 
 
@@ -156,6 +155,10 @@ def present(series: pl.Series) -> Mask:
         finite: Mask = np.isfinite(series.to_numpy())
         return finite
     return series.is_not_null().to_numpy()
+
+
+def _among(places: Ints, codes: Ints) -> Ints:
+    return places[_by_code(codes[places])]
 
 
 def _by_code(codes: Ints) -> Ints:

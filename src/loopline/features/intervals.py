@@ -32,7 +32,8 @@ class Places:
         self.order: Ints = np.lexsort((times, codes))
         self.codes = codes[self.order]
         self.times = times[self.order]
-        self._moments = np.unique(times)
+        self._top = int(self.codes[-1]) + 1 if len(codes) else 0
+        self._moments = _moments(times, self._top)
         self._addresses = self._address(self.codes, self.times)
 
     def __len__(self) -> int:
@@ -52,9 +53,12 @@ class Places:
         return given
 
     def _address(self, codes: Ints, times: Ints) -> Ints:
-        """One integer for a pair, in the pairs' order. Times become ranks, so that it fits for any span of time."""
-        ranks: Ints = np.searchsorted(self._moments, times)
-        return codes * (len(self._moments) + 1) + ranks
+        """One integer for a pair, in the pairs' order; entities and times beyond the places' own become one."""
+        codes = np.minimum(codes, self._top)
+        if isinstance(self._moments, range):
+            first, end = self._moments.start, self._moments.stop
+            return codes * (end - first + 1) + (np.clip(times, first, end) - first)
+        return codes * (len(self._moments) + 1) + np.searchsorted(self._moments, times)
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,16 @@ def active(places: Places, codes: Ints, start: Ints, end: Ints) -> tuple[Mask, I
     first, last = places.first(codes, start), places.first(codes, end)
     kept = first < last
     return kept, Intervals(first[kept], last[kept], len(places))
+
+
+def _moments(times: Ints, codes: int) -> range | Ints:
+    """The times that addresses tell apart: every microsecond between the first and the last, or where pairs with so many
+    entities would not fit into 63 bits, those that occur.
+    """
+    if len(times) == 0:
+        return range(0)
+    moments = range(int(times.min()), int(times.max()) + 1)
+    return moments if (codes + 1) * (len(moments) + 1) < FOREVER else np.unique(times)
 
 
 def _levels(size: int) -> list[Ints]:

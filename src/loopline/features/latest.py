@@ -63,7 +63,6 @@ def _stabbing(rows: Rows, length: int | None, places: Places) -> Ints:
 
 
 def _increasing(codes: Ints, event: Ints, known: Ints) -> bool:
-    """Whether (code, event, known) strictly increases from row to row."""
-    later = known[1:] > known[:-1]
-    later = (event[1:] > event[:-1]) | ((event[1:] == event[:-1]) & later)
-    return bool(((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)).all())
+    """Whether (event, known) strictly increases from row to row within each of the sorted codes."""
+    pause = np.flatnonzero((event[1:] <= event[:-1]) & (codes[1:] == codes[:-1]))
+    return bool(((event[pause + 1] == event[pause]) & (known[pause + 1] > known[pause])).all())

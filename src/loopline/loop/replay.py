@@ -31,7 +31,10 @@ COMPACT_EVERY = 60
 
 @dataclass(frozen=True)
 class Period:
-    """From when until when the loop is replayed; both UTC. Labels still due at the end are waited for."""
+    """From when until when the loop is replayed; both UTC.
+
+    After `until` nothing is scored or done any more, but labels still due are waited for.
+    """
 
     start: datetime
     until: datetime
@@ -99,7 +102,7 @@ def _turn_all(
 ) -> None:
     number, window, acts = turn
     ingest_until(resources, loop, window.end, begin=period.start)
-    rows = [due.rows(work.lane, window) for work in works]
+    rows = [due.rows(work.lane, window) if acts else None for work in works]
     tasks = [
         pool.submit(run_turn, work, number=number, window=window, due=found, acts=acts)
         for work, found in zip(works, rows, strict=True)

@@ -73,14 +73,15 @@ def control_app(
     """
     machine_clock = clock or SystemClock()
     routes = [Router("/api/v1", route_handlers=_API), *_ROOT, *also]
+    dependencies = {
+        "home": Provide(lambda: resources, sync_to_thread=False),
+        "machine_clock": Provide(lambda: machine_clock, sync_to_thread=False),
+        "caller": Provide(_caller, sync_to_thread=False),
+    }
     app = Litestar(
-        [*routes, description(routes)],
+        [*routes, description(routes, dependencies)],
         guards=[guard(resources, machine_clock, origin)],
-        dependencies={
-            "home": Provide(lambda: resources, sync_to_thread=False),
-            "machine_clock": Provide(lambda: machine_clock, sync_to_thread=False),
-            "caller": Provide(_caller, sync_to_thread=False),
-        },
+        dependencies=dependencies,
         exception_handlers={Exception: answer},
         request_max_body_size=BODY_LIMIT,
         openapi_config=None,

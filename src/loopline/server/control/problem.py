@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from traceback import format_exception
 from typing import Any
 
 import msgspec
@@ -44,7 +45,9 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """The exception handler of the application."""
     found = problem(error, html=wants_html(request.headers.get("accept", "")))
     if found.status >= _INTERNAL and not isinstance(error, Unavailable):
-        _log.error("request failed", method=request.method, route=request.scope.get("path_template"), exc_info=error)
+        # As text: renderers of exceptions may show the values of variables, and some of those are secrets.
+        told = "".join(format_exception(error))
+        _log.error("request failed", method=request.method, route=request.scope.get("path_template"), exception=told)
     return Response(found.body, status_code=found.status, headers=found.headers, media_type=found.media_type)
 
 

@@ -1,10 +1,11 @@
 """The API's description, from which clients are generated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import msgspec
 from litestar import Litestar, Response, get
+from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
@@ -15,7 +16,7 @@ from loopline.access.permissions import Permission
 API_VERSION = "1"
 
 
-def description(routes: Sequence[ControllerRouterHandler]) -> HTTPRouteHandler:
+def description(routes: Sequence[ControllerRouterHandler], dependencies: Mapping[str, Provide]) -> HTTPRouteHandler:
     """The route that describes `routes`. What it tells is public knowledge, but deny is the default here, too."""
 
     @cache
@@ -28,7 +29,9 @@ def description(routes: Sequence[ControllerRouterHandler]) -> HTTPRouteHandler:
             components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
             use_handler_docstrings=True,
         )
-        return msgspec.json.encode(Litestar(routes, openapi_config=config).openapi_schema.to_schema())
+        return msgspec.json.encode(
+            Litestar(routes, dependencies=dependencies, openapi_config=config).openapi_schema.to_schema()
+        )
 
     @get("/openapi.json", permission=Permission.STATUS_READ, include_in_schema=False, sync_to_thread=True)
     def read_description() -> Response[bytes]:

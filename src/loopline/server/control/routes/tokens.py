@@ -10,7 +10,7 @@ from loopline.access import tokens
 from loopline.access.permissions import Permission
 from loopline.access.tokens import Token
 from loopline.loop import access_changes
-from loopline.server.control.inputs import Body, Caller, Home, MachineClock, Name
+from loopline.server.control.inputs import Body, Caller, Duration, Home, MachineClock, Name
 from loopline.values import duration
 
 
@@ -32,7 +32,7 @@ class TokenRequest(Body):
     name: Name
     principal: Name
     scopes: list[Name] | None = None
-    expires_in: Name = "30d"
+    expires_in: Duration = "30d"
 
 
 class IssuedToken(msgspec.Struct, frozen=True):
