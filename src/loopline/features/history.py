@@ -35,7 +35,7 @@ class Rows:
     @cached_property
     def start(self) -> Ints:
         """From when a version can count: it is known, and it has happened."""
-        return np.maximum(self.known, self.event)
+        return self.event if self.known is self.event else np.maximum(self.known, self.event)
 
     def end(self, length: int | None) -> Ints:
         """Until when a version can count, excluded: it is superseded, or older than `length` microseconds."""
@@ -92,7 +92,9 @@ def rows_of(frame: pl.DataFrame, codes: Ints, until: Ints) -> Rows:
     event, known = moments(frame, EVENT), moments(frame, KNOWN)
     counts = (codes >= 0) & (until > known) & ~frame[TOMBSTONE].fill_null(value=False).to_numpy()
     places = _by_code(codes) if counts.all() else _among(np.flatnonzero(counts), codes)
-    return Rows(codes[places], event[places], known[places], until[places], places, frame)
+    early = event[places]
+    late = early if np.array_equal(event, known) else known[places]
+    return Rows(codes[places], early, late, _same_or_at(until, places), places, frame)
 
 
 def superseded_at(frame: pl.DataFrame) -> Ints:
@@ -155,6 +157,11 @@ def present(series: pl.Series) -> Mask:
         finite: Mask = np.isfinite(series.to_numpy())
         return finite
     return series.is_not_null().to_numpy()
+
+
+def _same_or_at(until: Ints, places: Ints) -> Ints:
+    """`until[places]`; without corrections, which is the rule, a view of it: memory is what large histories wait for."""
+    return until[: len(places)] if until.min(initial=FOREVER) == FOREVER else until[places]
 
 
 def _among(places: Ints, codes: Ints) -> Ints:

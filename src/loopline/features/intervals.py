@@ -29,12 +29,13 @@ class Places:
     """
 
     def __init__(self, codes: Ints, times: Ints) -> None:
-        self.order: Ints = np.lexsort((times, codes))
+        self._top = int(codes.max(initial=-1)) + 1
+        self._moments = _moments(times, self._top)
+        addresses = self._address(codes, times)
+        self.order: Ints = np.argsort(addresses)
         self.codes = codes[self.order]
         self.times = times[self.order]
-        self._top = int(self.codes[-1]) + 1 if len(codes) else 0
-        self._moments = _moments(times, self._top)
-        self._addresses = self._address(self.codes, self.times)
+        self._addresses = addresses[self.order]
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -54,11 +55,17 @@ class Places:
 
     def _address(self, codes: Ints, times: Ints) -> Ints:
         """One integer for a pair, in the pairs' order; entities and times beyond the places' own become one."""
-        codes = np.minimum(codes, self._top)
+        if codes.max(initial=0) > self._top:
+            codes = np.minimum(codes, self._top)
         if isinstance(self._moments, range):
             first, end = self._moments.start, self._moments.stop
-            return codes * (end - first + 1) + (np.clip(times, first, end) - first)
-        return codes * (len(self._moments) + 1) + np.searchsorted(self._moments, times)
+            ranks = np.clip(times, first, end)
+            ranks -= first
+        else:
+            end, first = len(self._moments), 0
+            ranks = np.searchsorted(self._moments, times)
+        ranks += codes * (end - first + 1)
+        return ranks
 
 
 @dataclass(frozen=True)
