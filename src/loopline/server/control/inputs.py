@@ -17,12 +17,11 @@ Caller = NamedDependency[SkipValidation[Identity]]
 _NO_NUL = r"^[^\x00]*$"
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_NO_NUL)]
+Duration = Annotated[str, msgspec.Meta(max_length=20, pattern=r"^([0-9]{1,6}[smhdw])+$")]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=2000, pattern=_NO_NUL)]
-Duration = Annotated[str, msgspec.Meta(max_length=20, pattern=r"^(\d{1,6}[smhdw])+$")]
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
-PathDuration = Annotated[str, msgspec.Meta(max_length=20, pattern=r"^(\d{1,6}[smhdw])+$")]
-Version = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
+PathVersion = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 Sequence = Annotated[int, QueryParameter(ge=0, le=2**63 - 1)]
 
