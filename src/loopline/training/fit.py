@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from threadpoolctl import threadpool_limits
 
 from loopline.errors import InvalidInput
@@ -44,9 +43,8 @@ def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *,
     machine. Raises `InvalidInput` for too few rows, one class only, or a result without `predict_proba`.
     """
     _check(rows)
-    signature = infer(
-        rows.frame.select(_typed(rows)), label=rows.frame["label"].to_numpy(), given=set(rows.recipe.given)
-    )
+    features = rows.frame.select(rows.recipe.feature_names)
+    signature = infer(features, label=rows.frame["label"].to_numpy(), given=set(rows.recipe.given))
     whole = rows.training_set(signature, derive_seed(seed, "fit"))
     cut = int(len(whole) * (1 - CALIBRATION_SHARE))
     with threadpool_limits(limits=1):
@@ -55,12 +53,6 @@ def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *,
         estimator = _estimator(function, whole, params)
     calibrator = fit_logistic(unseen, whole.y[cut:])
     return Fitted(estimator, signature, calibrator, whole, calibrator.apply(unseen), whole.y[cut:])
-
-
-def _typed(rows: LabelledRows) -> list[pl.Expr]:
-    """The features in order; declared categories as text, whatever they came as."""
-    names = rows.recipe.categories
-    return [pl.col(name).cast(pl.String) if name in names else pl.col(name) for name in rows.recipe.feature_names]
 
 
 def _part(whole: TrainingSet, rows: slice, seed: int) -> TrainingSet:

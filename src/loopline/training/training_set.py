@@ -91,7 +91,10 @@ class LabelledRows:
 
 
 def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> pl.DataFrame:
-    """`_key`, `_event_time` and the features of each of `rows`, same order. Raises `InvalidInput` for an unknown column."""
+    """`_key`, `_event_time` and the features of each of `rows`, same order; categories are text, whatever they came as.
+
+    Raises `InvalidInput` for an unknown column.
+    """
     missing = [name for name in recipe.given if name not in rows.columns]
     if missing:
         raise InvalidInput(
@@ -99,7 +102,8 @@ def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.Dat
             f"{recipe.table} has no column {', '.join(missing)}",
             remedy=f"Its columns are: {', '.join(name for name in rows.columns if not name.startswith('_'))}.",
         )
-    given = rows.select("_key", pl.col(recipe.at).alias("_event_time"), *recipe.given)
+    typed = [pl.col(name).cast(pl.String) if name in recipe.categories else name for name in recipe.given]
+    given = rows.select("_key", pl.col(recipe.at).alias("_event_time"), *typed)
     if not recipe.views:
         return given
     return pl.concat([given, point_in_time(rows, at=recipe.at, views=recipe.views, history=history)], how="horizontal")
