@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from loopline.loop.declare import category as category
     from loopline.loop.declare import label as label
     from loopline.loop.windowed import count as count
-    from loopline.loop.windowed import max_ as max  # noqa: A004 - ll.max reads as it should
+    from loopline.loop.windowed import max_ as max  # noqa: A004, F401 - ll.max reads as it should
     from loopline.loop.windowed import mean as mean
-    from loopline.loop.windowed import min_ as min  # noqa: A004 - ll.min reads as it should
+    from loopline.loop.windowed import min_ as min  # noqa: A004, F401 - ll.min reads as it should
     from loopline.loop.windowed import std as std
-    from loopline.loop.windowed import sum_ as sum  # noqa: A004 - ll.sum reads as it should
+    from loopline.loop.windowed import sum_ as sum  # noqa: A004, F401 - ll.sum reads as it should
     from loopline.monitoring.risk import Risk as Risk
     from loopline.training.training_set import TrainingSet as TrainingSet
     from loopline.values import Window as Window

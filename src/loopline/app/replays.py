@@ -30,7 +30,14 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def run_replay(
-    settings: Settings, loop: Loop, period: Period, *, seed: int, progress: Progress, report: Path | None = None
+    settings: Settings,
+    loop: Loop,
+    period: Period,
+    *,
+    seed: int,
+    progress: Progress,
+    report: Path | None = None,
+    seconds: dict[str, float] | None = None,
 ) -> list[Result]:
     """Replay the loop in a home of its own and compare its policies; one result for each operated model.
 
@@ -38,10 +45,10 @@ def run_replay(
     """
     resources = open_home(settings, clock=ReplayClock(period.start), seed=seed, silent=True)
 
-    def works(history: History, begun: datetime) -> list[LaneWork]:
-        return lane_works(resources, loop, history, begun, compare=True)
+    def works(history: History) -> list[LaneWork]:
+        return lane_works(resources, loop, history, compare=True)
 
-    replay(resources, loop, period, works, progress=progress)
+    replay(resources, loop, period, works, progress=progress, seconds=seconds)
     results = [_result(resources, loop, model, period, report) for model in loop.operations]
     with resources.database.transaction() as tx:
         found = store.one_replay(tx, loop.name)

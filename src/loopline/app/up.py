@@ -41,12 +41,16 @@ class Addresses(msgspec.Struct, frozen=True):
 
 
 class Up:
-    """All of one loop in operation. `start` returns once requests are answered; `run` blocks until a signal ends it."""
+    """All of one loop in operation. `begin` is from when sources are asked the first time.
 
-    def __init__(self, settings: Settings, loop: Loop) -> None:
+    `start` returns once requests are answered; `run` blocks until a signal ends it.
+    """
+
+    def __init__(self, settings: Settings, loop: Loop, *, begin: datetime | None = None) -> None:
         self.settings, self.loop = settings, loop
         self.resources, self.continues = _open(settings, loop)
         _check_applied(self.resources, loop)
+        self._begin = begin
         self._stop = threading.Event()
         self._scoring = ScoringProcess(settings, behind=SystemClock().now() - self.resources.clock.now())
         self._control = ControlPlane(self.resources, settings.host, settings.port)
@@ -90,9 +94,9 @@ class Up:
 
     def _make_operating(self) -> Operating:
         history = History(self.resources.tables)
-        works = lane_works(self.resources, self.loop, history, self.resources.clock.now(), compare=False)
+        works = lane_works(self.resources, self.loop, history, compare=False)
         online = OnlineFeatures(self._store)
-        return Operating(self.resources, self.loop, works, online, self.settings.spool_path)
+        return Operating(self.resources, self.loop, works, online, self.settings.spool_path, self._begin)
 
 
 def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:

@@ -1,7 +1,5 @@
 """What the lanes work with: their actions, registered by name."""
 
-from datetime import datetime
-
 from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import Predictors
@@ -14,13 +12,11 @@ from loopline.loop.rollback import prepare_rollback
 from loopline.loop.turn import LaneWork
 
 
-def lane_works(resources: Resources, loop: Loop, history: History, begun: datetime, *, compare: bool) -> list[LaneWork]:
+def lane_works(resources: Resources, loop: Loop, history: History, *, compare: bool) -> list[LaneWork]:
     """The work of each lane of the loop; with `compare` also of the policies it is compared with."""
     predictors, references = Predictors(resources), References(resources)
     return [
-        LaneWork(
-            resources, lane, history, predictors, references, actions_of(resources, lane, history, predictors), begun
-        )
+        LaneWork(resources, lane, history, predictors, references, actions_of(resources, lane, history, predictors))
         for lane in lanes(loop, seed=resources.seed, compare=compare)
     ]
 

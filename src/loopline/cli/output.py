@@ -10,7 +10,6 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-
 _IDS = {"incident", "project", "model", "version", "token", "table", "prediction_id", "key"}
 
 

@@ -1,5 +1,8 @@
 """`loopline up`."""
 
+from datetime import UTC, datetime
+from typing import Annotated
+
 import typer
 from rich.console import Console
 
@@ -13,12 +16,23 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def command(file: LoopFile, home: Home = None, as_json: AsJson = False) -> None:
+def command(
+    file: LoopFile,
+    home: Home = None,
+    begin: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="Ask sources from here (UTC) the first time."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Run the loop for real: control plane, scheduler and scoring. Ends on Ctrl-C.
 
     In a replay's home it goes on from where the replay ended.
     """
-    running = Up(Settings.read(home), load_loop(file))
+    start = begin.replace(tzinfo=UTC) if begin else None
+    running = Up(Settings.read(home), load_loop(file), begin=start)
     where = running.start()
     show(where, as_json=as_json, render=lambda console: _print(console, where))
     running.run()

@@ -27,7 +27,7 @@ def ingest_until(resources: Resources, loop: Loop, end: datetime, *, begin: date
             continue
         done[source.table] = _ingest_window(resources, source, Window(start, end))
         with resources.database.transaction() as tx:
-            store.set_ingested(tx, source.table, end)
+            store.set_ingested(tx, source.table, since=start, until=end)
     return done
 
 

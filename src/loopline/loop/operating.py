@@ -8,7 +8,6 @@ from pathlib import Path
 import structlog
 
 from loopline.clock import SystemClock
-from loopline.errors import LooplineError
 from loopline.features.definitions import View
 from loopline.features.online import OnlineFeatures
 from loopline.loop import store
@@ -28,13 +27,17 @@ LOOK_BACK = timedelta(days=2)
 
 @dataclass(frozen=True)
 class Operating:
-    """One loop in operation: its lanes' work, the online store and the spools of its scoring processes."""
+    """One loop in operation: its lanes' work, the online store and the spools of its scoring processes.
+
+    `begin` is from when sources are asked the first time; a turn back by default.
+    """
 
     resources: Resources
     loop: Loop
     works: Sequence[LaneWork]
     online: OnlineFeatures
     spools: Path
+    begin: datetime | None = None
 
     def prepare(self) -> None:
         """Bring the online store to what the tables hold, ship what spools hold, and publish what serves."""
@@ -63,7 +66,7 @@ class Operating:
     def turn(self) -> list[TurnSummary]:
         """Ingest what became known, update the online store, and take each lane's next turn. What fails waits for the next."""
         end = self.resources.clock.now()
-        begin = self._last_turn() or end - duration(self.loop.turn)
+        begin = self._last_turn() or self.begin or end - duration(self.loop.turn)
         before = {name: self._ingested(name) for name in (source.table for source in self.loop.sources.values())}
         ingest_until(self.resources, self.loop, end, begin=begin)
         for name, known in before.items():
@@ -75,14 +78,14 @@ class Operating:
         return summaries
 
     def step(self) -> None:
-        """Ship, and turn where it is time. An error is logged and the loop goes on: it must outlive a bad hour."""
+        """Ship, and turn where it is time. An error is logged, and tried again at the next step."""
         try:
             self.ship()
             if self.due():
                 for summary in self.turn():
                     log.info("turn", number=summary.number, alarms=len(summary.alarms), action=summary.action)
             self.publish()
-        except (LooplineError, OSError) as error:
+        except Exception as error:  # also whatever a source's own code raises: the loop must outlive a bad hour
             log.exception("turn_failed", error=str(error))
 
     def _views(self) -> list[View]:

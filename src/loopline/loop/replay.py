@@ -21,6 +21,7 @@ from loopline.loop.describe import describe
 from loopline.loop.due import Due
 from loopline.loop.history import History
 from loopline.loop.ingestion import ingest_until
+from loopline.loop.measured import measured
 from loopline.loop.plan import apply
 from loopline.loop.resources import Resources
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
@@ -66,27 +67,30 @@ def replay(
     resources: Resources,
     loop: Loop,
     period: Period,
-    make_work: Callable[[History, datetime], list[LaneWork]],
+    make_work: Callable[[History], list[LaneWork]],
     *,
     progress: Progress,
     threads: int = 2,
+    seconds: dict[str, float] | None = None,
 ) -> dict[str, str]:
     """Replay the loop; gives the ledger digest of each project.
+
+    `seconds`, if given, gains what all lanes share: `ingest` and `features`.
 
     `make_work` makes the lanes' work over a shared history. Raises `Conflict` where this home holds a replay of another
     declaration, period or seed, and `InvalidInput` where the clock is no replay clock or nothing is operated.
     """
     clock = _checked_clock(resources, loop)
     _claim(resources, loop, period)
-    turns = list(windows(loop, period))
+    turns, spent = list(windows(loop, period)), {} if seconds is None else seconds
     history = History(resources.tables)
-    works, due = make_work(history, period.start), Due(history)
+    works, due = make_work(history), Due(history)
     done = _turns_done(resources, works)
     with ThreadPoolExecutor(threads) as pool:
         for number, window, acts in turns:
             if number > done:
                 clock.turn_to(window.end)
-                _turn_all(resources, loop, works, due, pool, (number, window, acts), period)
+                _turn_all(resources, loop, works, due, pool, (number, window, acts), period, spent)
             progress(number, len(turns), window)
     return {work.lane.project: _finish(resources, work, period) for work in works}
 
@@ -99,10 +103,13 @@ def _turn_all(
     pool: ThreadPoolExecutor,
     turn: tuple[int, Window, bool],
     period: Period,
+    spent: dict[str, float],
 ) -> None:
     number, window, acts = turn
-    ingest_until(resources, loop, window.end, begin=period.start)
-    rows = [due.rows(work.lane, window) if acts else None for work in works]
+    with measured(spent, "ingest"):
+        ingest_until(resources, loop, window.end, begin=period.start)
+    with measured(spent, "features"):
+        rows = [due.rows(work.lane, window) if acts else None for work in works]
     tasks = [
         pool.submit(run_turn, work, number=number, window=window, due=found, acts=acts)
         for work, found in zip(works, rows, strict=True)

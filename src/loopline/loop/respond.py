@@ -14,6 +14,7 @@ from loopline.incidents.freeze import frozen
 from loopline.incidents.incident import Incident
 from loopline.incidents.playbook import Action, Situation, first_match
 from loopline.ledger import chain
+from loopline.loop import store as loop_store
 from loopline.loop.inputs import References, suspects
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
@@ -89,19 +90,20 @@ def _take(
     )
 
 
-def decide(resources: Resources, lane: Lane, situation: Situation, *, begun: datetime) -> Decided | None:
+def decide(resources: Resources, lane: Lane, situation: Situation) -> Decided | None:
     """What is to be done at the end of this window, if anything."""
     with resources.database.reading() as tx:
         champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
         stopped = frozen(tx, lane.project)
-    wanted = _first_model(lane, situation, begun) if champion is None else _by_playbook(lane, situation)
+        since = loop_store.ingested_since(tx, lane.operation.model.on.table)
+    wanted = _first_model(lane, situation, since) if champion is None else _by_playbook(lane, situation)
     if wanted is not None and stopped is not None:
         return msgspec.structs.replace(wanted, waits=f"frozen by {stopped.by}: {stopped.reason}")
     return wanted
 
 
-def _first_model(lane: Lane, situation: Situation, begun: datetime) -> Decided | None:
-    due = situation.window.end - begun >= duration(lane.operation.first_after)
+def _first_model(lane: Lane, situation: Situation, since: datetime | None) -> Decided | None:
+    due = since is not None and situation.window.end - since >= duration(lane.operation.first_after)
     if not due or Action(RETRAIN, cooldown=lane.operation.model.holdout).cooling_down(situation):
         return None
     return Decided(RETRAIN, f"there is no champion and {lane.operation.first_after} of rows")

@@ -23,6 +23,7 @@ ingested = sa.Table(
     "ingested",
     metadata,
     sa.Column("source", sa.String(200), primary_key=True),
+    sa.Column("since", UtcTime, nullable=False),
     sa.Column("until", UtcTime, nullable=False),
 )
 
@@ -68,8 +69,14 @@ def ingested_until(tx: Transaction, source: str) -> datetime | None:
     return found
 
 
-def set_ingested(tx: Transaction, source: str, until: datetime) -> None:
-    upsert(tx, ingested, {"source": source, "until": until}, key=["source"])
+def ingested_since(tx: Transaction, source: str) -> datetime | None:
+    found: datetime | None = tx.execute(sa.select(ingested.c.since).where(ingested.c.source == source)).scalar()
+    return found
+
+
+def set_ingested(tx: Transaction, source: str, *, since: datetime, until: datetime) -> None:
+    values = {"source": source, "since": ingested_since(tx, source) or since, "until": until}
+    upsert(tx, ingested, values, key=["source"])
 
 
 def last_turn(tx: Transaction, project: str, model: str) -> Row | None:

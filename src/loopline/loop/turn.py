@@ -1,8 +1,6 @@
 """One turn of the loop for one lane: score, watch, respond. Killed anywhere, it is taken again and comes to the same."""
 
-import time
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 import polars as pl
@@ -13,6 +11,7 @@ from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
 from loopline.loop.inputs import References, logged_features, watch_inputs
 from loopline.loop.lane import Lane
+from loopline.loop.measured import measured
 from loopline.loop.resources import Resources
 from loopline.loop.score import score_due
 from loopline.loop.situation import LaneSituation
@@ -24,7 +23,7 @@ from loopline.values import Window
 
 @dataclass(frozen=True)
 class LaneWork:
-    """What one lane works with through its turns. `begun` is when its loop began."""
+    """What one lane works with through its turns."""
 
     resources: Resources
     lane: Lane
@@ -32,7 +31,6 @@ class LaneWork:
     predictors: Predictors
     references: References
     actions: Actions
-    begun: datetime
 
 
 class TurnSummary(msgspec.Struct, frozen=True):
@@ -62,16 +60,16 @@ def run_turn(
     seconds: dict[str, float] = {}
     scored = None
     if due is not None:
-        with _measured(seconds, "score"):
+        with measured(seconds, "score"):
             scored = score_due(work.resources, work.lane, work.predictors, due, number=number, window=window)
-    with _measured(seconds, "watch"):
+    with measured(seconds, "watch"):
         inputs = due if due is not None else logged_features(work.resources, work.lane, window)
         watch_inputs(work.resources, work.lane, work.references, inputs, window)
         watch_matured(work.resources, work.lane, work.history, window.end)
         respond.open_incidents(work.resources, work.lane, work.references, window)
-    with _measured(seconds, "respond"):
+    with measured(seconds, "respond"):
         situation = LaneSituation(work.resources, work.lane, work.history, work.predictors, window)
-        decided = respond.decide(work.resources, work.lane, situation, begun=work.begun) if acts else None
+        decided = respond.decide(work.resources, work.lane, situation) if acts else None
         acting = decided if decided and not decided.waits else None
         prepared = respond.prepare(work.lane, work.actions, acting, situation) if acting else None
     with work.resources.database.transaction() as tx:
@@ -116,16 +114,3 @@ def _complete(tx: Transaction, work: LaneWork, summary: TurnSummary, seconds: di
         "measured": {name: round(value, 6) for name, value in seconds.items()},
     }
     store.add_turn(tx, row)
-
-
-class _measured:  # noqa: N801 - reads as a statement where it is used
-    """Adds the seconds its block takes to `seconds[name]`."""
-
-    def __init__(self, seconds: dict[str, float], name: str) -> None:
-        self._seconds, self._name = seconds, name
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._name] = self._seconds.get(self._name, 0.0) + time.perf_counter() - self._began

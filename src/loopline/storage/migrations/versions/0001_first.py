@@ -76,6 +76,7 @@ def upgrade() -> None:
     op.create_table(
         "ingested",
         sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("since", UtcTime(), nullable=False),
         sa.Column("until", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("source", name=op.f("pk_ingested")),
     )
