@@ -148,3 +148,13 @@ def test_a_project_or_model_that_is_not_there_is_not_found_on_every_route(shared
 def test_only_ending_a_token_needs_no_permission(shared):
     needs = [(path, need) for _, path, need in routes(shared.app) if isinstance(need, AnyToken)]
     assert [path for path, _ in needs] == ["/logout"]
+
+
+def test_a_host_named_with_its_port_is_answered_at_that_port_only(shared):
+    app = control_app(shared.resources, hosts={"localhost:8321"})
+    with TestClient(app, base_url=f"http://{HOST}") as client:
+        asked = [
+            client.get("/health/live", headers={"host": host}).status_code
+            for host in ("localhost:8321", "LOCALHOST:8321", "localhost", "localhost:9", "evil.example:8321")
+        ]
+    assert asked == [200, 200, 421, 421, 421]
