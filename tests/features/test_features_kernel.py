@@ -80,3 +80,16 @@ def test_rows_are_active_where_time_and_entity_agree(asked, rows):
         sum(code == whose and begin <= time < stop for whose, begin, stop in rows) for code, time in asked
     ]
     assert kept.sum() == len(intervals.first)
+
+
+def test_times_and_entities_too_many_for_one_integer_still_sort():
+    """Pairs of a million entities and three hundred thousand years do not fit into 63 bits as they are."""
+    rng = np.random.default_rng(8)
+    codes = np.append(rng.integers(0, 5, 60), 999_999)
+    times = np.append(rng.integers(0, 6, 60), 2) * 10**18
+    places = Places(codes, times)
+    whose, start = np.sort(rng.integers(0, 5, 80)), rng.integers(0, 6, 80) * 10**18
+    _, intervals = active(places, whose, start, start + 2 * 10**18)
+    found = places.unsorted(intervals.counts())
+    for code, time, count in zip(codes, times, found, strict=True):
+        assert count == ((whose == code) & (start <= time) & (time < start + 2 * 10**18)).sum()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -45,10 +46,12 @@ class OnlineFeatures:
         """
         plans = [self._plan(view) for view in views]
         times = [micros(moment) for moment in at]
-        packed = iter(self._store.get_many([plan.address(row) for plan in plans for row in rows]))
+        addresses = [[plan.address(row) for row in rows] for plan in plans]
+        distinct = list(dict.fromkeys(chain.from_iterable(addresses)))
+        packed = dict(zip(distinct, self._store.get_many(distinct), strict=True))
         answer: dict[str, list[Value]] = {}
-        for plan in plans:
-            found = [plan.evaluate(next(packed), time) for time in times]
+        for plan, asked in zip(plans, addresses, strict=True):
+            found = [plan.evaluate(packed[address], time) for address, time in zip(asked, times, strict=True)]
             answer.update((name, [values[place] for values in found]) for place, name in enumerate(plan.evaluate.names))
         return answer
 
