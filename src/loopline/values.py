@@ -14,6 +14,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DIGITS = 12
+_LONGEST = 100 * 366 * 86400
 _DURATION = re.compile(r"(\d+)([smhdw])")
 
 
@@ -49,7 +51,12 @@ def duration(text: str | timedelta) -> timedelta:
             f"{text!r} is not a duration",
             remedy='Write e.g. "90s", "15m", "3h", "2d", "1w" or "1d12h".',
         )
-    return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+    seconds = sum(int(number[:_DIGITS]) * _UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST or any(len(number) > _DIGITS for number, _ in parts):
+        raise InvalidInput(
+            "duration.too_long", f"{text[:40]!r} is longer than a century", remedy="Give a shorter duration."
+        )
+    return timedelta(seconds=seconds)
 
 
 def duration_text(value: timedelta) -> str:

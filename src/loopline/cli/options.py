@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from loopline.access.identity import Identity
+from loopline.access.permissions import Permission
 from loopline.app.home import open_home
 from loopline.config import Settings
 from loopline.errors import NotFound
@@ -30,6 +32,11 @@ def opened(home: Path | None, *, must_exist: bool = True) -> Resources:
             remedy="Give --home, or make one with `loopline apply FILE` or `loopline replay FILE`.",
         )
     return open_home(settings)
+
+
+def operator() -> Identity:
+    """Whoever can open a home's files may do all with it; the ledger says who it was."""
+    return Identity(actor(), frozenset(Permission), "local")
 
 
 def actor() -> str:

@@ -5,16 +5,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from loopline.access.principals import create_principal, get_principal, set_roles
-from loopline.access.tokens import Token, issue_token, revoke_token, tokens
-from loopline.cli.options import AsJson, Home, opened
+from loopline.access.roles import ROLES, Role
+from loopline.access.tokens import Token, tokens
+from loopline.cli.options import AsJson, Home, opened, operator
 from loopline.cli.output import show, table
 from loopline.clock import SystemClock
-from loopline.errors import NotFound
-from loopline.loop.deployment import publish
-from loopline.loop.resources import Resources
-from loopline.loop.status import projects
-from loopline.storage.database import Transaction
+from loopline.loop.access_changes import ensure_role, issue_token, revoke_token
 from loopline.values import duration
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -23,7 +19,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 @app.command()
 def issue(
     principal: Annotated[str, typer.Argument(help="Who the token is for; made if unknown.")],
-    role: Annotated[str, typer.Option("--role", help="viewer, scorer, operator, approver or admin.")] = "scorer",
+    role: Annotated[Role, typer.Option("--role", help="What the token permits.")] = Role.SCORER,
     valid: Annotated[str, typer.Option("--valid", help="For how long, e.g. 12h or 90d.")] = "30d",
     name: Annotated[str, typer.Option("--name", help="What it is for.")] = "",
     home: Home = None,
@@ -31,12 +27,16 @@ def issue(
 ) -> None:
     """Issue a token. Its secret is shown once and kept nowhere."""
     resources, now = opened(home), SystemClock().now()
-    with resources.database.transaction() as tx:
-        _ensure(tx, principal, role)
-        secret, token = issue_token(
-            tx, principal, scopes=None, expires_at=now + duration(valid), at=now, name=name or f"{role} token"
-        )
-    _publish_all(resources)
+    ensure_role(resources, operator(), name=principal, role=role, at=now)
+    secret, token = issue_token(
+        resources,
+        operator(),
+        principal=principal,
+        name=name or f"{role} token",
+        scopes=ROLES[role],
+        valid_for=duration(valid),
+        at=now,
+    )
     value = {"secret": secret, "token": token}
     show(value, as_json=as_json, render=lambda console: _print_secret(console, secret, token))
 
@@ -56,30 +56,9 @@ def revoke(
     token: Annotated[str, typer.Argument(help="The token's id.")], home: Home = None, as_json: AsJson = False
 ) -> None:
     """Revoke a token at once, also where only the manifest is known."""
-    resources = opened(home)
-    with resources.database.transaction() as tx:
-        revoke_token(tx, token, SystemClock().now())
-    _publish_all(resources)
+    revoke_token(opened(home), operator(), token, at=SystemClock().now())
     value: dict[str, Any] = {"revoked": token}
     show(value, as_json=as_json, render=lambda console: console.print(f"{token} is revoked."))
-
-
-def _ensure(tx: Transaction, principal: str, role: str) -> None:
-    """The principal has at least this role."""
-    try:
-        found = get_principal(tx, principal)
-    except NotFound:
-        create_principal(tx, principal, "person", [role], SystemClock().now())
-        return
-    set_roles(tx, principal, [*found.roles, role])
-
-
-def _publish_all(resources: Resources) -> None:
-    """Scoring processes learn of tokens from the manifests."""
-    with resources.database.reading() as tx:
-        names = [name for name in projects(tx) if "." not in name]
-    for name in names:
-        publish(resources, name, at=SystemClock().now())
 
 
 def _print_secret(console: Console, secret: str, token: Token) -> None:

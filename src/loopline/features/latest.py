@@ -5,7 +5,7 @@ import polars as pl
 
 from loopline.features.definitions import LatestView, reach
 from loopline.features.history import KEY, Rows
-from loopline.features.intervals import FOREVER, Ints, Places, active
+from loopline.features.intervals import FOREVER, Ints, Mask, Places, active
 from loopline.values import MICROSECOND
 
 
@@ -38,12 +38,17 @@ def by_priority(rows: Rows) -> Rows:
 
 
 def _answers(rows: Rows, length: int | None, places: Places) -> Ints:
-    winners = _by_age(rows, length, places) if (rows.until == FOREVER).all() else _stabbing(rows, length, places)
-    return np.where(winners >= 0, rows.places[np.maximum(winners, 0)], -1) if len(rows.places) else winners
+    """Rows that were never superseded are many and easy, the others few and hard: the later of both answers counts."""
+    lasting = rows.until == FOREVER
+    if lasting.all():
+        return _in_frame(rows, _of_lasting(rows, length, places))
+    easy = _ranked(lasting, _of_lasting(rows.where(lasting), length, places))
+    hard = _ranked(~lasting, _of_superseded(rows.where(~lasting), length, places))
+    return _in_frame(rows, np.maximum(easy, hard))
 
 
-def _by_age(rows: Rows, length: int | None, places: Places) -> Ints:
-    """Without corrections rows end by age alone, so the last one that began outlives the others: a running maximum."""
+def _of_lasting(rows: Rows, length: int | None, places: Places) -> Ints:
+    """Rows that end by age alone: the last one that began outlives the others, so a running maximum finds it."""
     first = places.first(rows.codes, rows.start)
     best = np.full(len(places) + 1, -1)
     np.maximum.at(best, first, np.arange(len(first)))
@@ -56,10 +61,19 @@ def _by_age(rows: Rows, length: int | None, places: Places) -> Ints:
     return np.where(alive, winners, -1)
 
 
-def _stabbing(rows: Rows, length: int | None, places: Places) -> Ints:
+def _of_superseded(rows: Rows, length: int | None, places: Places) -> Ints:
     kept, intervals = active(places, rows.codes, rows.start, rows.end(length))
     best = intervals.greatest(np.flatnonzero(kept).astype(np.float64))
     return np.where(np.isneginf(best), -1, best).astype(np.int64)
+
+
+def _ranked(mask: Mask, winners: Ints) -> Ints:
+    """Winners among the rows of a mask as winners among all rows; -1 stays."""
+    return np.append(np.flatnonzero(mask), -1)[winners]
+
+
+def _in_frame(rows: Rows, winners: Ints) -> Ints:
+    return np.append(rows.places, -1)[winners]
 
 
 def _increasing(codes: Ints, event: Ints, known: Ints) -> bool:

@@ -8,6 +8,7 @@ from loopline.access.identity import Identity
 from loopline.access.logins import redeem_login
 from loopline.access.permissions import Permission
 from loopline.access.principals import Kind, Principal
+from loopline.access.roles import ROLES, Role
 from loopline.access.tokens import Token
 from loopline.errors import InvalidInput, NotFound, NotPermitted
 from loopline.ledger import chain
@@ -15,6 +16,7 @@ from loopline.loop import store
 from loopline.loop.deployment import publish
 from loopline.loop.resources import Resources
 from loopline.storage.database import Transaction
+from loopline.values import micros
 
 # No loop can have this name: it is no identifier.
 LEDGER = "@access"
@@ -84,6 +86,20 @@ def create_principal(
         refuse_beyond(caller, made.permissions)
         _record(tx, "principal.created", caller, name, {"kind": kind, "roles": made.roles}, at)
     return made
+
+
+def ensure_role(resources: Resources, caller: Identity, *, name: str, role: Role, at: datetime) -> None:
+    """The principal exists, as a person where it is new, and has at least this role. Raises as `create_principal`."""
+    with resources.database.transaction() as tx:
+        known = {found.name: found for found in principals.principals(tx)}
+        found = known.get(name)
+        refuse_beyond(caller, ROLES[role])
+        if found is None:
+            principals.create_principal(tx, name, "person", [role], at)
+            _record(tx, "principal.created", caller, name, {"kind": "person", "roles": [role]}, at)
+        elif role not in found.roles:
+            principals.set_roles(tx, name, [*found.roles, role])
+            _record(tx, "role.granted", caller, f"{name}:{role}:{micros(at)}", {"role": role}, at)
 
 
 def refuse_beyond(caller: Identity, asked: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """What people change: promote, roll back, freeze. Each with its ledger entry, and the manifest published anew."""
 
+from loopline.clock import SystemClock
 from loopline.gates.promotion import promote as promote_version
 from loopline.gates.smoke import smoke_test
 from loopline.incidents import freeze as freezes
@@ -34,7 +35,7 @@ def promote(resources: Resources, *, project: str, model: str, version: int, act
             evidence={"cause": reason, "package": found.package},
             key=f"promoted:{cause.key}",
         )
-    publish(resources, project, at=at)
+    publish(resources, project, at=SystemClock().now())
     before = f"version {replaced}" if replaced else "the fallback"
     return Outcome(changed=replaced != version, sentence=f"Version {version} replaced {before}.")
 
@@ -50,7 +51,7 @@ def roll_back(
         outcome = prepared.commit(tx)
         for found in incident.find(tx, project, model=model, only_open=True):
             incident.resolve(tx, found, at=at, actor=actor, sentence=outcome.sentence)
-    publish(resources, project, at=at)
+    publish(resources, project, at=SystemClock().now())
     return outcome
 
 

@@ -22,7 +22,7 @@ from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
 from loopline.loop.resources import Resources
-from loopline.loop.watch import ensure_reference
+from loopline.loop.watch import ensure_reference, pushed_labels
 from loopline.models import registry
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
 from loopline.models.packaging import package as package_model
@@ -73,7 +73,12 @@ def prepare_retrain(
 
 def _train(resources: Resources, lane: Lane, history: History, predictors: Predictors, cause: Cause) -> Candidate:
     model, recipe = lane.operation.model, lane.recipe
-    rows = assemble(recipe, history.all_known(recipe.tables, cause.at), as_of=cause.at)
+    rows = assemble(
+        recipe,
+        history.all_known(recipe.tables, cause.at),
+        as_of=cause.at,
+        pushed=pushed_labels(resources, lane, cause.at),
+    )
     cut = recipe.label.mature_until(cause.at) - duration(model.holdout)
     trained_on, held_out = rows.up_to(cut), rows.after(cut)
     seed = training_seed(lane, cause.at.isoformat())

@@ -7,6 +7,7 @@ import polars as pl
 
 from loopline.decisions.policy import Decision
 from loopline.errors import InvalidInput
+from loopline.labels.intake import label_table
 from loopline.labels.outcomes import outcomes
 from loopline.ledger import chain
 from loopline.loop.history import History
@@ -71,8 +72,15 @@ def matured(
     table = resources.tables.open(prediction_table(lane.project, lane.model))
     scored = table.read(event_after=after, event_until=until, columns=_SCORED)
     label = lane.operation.model.label
-    joined = outcomes(scored, history.known(label.table, now), label, as_of=now)
+    pushed = pushed_labels(resources, lane, now)
+    joined = outcomes(scored, history.known(label.table, now), label, as_of=now, pushed=pushed)
     return joined.select("_key", "score", "decision", "model_version", "label", at="_event_time")
+
+
+def pushed_labels(resources: Resources, lane: Lane, now: datetime) -> pl.DataFrame | None:
+    """The labels that were pushed for the lane's model and known by `now`; None where none ever were."""
+    name = label_table(lane.project, lane.model)
+    return resources.tables.open(name).read(known_until=now) if resources.tables.exists(name) else None
 
 
 def ensure_reference(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: Decision, *, at: datetime) -> None:

@@ -114,6 +114,7 @@ def assemble(
     history: Mapping[str, pl.DataFrame],
     *,
     as_of: datetime,
+    pushed: pl.DataFrame | None = None,
     leave_out: Sequence[tuple[datetime, datetime]] = (),
 ) -> LabelledRows:
     """All rows whose labels are due and known by `as_of`, with features as they were known at each row's time.
@@ -127,7 +128,7 @@ def assemble(
     for start, end in leave_out:
         subjects = subjects.filter(~((pl.col(recipe.at) > start) & (pl.col(recipe.at) <= end)))
     keys = subjects.select("_key", pl.col(recipe.at).alias("_event_time"))
-    labels = outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of)["label"]
+    labels = outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed)["label"]
     frame = features_of(subjects, recipe, known).with_columns(label=labels)
     frame = frame.filter(pl.col("label").is_not_null())
     if frame.height == 0:
