@@ -15,7 +15,7 @@ notify = Action("notify")
 
 
 def grown(factor: float) -> Grown:
-    """There are `factor` times as many labelled rows as the champion was trained on. Raises `InvalidInput` for 1 or less, and infinity."""
+    """There are `factor` times as many labelled rows as when a version was last trained. Raises `InvalidInput` for 1 or less, and infinity."""
     if not 1 < factor < math.inf:
         raise InvalidInput(
             "playbook.no_growth", f"grown({factor}) holds always or never", remedy="Give a factor above 1, e.g. 1.5."

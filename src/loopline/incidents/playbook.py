@@ -33,7 +33,7 @@ class Situation(Protocol):
         ...
 
     def growth(self) -> float:
-        """Labelled rows now over labelled rows when the champion was trained; 1.0 without a champion."""
+        """Labelled rows now over labelled rows when a version was last trained, promoted or not; 1.0 before the first."""
         ...
 
     def last_done(self, action: str) -> datetime | None:
@@ -76,10 +76,11 @@ class PreviousIsBetter(Condition, frozen=True, tag="previous_is_better"):
 
 
 class Grown(Condition, frozen=True, tag="grown"):
-    """There are `factor` times as many labelled rows as the champion was trained on.
+    """There are `factor` times as many labelled rows as when a version was last trained, promoted or not.
 
     Learning curves fall with the logarithm of the data, so equal factors promise equal gains: the regret of an old model that
-    is due to little data alone is bounded by retraining at a fixed growth.
+    is due to little data alone is bounded by retraining at a fixed growth; and a candidate that the gates refused is not
+    tried again with almost the same rows.
     """
 
     factor: float

@@ -116,7 +116,9 @@ class Loop:
         if not self.name.isidentifier():
             raise mistake("loop.bad_name", f"{self.name!r} cannot name a loop", "Use letters, digits and underscores.")
         with blaming_caller():
-            duration(self.turn)
+            length = duration(self.turn)
+        if not length:
+            raise mistake("loop.empty_turn", f"a turn of {self.turn!r} holds no time", 'Write e.g. "1d" or "1h".')
 
     def source(
         self,
@@ -188,11 +190,12 @@ class Loop:
             with blaming_caller():
                 duration(holdout)
             given, categories, views = _sort_features(features)
-            self.models[name] = Model(
+            made = Model(
                 name, on, at, given, categories, views, label, function, dict(params or {}), fallback, holdout, where
             )
-            _check_unique(self.models[name])
-            return self.models[name]
+            _check_unique(made)
+            self.models[name] = made
+            return made
 
         return declare
 

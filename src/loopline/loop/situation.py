@@ -52,14 +52,14 @@ class LaneSituation:
 
     def _growth(self) -> float:
         with self._resources.database.reading() as tx:
-            champion = registry.alias(tx, self._lane.project, self._lane.model, CHAMPION)
-            if champion is None:
-                return 1.0
-            found = registry.get_version(tx, self._lane.project, self._lane.model, champion)
+            trained = registry.versions(tx, self._lane.project, self._lane.model)
+        if not trained:
+            return 1.0
         label = self._lane.operation.model.label
         rows = self._history.known(label.table, self.window.end)
         labelled = rows.select(pl.col("_key").filter(label.expression.is_not_null()).n_unique()).item()
-        known_then = float(found.metrics["rows"] + found.metrics["holdout_rows"])
+        newest = trained[-1].metrics
+        known_then = newest["rows"] + newest["holdout_rows"]
         return float(labelled) / known_then
 
     def _previous_is_better(self) -> bool:
