@@ -59,7 +59,7 @@ class LaneSituation:
         rows = self._history.known(label.table, self.window.end)
         labelled = rows.select(pl.col("_key").filter(label.expression.is_not_null()).n_unique()).item()
         newest = trained[-1].metrics
-        known_then = newest["rows"] + newest["holdout_rows"]
+        known_then = float(newest["rows"]) + float(newest["holdout_rows"])
         return float(labelled) / known_then
 
     def _previous_is_better(self) -> bool:
