@@ -68,6 +68,14 @@ def replayed_until(resources: Resources, loop: str) -> datetime | None:
     return max(times)
 
 
+def replay_ended(resources: Resources) -> datetime | None:
+    """The same for whatever loop this home holds a replay of."""
+    with resources.database.reading() as tx:
+        names = store.applied_loops(tx)
+    ends = [ended for name in names if (ended := replayed_until(resources, name)) is not None]
+    return max(ends, default=None)
+
+
 def results_of(resources: Resources, loop: str) -> list[Result]:
     """The results of the replay in this home. Raises `NotFound`."""
     with resources.database.reading() as tx:

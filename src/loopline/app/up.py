@@ -1,6 +1,7 @@
 """`up`: control plane, scheduler and scoring, started together and stopped together."""
 
 import signal
+import socket
 import threading
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -11,9 +12,10 @@ import msgspec
 from loopline.access.logins import one_time_login
 from loopline.access.principals import create_principal, get_principal
 from loopline.app.home import open_home
+from loopline.app.home_clock import HomeClock
 from loopline.app.replays import replayed_until
 from loopline.app.work import lane_works
-from loopline.clock import ContinuingClock, SystemClock
+from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.deploy.process import ScoringProcess
 from loopline.errors import Conflict, NotFound
@@ -23,6 +25,7 @@ from loopline.loop.history import History
 from loopline.loop.operating import Operating
 from loopline.loop.plan import plan
 from loopline.loop.resources import Resources
+from loopline.scoring.spool_folder import Lock
 from loopline.server.control.process import ControlPlane
 from loopline.storage.key_values import open_key_values
 
@@ -32,7 +35,7 @@ OWNER = "owner"
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where things answer; `login` opens the control plane once."""
+    """Where things answer; `login` opens the control plane once. `continues` is where the clock stands in a replay's home."""
 
     control: str
     scoring: str
@@ -47,7 +50,9 @@ class Up:
     """
 
     def __init__(self, settings: Settings, loop: Loop, *, begin: datetime | None = None) -> None:
+        """Raises `Conflict`: "up.running" on a home where one runs, "up.not_applied" for a loop file that was not applied."""
         self.settings, self.loop = settings, loop
+        self._claim = _claim(settings)
         self.resources, self.continues = _open(settings, loop)
         _check_applied(self.resources, loop)
         self._begin = begin
@@ -58,12 +63,22 @@ class Up:
         self._operating = self._make_operating()
 
     def start(self) -> Addresses:
-        """Prepare, then start scoring, the control plane and the scheduler."""
-        self._operating.prepare()
-        self._scoring.start()
-        self._scoring.ready()
-        self._scoring.supervise()
-        self._control.start()
+        """Prepare, then start scoring, the control plane and the scheduler; what fails leaves nothing running.
+
+        Raises `Conflict` "up.port_taken" and what `ScoringProcess.ready` raises.
+        """
+        try:
+            self._scoring.end_outlived()
+            _check_port(self.settings.host, self.settings.port, "LOOPLINE_PORT")
+            _check_port(self.settings.host, self.settings.scoring_port, "LOOPLINE_SCORING_PORT")
+            self._operating.prepare()
+            self._scoring.start()
+            self._scoring.ready()
+            self._scoring.supervise()
+            self._control.start()
+        except BaseException:
+            self.stop()
+            raise
         threading.Thread(target=self._schedule, name="scheduler", daemon=True).start()
         control = f"http://{self.settings.host}:{self.settings.port}"
         scoring = f"http://{self.settings.host}:{self.settings.scoring_port}"
@@ -87,6 +102,7 @@ class Up:
         self._scoring.stop()
         self._operating.ship()
         self.resources.database.close()
+        self._claim.close()
 
     def _schedule(self) -> None:
         while not self._stop.wait(STEP_SECONDS):
@@ -99,6 +115,33 @@ class Up:
         return Operating(self.resources, self.loop, works, online, self.settings.spool_path, self._begin)
 
 
+def _claim(settings: Settings) -> Lock:
+    """Two schedulers on one home would take each turn twice."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        return Lock(settings.home / "up.lock")
+    except Conflict as taken:
+        raise Conflict(
+            "up.running",
+            f"`loopline up` runs on {settings.home} already",
+            remedy="Stop it first, or give this one another --home.",
+        ) from taken
+
+
+def _check_port(host: str, port: int, variable: str) -> None:
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise Conflict(
+                "up.port_taken",
+                f"{host}:{port} cannot be listened on: {error.strerror}",
+                remedy=f"Stop what listens there, or choose another port with {variable}.",
+            ) from error
+
+
 def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:
     """The home with the real clock; or, where it holds a replay, with one that goes on from the replay's end."""
     resources = open_home(settings)
@@ -106,7 +149,8 @@ def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:
     if ended is None:
         return resources, None
     with closing(resources.database):
-        return open_home(settings, clock=ContinuingClock(ended)), ended
+        clock = HomeClock(settings.home, ended)
+        return open_home(settings, clock=clock), clock.now()
 
 
 def _check_applied(resources: Resources, loop: Loop) -> None:

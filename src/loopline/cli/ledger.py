@@ -9,6 +9,8 @@ from loopline.cli.options import AsJson, Home, Project, opened
 from loopline.cli.output import show, table
 from loopline.cli.projects import the_project
 from loopline.ledger import chain
+from loopline.loop.access_changes import LEDGER
+from loopline.loop.resources import Resources
 from loopline.loop.status import projects
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -19,7 +21,7 @@ def verify(home: Home = None, project: Project = None, as_json: AsJson = False) 
     """Recompute every digest of the chain; exit code 6 names the first entry that is not what it was."""
     resources = opened(home)
     with resources.database.reading() as tx:
-        names = [the_project(resources, project)] if project else projects(tx)
+        names = [_ledger_of(resources, project)] if project else [*projects(tx), LEDGER]
         heads: dict[str, Any] = {name: chain.verify(tx, name) for name in names}
     show(heads, as_json=as_json, render=lambda console: _print_heads(console, heads))
 
@@ -34,12 +36,17 @@ def show_entries(
 ) -> None:
     """Who or what changed what serves, when and why; newest first."""
     resources = opened(home)
-    name = the_project(resources, project)
+    name = _ledger_of(resources, project)
     with resources.database.reading() as tx:
         found = chain.entries(tx, name, kind=kind, limit=limit, newest_first=True)
     rows = [(one.seq, one.at, one.kind, one.subject, one.actor, one.digest[:19]) for one in found]
     columns = ["entry", "at (UTC)", "kind", "subject", "actor", "digest"]
     show(found, as_json=as_json, render=lambda console: console.print(table(f"Ledger of {name}", columns, rows)))
+
+
+def _ledger_of(resources: Resources, project: str | None) -> str:
+    """A project's, or that of who may do what."""
+    return LEDGER if project == LEDGER else the_project(resources, project)
 
 
 def _print_heads(console: Console, heads: dict[str, Any]) -> None:

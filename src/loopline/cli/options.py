@@ -1,6 +1,7 @@
 """Options and arguments that commands share."""
 
 import getpass
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,10 @@ import typer
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.app.home import open_home
+from loopline.app.home_clock import HomeClock
+from loopline.app.replays import replay_ended
 from loopline.config import Settings
-from loopline.errors import NotFound
+from loopline.errors import InvalidInput, NotFound
 from loopline.loop.resources import Resources
 
 Home = Annotated[
@@ -23,15 +26,21 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the led
 
 
 def opened(home: Path | None, *, must_exist: bool = True) -> Resources:
-    """The home, opened. Raises `NotFound` where there is none and one is needed."""
+    """The home, opened; one that holds a replay goes on from the replay's end. Raises `NotFound` where there is none and
+    one is needed, and `InvalidInput` for a path that can be none.
+    """
     settings = Settings.read(home)
-    if must_exist and not settings.home.exists():
+    if settings.home.exists() and not settings.home.is_dir():
+        raise InvalidInput("home.not_a_folder", f"{settings.home} is not a folder", remedy="Give --home a folder.")
+    if must_exist and not settings.keys_path.exists():
         raise NotFound(
             "home.not_found",
             f"there is no home at {settings.home}",
             remedy="Give --home, or make one with `loopline apply FILE` or `loopline replay FILE`.",
         )
-    return open_home(settings)
+    resources = open_home(settings)
+    ended = replay_ended(resources)
+    return resources if ended is None else replace(resources, clock=HomeClock(settings.home, ended))
 
 
 def operator() -> Identity:

@@ -72,4 +72,4 @@ def _print(console: Console, told: dict[str, Any]) -> None:
     rows = [(one["version"], one["at"], one["operation"], one["rows"], one["provenance"]) for one in told["versions"]]
     console.print(table("Last versions", ["version", "at (UTC)", "operation", "rows", "provenance"], rows))
     for row in told["newest_rows"]:
-        console.print(str(row).replace("[", r"\["))
+        console.print(str(row), markup=False)

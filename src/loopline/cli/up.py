@@ -43,5 +43,7 @@ def _print(console: Console, where: Addresses) -> None:
     console.print(f"Control plane  {where.control}")
     console.print(f"Log in once    {where.login}")
     if where.continues:
-        console.print(f"[dim]The clock goes on from the replay's end, {where.continues:%Y-%m-%d %H:%M} UTC.[/]")
+        console.print(
+            f"[dim]The clock goes on from the replay's end; it stands at {where.continues:%Y-%m-%d %H:%M} UTC.[/]"
+        )
     console.print("[dim]For a token: loopline tokens issue NAME. Ctrl-C stops.[/]")

@@ -1,19 +1,22 @@
 """A scoring process as a child of this one: started, watched, restarted when it dies, drained when stopped."""
 
+import fcntl
 import http.client
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
 from loopline.config import Settings
-from loopline.errors import Unavailable
+from loopline.errors import Conflict, Unavailable
 
 MODULE = "loopline.server.scoring"
 
@@ -31,7 +34,8 @@ class ScoringProcess:
     the real time.
 
     Its methods may be called from any thread. The child has a session of its own, so a Ctrl-C in the terminal reaches only
-    the parent, which then drains the child by `stop`. A parent that is killed leaves the child serving.
+    the parent, which then drains the child by `stop`. A parent that is killed leaves the child serving, until the next parent
+    on the same home and port ends it by `end_outlived`.
     """
 
     def __init__(self, settings: Settings, *, behind: timedelta = timedelta()) -> None:
@@ -60,6 +64,19 @@ class ScoringProcess:
             self._stopping.clear()
             if self.pid is None:
                 self._child = self._spawn()
+
+    def end_outlived(self, timeout: float = _DRAIN_SECONDS) -> None:
+        """End the child of a parent that was killed, as `stop` does. Raises `Conflict` "scoring.outlived" where it cannot be."""
+        deadline = time.monotonic() + timeout
+        outlived = self._holder()
+        if outlived is None:
+            return
+        _log.warning("ending the scoring process of a parent that died", pid=outlived)
+        _signal(outlived, signal.SIGTERM)
+        while time.monotonic() < deadline and self._holder() is not None:
+            time.sleep(_POLL_SECONDS)
+        if self._holder() is not None:
+            _signal(outlived, signal.SIGKILL)
 
     def ready(self, timeout: float = 30.0) -> None:
         """Wait until it serves. Raises `Unavailable`: "scoring.died" where it ended and nobody restarts it, and
@@ -132,15 +149,36 @@ class ScoringProcess:
         command += ["--behind", str(self._behind.total_seconds())]
         command += ["--host", settings.host, "--port", str(settings.scoring_port)]
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
+        with self.log_path.open("ab") as log, self._pid_path.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
                 command,
                 env=environment(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=[
+                    held.fileno()
+                ],  # so the lock lives as long as the child, and with it the pid is surely its own
             )
+            held.write(str(child.pid))
+            return child
+
+    @property
+    def _pid_path(self) -> Path:
+        return self.log_path.with_suffix(".pid")
+
+    def _holder(self) -> int | None:
+        """The pid of a child that lives, whoever started it."""
+        if not self._pid_path.exists():
+            return None
+        with self._pid_path.open() as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _read_pid(held.read(), self._pid_path)
+        return None
 
     def _answers(self) -> bool:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104 - compared, not bound
@@ -162,6 +200,22 @@ def environment(settings: Settings) -> Mapping[str, str]:
         "LOOPLINE_ARTIFACTS_URL": settings.artifacts_url or str(settings.home / "artifacts"),
         "LOOPLINE_DURABLE": "1" if settings.durable else "0",
     }
+
+
+def _read_pid(text: str, path: Path) -> int:
+    """Empty where the parent died in the moment between starting the child and noting its pid."""
+    if not text.isdigit():
+        raise Conflict(
+            "scoring.outlived",
+            f"a scoring process that nobody knows the pid of holds {path}",
+            remedy="End the process that listens on the scoring port.",
+        )
+    return int(text)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _end(child: "subprocess.Popen[bytes]", timeout: float) -> None:

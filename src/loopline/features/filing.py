@@ -41,7 +41,7 @@ class Filing:
         shelves = self._shelves(sorted({link.entity for link in links if link.entity is not None}))
         for key, versions in arriving.items():
             _refile(shelves, key, before[key], after[key], versions)
-        entities = [Entity(name, [shelf[place] for place in sorted(shelf)]) for name, shelf in shelves.items()]
+        entities = [Entity(name, sorted(shelf.values(), key=_in_order)) for name, shelf in shelves.items()]
         return self._chains_written(after) | self._entities_written(entities)
 
     def swept(self) -> Iterator[Changes]:
@@ -118,6 +118,10 @@ def _refile(
         values = arriving[link.known].values if link.known in arriving else old.values if old else None
         if link.entity is not None and values is not None:
             shelves[link.entity][key, link.known] = Filed(key, link.known, link.event, until, values)
+
+
+def _in_order(version: Filed) -> tuple[int, int, str]:
+    return version.event, version.known, version.key
 
 
 def _as_rows(view: View, entities: list[Entity]) -> Rows:

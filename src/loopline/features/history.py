@@ -20,7 +20,8 @@ _MOMENT = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True)
 class Rows:
-    """Versions of rows, sorted by entity: version i belongs to the entity `codes[i]` and is valid over [known, until).
+    """Versions of rows, sorted by entity, event time and known time: version i belongs to the entity `codes[i]` and is valid
+    over [known, until).
 
     Times are microseconds since 1970 UTC. `places` says where in `frame`, which holds the payload, each version stands.
     """
@@ -91,7 +92,8 @@ def rows_of(frame: pl.DataFrame, codes: Ints, until: Ints) -> Rows:
     """The versions in `frame` that can count: of a known entity (code at least 0), no tombstones, ever valid."""
     event, known = moments(frame, EVENT), moments(frame, KNOWN)
     counts = (codes >= 0) & (until > known) & ~frame[TOMBSTONE].fill_null(value=False).to_numpy()
-    places = _by_code(codes) if counts.all() else _among(np.flatnonzero(counts), codes)
+    places = _by_time(event, known, None if counts.all() else np.flatnonzero(counts))
+    places = _by_code(codes) if places is None else places[_by_code(codes[places])]
     early = event[places]
     late = early if np.array_equal(event, known) else known[places]
     return Rows(codes[places], early, late, _same_or_at(until, places), places, frame)
@@ -164,8 +166,18 @@ def _same_or_at(until: Ints, places: Ints) -> Ints:
     return until[: len(places)] if until.min(initial=FOREVER) == FOREVER else until[places]
 
 
-def _among(places: Ints, codes: Ints) -> Ints:
-    return places[_by_code(codes[places])]
+def _by_time(event: Ints, known: Ints, places: Ints | None) -> Ints | None:
+    """The places in order of event time, then known time; None for all in their order. Histories are mostly in order of
+    time already, and numpy's stable sort is quick on what is.
+    """
+    if places is not None:
+        event, known = event[places], known[places]
+    backwards = (event[1:] < event[:-1]) | ((event[1:] == event[:-1]) & (known[1:] < known[:-1]))
+    if not backwards.any():
+        return places
+    order = np.argsort(known, kind="stable")
+    order = order[np.argsort(event[order], kind="stable")]
+    return order if places is None else places[order]
 
 
 def _by_code(codes: Ints) -> Ints:

@@ -26,15 +26,18 @@ def latest_rows(view: LatestView, rows: Rows, places: Places) -> dict[str, Ints]
 
 
 def by_priority(rows: Rows) -> Rows:
-    """The rows of each entity by event time, then known time, then key: of those active, the last one answers."""
-    if _increasing(rows.codes, rows.event, rows.known):
+    """The rows of each entity by event time, known time, then key: of those active, the last one answers."""
+    twins = np.flatnonzero(
+        (rows.event[1:] == rows.event[:-1]) & (rows.known[1:] == rows.known[:-1]) & (rows.codes[1:] == rows.codes[:-1])
+    )
+    if len(twins) == 0:
         return rows
-    rows = rows.where(np.lexsort((rows.known, rows.event, rows.codes)))
-    if _increasing(rows.codes, rows.event, rows.known):
-        return rows
-    ranks = pl.DataFrame({"code": rows.codes, "event": rows.event, "known": rows.known})
-    ranks = ranks.with_columns(rows.frame[KEY].gather(rows.places)).with_row_index("row")
-    return rows.where(ranks.sort("code", "event", "known", KEY)["row"].to_numpy().astype(np.int64))
+    tied = np.union1d(twins, twins + 1)
+    ranks = pl.DataFrame({"code": rows.codes[tied], "event": rows.event[tied], "known": rows.known[tied]})
+    ranks = ranks.with_columns(rows.frame[KEY].gather(rows.places[tied]), place=tied)
+    order = np.arange(len(rows.codes))
+    order[tied] = ranks.sort("code", "event", "known", KEY)["place"].to_numpy()
+    return rows.where(order)
 
 
 def _answers(rows: Rows, length: int | None, places: Places) -> Ints:
@@ -74,9 +77,3 @@ def _ranked(mask: Mask, winners: Ints) -> Ints:
 
 def _in_frame(rows: Rows, winners: Ints) -> Ints:
     return np.append(rows.places, -1)[winners]
-
-
-def _increasing(codes: Ints, event: Ints, known: Ints) -> bool:
-    """Whether (event, known) strictly increases from row to row within each of the sorted codes."""
-    pause = np.flatnonzero((event[1:] <= event[:-1]) & (codes[1:] == codes[:-1]))
-    return bool(((event[pause + 1] == event[pause]) & (known[pause + 1] > known[pause])).all())

@@ -71,7 +71,7 @@ def _bounded(name: str) -> bytes:
 
 
 class Entity(msgspec.Struct, array_like=True):
-    """The row versions filed under one entity, sorted by key and known time."""
+    """The row versions filed under one entity, sorted by event time, known time and key."""
 
     name: str
     versions: list[Filed]

@@ -44,6 +44,10 @@ class Situation(Protocol):
 class Condition(msgspec.Struct, frozen=True, tag=True):
     """Base of all conditions; combine them with `&` and `|`."""
 
+    def reason(self, situation: Situation) -> str:
+        """Why it holds, in words; only asked where it does."""
+        raise NotImplementedError
+
     def holds(self, situation: Situation) -> bool:
         raise NotImplementedError
 
@@ -57,6 +61,9 @@ class Condition(msgspec.Struct, frozen=True, tag=True):
 class Harm(Condition, frozen=True, tag="harm"):
     """The model does more harm than was promised: its monitor raised an alarm that is not yet answered."""
 
+    def reason(self, situation: Situation) -> str:
+        return "the model does more harm than was promised"
+
     def holds(self, situation: Situation) -> bool:
         return situation.harm()
 
@@ -64,12 +71,18 @@ class Harm(Condition, frozen=True, tag="harm"):
 class DataFault(Condition, frozen=True, tag="data_fault"):
     """The data going into the model are broken."""
 
+    def reason(self, situation: Situation) -> str:
+        return "the data going into the model are broken"
+
     def holds(self, situation: Situation) -> bool:
         return situation.data_fault()
 
 
 class PreviousIsBetter(Condition, frozen=True, tag="previous_is_better"):
     """The harm began after a promotion and the earlier model is better on the same rows."""
+
+    def reason(self, situation: Situation) -> str:
+        return "the earlier model is better on the same rows"
 
     def holds(self, situation: Situation) -> bool:
         return situation.previous_is_better()
@@ -85,6 +98,9 @@ class Grown(Condition, frozen=True, tag="grown"):
 
     factor: float
 
+    def reason(self, situation: Situation) -> str:
+        return f"there are {situation.growth():.2f} times as many labelled rows as at the last training"
+
     def holds(self, situation: Situation) -> bool:
         return situation.growth() >= self.factor
 
@@ -93,6 +109,9 @@ class Every(Condition, frozen=True, tag="every"):
     """A period's boundary lies in the turn's window: `"1mo"` (midnight UTC of each month's first day) or a duration since 1970."""
 
     period: str
+
+    def reason(self, situation: Situation) -> str:
+        return f"the schedule says every {self.period}"
 
     def holds(self, situation: Situation) -> bool:
         window = situation.window
@@ -109,6 +128,9 @@ class Both(Condition, frozen=True, tag="both"):
     left: Condition
     right: Condition
 
+    def reason(self, situation: Situation) -> str:
+        return f"{self.left.reason(situation)}, and {self.right.reason(situation)}"
+
     def holds(self, situation: Situation) -> bool:
         return self.left.holds(situation) and self.right.holds(situation)
 
@@ -118,6 +140,10 @@ class Either(Condition, frozen=True, tag="either"):
 
     left: Condition
     right: Condition
+
+    def reason(self, situation: Situation) -> str:
+        holding = [part for part in (self.left, self.right) if part.holds(situation)]
+        return ", and ".join(part.reason(situation) for part in holding)
 
     def holds(self, situation: Situation) -> bool:
         return self.left.holds(situation) or self.right.holds(situation)
@@ -186,16 +212,21 @@ def every(period: str, action: Action) -> Response:
 
 
 class Match(msgspec.Struct, frozen=True):
-    """The response that matched and whether its action must wait for its cool-down."""
+    """The response that matched, whether its action must wait for its cool-down, and why it matched."""
 
     response: Response
     position: int
     waits: bool
+    reason: str
 
 
 def first_match(responses: Sequence[Response], situation: Situation) -> Match | None:
     """The first response whose condition holds or whose action is overdue."""
     for position, response in enumerate(responses):
-        if response.condition.holds(situation) or response.action.overdue(situation):
-            return Match(response, position, response.action.cooling_down(situation))
+        waits = response.action.cooling_down(situation)
+        if response.condition.holds(situation):
+            return Match(response, position, waits, response.condition.reason(situation))
+        if response.action.overdue(situation):
+            told = f"the last {response.action.name} is more than {response.action.at_least_every} ago"
+            return Match(response, position, waits, told)
     return None

@@ -1,6 +1,7 @@
 """What people change: promote, roll back, freeze. Each with its ledger entry, and the manifest published anew."""
 
 from loopline.clock import SystemClock
+from loopline.gates.promotion import CHAMPION
 from loopline.gates.promotion import promote as promote_version
 from loopline.gates.smoke import smoke_test
 from loopline.incidents import freeze as freezes
@@ -21,6 +22,8 @@ def promote(resources: Resources, *, project: str, model: str, version: int, act
     at = resources.clock.now()
     with resources.database.reading() as tx:
         found = registry.get_version(tx, project, model, version)
+        if registry.alias(tx, project, model, CHAMPION) == version:
+            return Outcome(changed=False, sentence=f"Version {version} is the champion already.")
     smoke_test(Predictors(resources).load(found.package, found.envelope))
     cause = Cause(key=f"{model}:promote:{version}:{micros(at)}", sentence=reason, actor=actor, at=at)
     with resources.database.transaction() as tx:

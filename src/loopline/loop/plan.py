@@ -66,10 +66,13 @@ def apply(database: Database, loop: Loop, *, actor: str, at: datetime) -> Plan:
         return made
 
 
+_NOTHING: dict[str, Any] = {"sources": {}, "models": {}, "operations": {}}
+
+
 def _plan(tx: Transaction, loop: Loop) -> Plan:
     last = store.latest_applied(tx, loop.name)
     declared = _declaration(loop)
-    changes = _differences("", last["declaration"] if last else {}, declared)
+    changes = _differences("", last["declaration"] if last else _NOTHING, declared)
     return Plan(loop.name, digest(canonical_json(declared)), changes, _touched(changes, declared))
 
 
@@ -89,6 +92,9 @@ def _differences(path: str, before: Any, after: Any) -> list[Change]:
                 f"{path}.{name}" if path else name, name in before, name in after, before.get(name), after.get(name)
             )
         ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [change for place, (old, new) in pairs for change in _differences(f"{path}[{place}]", old, new)]
     return [] if before == after else [Change("change", path, before, after)]
 
 

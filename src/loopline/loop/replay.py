@@ -40,6 +40,9 @@ class Period:
     start: datetime
     until: datetime
 
+    def __post_init__(self) -> None:
+        Window(self.start, self.until)  # which refuses to hold no time
+
 
 def windows(loop: Loop, period: Period) -> Iterator[tuple[int, Window, bool]]:
     """Number, window and whether the loop acts, for each turn: through the period, then on until the last labels mature."""

@@ -114,8 +114,7 @@ def _by_playbook(lane: Lane, situation: Situation) -> Decided | None:
     if match is None:
         return None
     action = match.response.action
-    reason = "harm" if situation.harm() else f"response {match.position + 1} of the playbook"
-    return Decided(action.name, f"{reason} calls for {action.name}", "cooling down" if match.waits else "")
+    return Decided(action.name, match.reason, "cooling down" if match.waits else "")
 
 
 def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation) -> Prepared:

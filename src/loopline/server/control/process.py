@@ -33,7 +33,8 @@ class ControlPlane:
     def stop(self) -> None:
         """Answer what was asked, then end."""
         self._server.should_exit = True
-        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,38 @@
+"""The clock of a home that holds a finished replay: it goes on from where the replay ended."""
+
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from loopline.clock import SystemClock
+from loopline.storage.files import write_file
+from loopline.values import MICROSECOND, utc
+
+
+class _Anchor(msgspec.Struct, frozen=True):
+    """How far the home's time lies behind the machine's, in microseconds."""
+
+    behind: int
+
+
+class HomeClock:
+    """Stands at `ended` when any process of the home first asks it, and goes on at the real pace from then.
+
+    How far it lies behind is kept in the home: `up`, `up` again and every command tell one time, and it never goes back.
+    """
+
+    def __init__(self, home: Path, ended: datetime) -> None:
+        self._path, self._ended = home / "clock.json", utc(ended)
+
+    def now(self) -> datetime:
+        """The home's time, UTC."""
+        return SystemClock().now() - self._behind
+
+    @cached_property
+    def _behind(self) -> timedelta:
+        if not self._path.exists():
+            behind = (SystemClock().now() - self._ended) // MICROSECOND
+            write_file(self._path, msgspec.json.encode(_Anchor(behind)))
+        return msgspec.json.decode(self._path.read_bytes(), type=_Anchor).behind * MICROSECOND
