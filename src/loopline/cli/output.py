@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 _IDS = {"incident", "project", "model", "version", "token", "table", "prediction_id", "key", "subject"}
-_READABLE = 24
+_READABLE = 16
 _BORDERS = 3
 _WIDE = 160
 

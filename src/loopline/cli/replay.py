@@ -32,6 +32,9 @@ def command(
     home: Annotated[
         Path | None, typer.Option("--home", help="The replay's own home; HOME/replays/LOOP by default.")
     ] = None,
+    database: Annotated[
+        str, typer.Option("--database", help="Another database for the replay, e.g. postgresql://...; never the real one.")
+    ] = "",
     seed: Annotated[int, typer.Option("--seed", help="What all chance derives from.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an earlier replay in this home away.")] = False,
     report: Annotated[Path | None, typer.Option("--report", help="Where to write the HTML report.")] = None,
@@ -42,18 +45,15 @@ def command(
     A replay that was stopped, or killed, goes on where it was, and ends with the same ledger.
     """
     loop = load_loop(file)
-    settings = Settings.read(home) if home else _below(Settings.read(), loop.name)
+    own = home or Settings.read().home / "replays" / loop.name
+    # The environment may name the real database, and a replay must not touch it.
+    settings = Settings.read(own, environment={"LOOPLINE_DATABASE_URL": database})
     if fresh:
         _remove(settings.home)
     period = Period(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
     with _bar(loop.name) as progress:
         results = run_replay(settings, loop, period, seed=seed, progress=progress, report=report)
     show(results, as_json=as_json, render=lambda console: _print(console, results, settings, file))
-
-
-def _below(settings: Settings, name: str) -> Settings:
-    """A replay's home, so that nothing it does can touch the real one."""
-    return Settings.read(settings.home / "replays" / name, environment={})
 
 
 def _remove(home: Path) -> None:
