@@ -1,4 +1,4 @@
-"""A loop small enough to be replayed many times: orders that may be returned, with a drift on the fortieth day."""
+"""A loop small enough to be replayed many times: orders that may be returned, with a drift on the thirtieth day."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ loop = ll.Loop("tiny")
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 A_DAY, DAYS = 80, 70
-DRIFT_DAY = int(os.environ.get("TINY_DRIFT_DAY", "40"))
+DRIFT_DAY = int(os.environ.get("TINY_DRIFT_DAY", "30"))
 
 
 @cache

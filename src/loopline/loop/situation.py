@@ -55,12 +55,18 @@ class LaneSituation:
             trained = registry.versions(tx, self._lane.project, self._lane.model)
         if not trained:
             return 1.0
-        label = self._lane.operation.model.label
-        rows = self._history.known(label.table, self.window.end)
-        labelled = rows.select(pl.col("_key").filter(label.expression.is_not_null()).n_unique()).item()
         newest = trained[-1].metrics
         known_then = float(newest["rows"]) + float(newest["holdout_rows"])
-        return float(labelled) / known_then
+        return self._labelled() / known_then
+
+    def _labelled(self) -> int:
+        """Keys with a label by now; where absence is a label, all that are due."""
+        recipe, now = self._lane.recipe, self.window.end
+        if recipe.label.absent == "negative":
+            table, counts = recipe.table, pl.col(recipe.at) <= recipe.label.mature_until(now)
+        else:
+            table, counts = recipe.label.table, recipe.label.expression.is_not_null()
+        return self._history.known(table, now).filter(counts)["_key"].n_unique()
 
     def _previous_is_better(self) -> bool:
         """The harm followed the last change of the champion, and the earlier one is better on the same rows since."""

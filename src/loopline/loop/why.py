@@ -85,11 +85,11 @@ def _incident(tx: Transaction, subject: str) -> Why:
 def _version(tx: Transaction, subject: str) -> Why:
     model, _, number = subject.partition(":")
     for project in projects(tx):
-        if number.isdigit() and model in registry.models(tx, project):
-            found = registry.get_version(tx, project, model, int(number))
-            entries = _entries(tx, project, subject)
-            sentences = [_summary(entry) for entry in entries]
-            return Why(subject, "version", sentences, msgspec.to_builtins(found), entries)
+        for found in registry.versions(tx, project, model):
+            if number == str(found.version):
+                entries = _entries(tx, project, subject)
+                sentences = [_summary(entry) for entry in entries]
+                return Why(subject, "version", sentences, msgspec.to_builtins(found), entries)
     raise _unknown(subject, "Give a prediction's, alarm's or incident's id, or MODEL:VERSION.")
 
 
