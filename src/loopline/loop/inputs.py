@@ -7,7 +7,7 @@ import polars as pl
 
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident
-from loopline.ledger import chain
+from loopline.loop.alarms import record_alarm
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
@@ -71,24 +71,13 @@ def watch_inputs(
         return None
     current = profile(rows, reference.binning)
     faults = find_faults(reference, current)
-    scope = {"project": lane.project, "model": lane.model}
     with resources.database.transaction() as tx:
         keep_profile(tx, project=lane.project, model=lane.model, window=window, profile=current)
         alarm = raise_data_fault(
             tx, project=lane.project, model=lane.model, window=window, faults=faults, at=window.end
         )
         if alarm is not None:
-            body = scope | {"kind": alarm.kind, "evidence": alarm.evidence}
-            chain.append(
-                tx,
-                project=lane.project,
-                at=window.end,
-                kind="alarm",
-                actor="monitor:data",
-                subject=alarm.id,
-                body=body,
-                key=f"alarm:{alarm.id}",
-            )
+            record_alarm(tx, alarm, at=window.end)
         elif not faults:
             _end_faults(tx, lane, window)
     return alarm

@@ -9,7 +9,7 @@ from loopline.decisions.policy import Decision
 from loopline.errors import InvalidInput
 from loopline.labels.intake import label_table
 from loopline.labels.outcomes import outcomes
-from loopline.ledger import chain
+from loopline.loop.alarms import record_alarm
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
@@ -49,16 +49,7 @@ def _advance(resources: Resources, lane: Lane, blocks: list[BlockSummary], now: 
     with resources.database.transaction() as tx:
         alarms = watch.advance(tx, project=lane.project, model=lane.model, name=HARM_MONITOR, blocks=blocks, at=now)
         for alarm in alarms:
-            chain.append(
-                tx,
-                project=lane.project,
-                at=now,
-                kind="alarm",
-                actor="monitor:harm",
-                subject=alarm.id,
-                body={"model": lane.model, "kind": alarm.kind, "evidence": alarm.evidence},
-                key=f"alarm:{alarm.id}",
-            )
+            record_alarm(tx, alarm, at=now)
         return alarms
 
 
