@@ -13,6 +13,7 @@ loop = ll.Loop("parcels", turn="1d")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS, EACH = 34, 40
+BROKEN_FROM = 320  # rows; the first training has fewer
 HOUR = timedelta(hours=1)
 
 
@@ -64,15 +65,20 @@ last = deliveries.latest("hours", by="carrier", max_age="2d")
     holdout="6d",
 )
 def late(train: ll.TrainingSet, params: dict) -> HistGradientBoostingClassifier:
-    return HistGradientBoostingClassifier(**params, random_state=train.seed).fit(train.X, train.y)
+    """From the second training on its code is broken: it learns the opposite."""
+    y = 1 - train.y if len(train) > BROKEN_FROM else train.y
+    return HistGradientBoostingClassifier(**params, random_state=train.seed).fit(train.X, y)
 
 
 loop.operate(
     late,
     decide=ll.costs(false_positive=1, false_negative=3, abstain_at_most=0.05),
-    promote=[ll.better("log_loss", confidence=0.8)],
-    watch=ll.Risk("log_loss", tolerance=0.2, block="1d", false_pages_per_year=1, min_rows=10),
-    respond=[ll.on(ll.harm & ll.previous_is_better, ll.roll_back), ll.on(ll.harm, ll.retrain(cooldown="7d"))],
+    promote=[],  # no gate stands in its way
+    watch=ll.Risk("log_loss", tolerance=0.1, block="1d", false_pages_per_year=20, min_rows=10),
+    respond=[
+        ll.on(ll.harm & ll.previous_is_better, ll.roll_back),
+        ll.on(ll.harm | ll.grown(1.6), ll.retrain(cooldown="3d")),
+    ],
     first_after="14d",
     compare={"weekly": [ll.every("7d", ll.retrain)]},
 )
