@@ -72,8 +72,9 @@ _NOTHING: dict[str, Any] = {"sources": {}, "models": {}, "operations": {}}
 def _plan(tx: Transaction, loop: Loop) -> Plan:
     last = store.latest_applied(tx, loop.name)
     declared = _declaration(loop)
-    changes = _differences("", last["declaration"] if last else _NOTHING, declared)
-    return Plan(loop.name, digest(canonical_json(declared)), changes, _touched(changes, declared))
+    before = last["declaration"] if last else _NOTHING
+    changes = _differences("", before, declared)
+    return Plan(loop.name, digest(canonical_json(declared)), changes, _touched(changes, before, declared))
 
 
 def _declaration(loop: Loop) -> dict[str, Any]:
@@ -104,17 +105,22 @@ def _member(path: str, was: bool, is_: bool, before: Any, after: Any) -> list[Ch
     return [Change("add", path, None, after) if is_ else Change("remove", path, before, None)]
 
 
-def _touched(changes: list[Change], declared: dict[str, Any]) -> list[str]:
-    """Models that read a source which is changed or removed, and what those models serve."""
+def _touched(changes: list[Change], before: dict[str, Any], declared: dict[str, Any]) -> list[str]:
+    """Models that read a source which is changed or removed, as applied or as declared, and what those models serve."""
     sources = {
         change.path.split(".")[1] for change in changes if change.path.startswith("sources.") and change.kind != "add"
     }
     tables = {f"{declared['loop']}.{name}" for name in sources}
     touched = []
-    for name, model in declared["models"].items():
-        read = {model["on"], model["label"]["table"], *(view["table"] for view in model["views"])}
-        for table in sorted(read & tables):
-            touched.append(f"model {name} reads {table}")
-            if name in declared["operations"]:
-                touched.append(f"endpoint {name} serves model {name}")
+    for said in (before, declared):
+        for name, model in said["models"].items():
+            for table in sorted(_read(model) & tables):
+                touched.append(f"model {name} reads {table}")
+                if name in said["operations"]:
+                    touched.append(f"endpoint {name} serves model {name}")
     return list(dict.fromkeys(touched))
+
+
+def _read(model: dict[str, Any]) -> set[str]:
+    """The tables that a model reads."""
+    return {model["on"], model["label"]["table"], *(view["table"] for view in model["views"])}
