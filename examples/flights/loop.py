@@ -43,7 +43,7 @@ known_ahead = [ll.category("carrier"), ll.category("route"), "hour", "weekday", 
     at="scheduled_departure",
     features=[*known_ahead, sky, *delays],
     label=ll.label(arrivals, pl.col("arr_delay") > 15, matures="2d", absent="unlabelled"),
-    params={"learning_rate": 0.1, "max_iter": 100, "min_samples_leaf": 100, "l2_regularization": 5.0},
+    params={"learning_rate": 0.06, "max_iter": 150, "min_samples_leaf": 100, "l2_regularization": 5.0},
     fallback=0.25,
 )
 def late_arrival(train: ll.TrainingSet, params: dict) -> HistGradientBoostingClassifier:
