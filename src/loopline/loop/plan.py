@@ -1,5 +1,6 @@
 """Plan and apply: what a changed declaration would change, before it does."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -106,19 +107,21 @@ def _member(path: str, was: bool, is_: bool, before: Any, after: Any) -> list[Ch
 
 
 def _touched(changes: list[Change], before: dict[str, Any], declared: dict[str, Any]) -> list[str]:
-    """Models that read a source which is changed or removed, as applied or as declared, and what those models serve."""
-    sources = {
-        change.path.split(".")[1] for change in changes if change.path.startswith("sources.") and change.kind != "add"
-    }
-    tables = {f"{declared['loop']}.{name}" for name in sources}
-    touched = []
-    for said in (before, declared):
-        for name, model in said["models"].items():
-            for table in sorted(_read(model) & tables):
-                touched.append(f"model {name} reads {table}")
-                if name in said["operations"]:
-                    touched.append(f"endpoint {name} serves model {name}")
+    """Models that read a source which is changed, or read one that is removed, and what those models serve."""
+    sources = [change for change in changes if change.path.startswith("sources.")]
+    removed = [change for change in sources if change.kind == "remove" and change.path.count(".") == 1]
+    changed = [change for change in sources if change.path.count(".") > 1]
+    touched = [*_readers(before, removed), *_readers(declared, changed)]
     return list(dict.fromkeys(touched))
+
+
+def _readers(said: dict[str, Any], sources: list[Change]) -> Iterator[str]:
+    tables = {f"{said['loop']}.{change.path.split('.')[1]}" for change in sources} if sources else set()
+    for name, model in said["models"].items():
+        for table in sorted(_read(model) & tables):
+            yield f"model {name} reads {table}"
+            if name in said["operations"]:
+                yield f"endpoint {name} serves model {name}"
 
 
 def _read(model: dict[str, Any]) -> set[str]:
