@@ -10,6 +10,7 @@ from loopline.storage.artifacts import ArtifactStore
 
 
 def sha256(content: bytes) -> str:
+    """The digest of the bytes, reckoned apart from the store that is tested."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
