@@ -161,12 +161,18 @@ def _result(
         against_loop=None if lane.policy == LOOP_POLICY else _difference(judged, reference),
         months=_months(labelled),
         days=days,
-        events=[Event(entry.at, entry.kind, _sentence(entry.body)) for entry in entries if entry.kind in _TOLD],
+        events=[_event(entry) for entry in entries if entry.kind in _TOLD],
         ledger=head.digest,
     )
 
 
 _TOLD = {"promotion", "rollback", "action", "alarm", "incident.opened", "incident.resolved"}
+
+
+def _event(entry: chain.Entry) -> Event:
+    """An alarm for harm is called an alarm; one for a data fault is called that, since it pages nobody."""
+    kind = entry.body["kind"] if entry.kind == "alarm" and entry.body["kind"] != HARM else entry.kind
+    return Event(entry.at, kind, _sentence(entry.body))
 
 
 def _sentence(body: dict[str, Any]) -> str:
@@ -175,7 +181,8 @@ def _sentence(body: dict[str, Any]) -> str:
             return str(body[name])
     evidence = body.get("evidence", {})
     told = f"version {body['version']} replaces {body['replaces'] or 'the fallback'}" if "version" in body else ""
-    return str(evidence.get("sentence", told))
+    faults = " ".join(str(fault["sentence"]) for fault in evidence.get("faults", []))
+    return str(evidence.get("sentence", faults or told))
 
 
 def _mean(rows: pl.DataFrame, column: str) -> float:

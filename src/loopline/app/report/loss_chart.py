@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import datetime
 
 from loopline.app.report.chart import PHONE, Plot, Point, apart, marker, shortened, svg, text
@@ -11,6 +12,8 @@ from loopline.app.report.scale import Scale, month_start, next_month, span, tick
 from loopline.app.report.style import series
 from loopline.loop.compare import Comparison, Month, PolicyResult
 from loopline.values import micros
+
+LEAST_SHARE = 0.05
 
 _MARKED = ("promotion", "rollback")
 
@@ -45,7 +48,9 @@ def entropy_by_month(comparison: Comparison) -> list[Point]:
 
     Every policy has the same rows and labels: the first that knows a month tells its rate.
     """
-    rates = {found.month: found.base_rate for result in reversed(comparison.policies) for found in result.months}
+    rates = {
+        found.month: found.base_rate for result in reversed(comparison.policies) for found in _whole(result.months)
+    }
     return [(_middle(month), entropy(rate)) for month, rate in sorted(rates.items())]
 
 
@@ -57,7 +62,13 @@ def entropy(rate: float) -> float | None:
 
 
 def _curve(result: PolicyResult) -> list[Point]:
-    return [(_middle(found.month), found.log_loss) for found in sorted(result.months, key=lambda found: found.month)]
+    return [(_middle(found.month), found.log_loss) for found in _whole(result.months)]
+
+
+def _whole(months: Sequence[Month]) -> list[Month]:
+    """The months in order, without those that the period only touches: a day's loss is not a month's."""
+    least = max((found.labelled for found in months), default=0) * LEAST_SHARE
+    return sorted((found for found in months if found.labelled >= least), key=lambda found: found.month)
 
 
 def _middle(month: str) -> float:
