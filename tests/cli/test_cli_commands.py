@@ -186,3 +186,11 @@ def test_a_pipe_that_closes_early_is_no_error(read_home):
     command = f"{sys.executable} -c 'from loopline.cli.main import main; main()' ledger show --json --home {read_home} | head -c 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["status", "incidents", "ledger", "tokens", "freeze", "tables", "predict"])
+def test_a_command_that_trains_nothing_loads_nothing_to_train_with(name):
+    heavy = {"sklearn", "skl2onnx", "litestar"}
+    code = f"import sys, loopline.cli.{name}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert heavy & set(loaded) == set()

@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 
 from loopline.clock import SystemClock
+from loopline.loop import store
+from loopline.loop.resources import Resources
 from loopline.storage.files import write_file
 from loopline.values import MICROSECOND, utc
 
@@ -36,3 +38,22 @@ class HomeClock:
             behind = (SystemClock().now() - self._ended) // MICROSECOND
             write_file(self._path, msgspec.json.encode(_Anchor(behind)))
         return msgspec.json.decode(self._path.read_bytes(), type=_Anchor).behind * MICROSECOND
+
+
+def replayed_until(resources: Resources, loop: str) -> datetime | None:
+    """Where the replay's clock stood at its end; None where this home holds no replay of the loop."""
+    with resources.database.reading() as tx:
+        found = store.one_replay(tx, loop)
+        if found is None or found["result"] is None:
+            return None
+        ends = [store.last_turn(tx, loop, result["comparison"]["model"]) for result in found["result"]]
+    times: list[datetime] = [row["window_end"] for row in ends if row is not None]
+    return max(times)
+
+
+def replay_ended(resources: Resources) -> datetime | None:
+    """The same for whatever loop this home holds a replay of."""
+    with resources.database.reading() as tx:
+        names = store.applied_loops(tx)
+    ends = [ended for name in names if (ended := replayed_until(resources, name)) is not None]
+    return max(ends, default=None)

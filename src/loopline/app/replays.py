@@ -1,6 +1,5 @@
 """A replay from the loop to the report: the home it lives in, its lanes, its comparison."""
 
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -55,25 +54,6 @@ def run_replay(
         if found is not None:
             store.put_replay(tx, loop.name, found["plan"], msgspec.json.decode(canonical_json(results)))
     return results
-
-
-def replayed_until(resources: Resources, loop: str) -> datetime | None:
-    """Where the replay's clock stood at its end; None where this home holds no replay of the loop."""
-    with resources.database.reading() as tx:
-        found = store.one_replay(tx, loop)
-        if found is None or found["result"] is None:
-            return None
-        ends = [store.last_turn(tx, loop, result["comparison"]["model"]) for result in found["result"]]
-    times: list[datetime] = [row["window_end"] for row in ends if row is not None]
-    return max(times)
-
-
-def replay_ended(resources: Resources) -> datetime | None:
-    """The same for whatever loop this home holds a replay of."""
-    with resources.database.reading() as tx:
-        names = store.applied_loops(tx)
-    ends = [ended for name in names if (ended := replayed_until(resources, name)) is not None]
-    return max(ends, default=None)
 
 
 def results_of(resources: Resources, loop: str) -> list[Result]:

@@ -12,8 +12,7 @@ import msgspec
 from loopline.access.logins import one_time_login
 from loopline.access.principals import create_principal, get_principal
 from loopline.app.home import open_home
-from loopline.app.home_clock import HomeClock
-from loopline.app.replays import replayed_until
+from loopline.app.home_clock import HomeClock, replayed_until
 from loopline.app.work import lane_works
 from loopline.clock import SystemClock
 from loopline.config import Settings

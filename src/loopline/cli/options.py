@@ -10,8 +10,7 @@ import typer
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.app.home import open_home
-from loopline.app.home_clock import HomeClock
-from loopline.app.replays import replay_ended
+from loopline.app.home_clock import HomeClock, replay_ended
 from loopline.config import Settings
 from loopline.errors import InvalidInput, NotFound
 from loopline.loop.resources import Resources
