@@ -89,7 +89,7 @@ def test_equal_models_and_a_single_block_are_not_better():
 
 def test_a_candidate_that_is_no_better_seldom_passes():
     """Both are off by the same; rows of a day move together, which a test row by row would not see."""
-    trials, level = 600, 0.1
+    trials, level = 400, 0.1
     alike = [made([5, trial], blocks=14, each=80, candidate=0.3, champion=0.3, wobble=1.0) for trial in range(trials)]
     passed = sum(better(confidence=1 - level).examine(found).passed for found in alike)
     assert stats.binomtest(passed, trials, level).pvalue > 1e-3
@@ -144,7 +144,7 @@ def p_of(found: Comparison, carrier: str, margin: float) -> float:
 
 
 def test_many_slices_do_not_mean_many_false_alarms():
-    trials = 250
+    trials = 200
     failed = [
         not not_worse(by="carrier")
         .examine(made([9, trial], blocks=20, each=60, candidate=0.4, champion=0.4, wobble=0.2, carriers=6))

@@ -55,7 +55,7 @@ def walked(versions, key: str, as_of: int) -> tuple[float, datetime] | None:
 
 
 @given(versions=VERSIONS, as_of=st.integers(-1, 21))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_the_label_is_that_of_the_version_in_force(versions, as_of):
     found = known_labels(history(versions), late(), as_of=T0 + as_of * HOUR)
     assert found.schema == {"_key": pl.String, "label": pl.Float64, "label_known_at": TIME}
@@ -70,7 +70,7 @@ def test_the_label_is_that_of_the_version_in_force(versions, as_of):
     as_of=st.integers(0, 24),
     absent=st.sampled_from(["unlabelled", "negative"]),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_predictions_keep_their_order_and_meet_their_outcomes(versions, asked, as_of, absent):
     given_ = predictions(asked)
     found = outcomes(given_, history(versions), late(absent=absent), as_of=T0 + as_of * HOUR)

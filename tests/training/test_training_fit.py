@@ -78,7 +78,8 @@ def test_the_calibration_is_learnt_on_rows_that_its_estimator_had_not_seen():
     cut = int(1000 * (1 - CALIBRATION_SHARE))
     last = [moment.replace(tzinfo=None) for moment in given.frame["_event_time"][[cut - 1, 999]]]
     assert sizes == [(cut, np.datetime64(last[0])), (1000, np.datetime64(last[1]))]
-    early = boosted(early_part(made.training_set, cut), {"max_depth": 3})
+    with threadpool_limits(limits=1):
+        early = boosted(early_part(made.training_set, cut), {"max_depth": 3})
     unseen = early.predict_proba(made.training_set.X[cut:])[:, 1]
     expected = fit_logistic(unseen, given.frame["label"].to_numpy()[cut:])
     assert (made.calibrator.a, made.calibrator.b) == pytest.approx((expected.a, expected.b), rel=1e-9)

@@ -53,7 +53,7 @@ def asked_at_every_hour(versions) -> dict[str, tuple[int, int]]:
 
 
 @given(versions=VERSIONS)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
 def test_each_key_is_answered_for_once_as_it_was_known_then(versions):
     found = known_at_their_time(history(versions), at="departs")
     expected = asked_at_every_hour(versions)
@@ -63,7 +63,7 @@ def test_each_key_is_answered_for_once_as_it_was_known_then(versions):
 
 
 @given(versions=VERSIONS, start=st.integers(0, LAST - 1), length=st.integers(1, LAST))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_window_takes_its_part_of_the_whole(versions, start, length):
     whole = known_at_their_time(history(versions), at="departs")
     window = Window(T0 + start * HOUR, T0 + (start + length) * HOUR)
@@ -74,7 +74,7 @@ def test_a_window_takes_its_part_of_the_whole(versions, start, length):
 
 
 @given(versions=VERSIONS, cut=st.integers(1, LAST))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_windows_side_by_side_answer_for_each_key_once(versions, cut):
     rows = history(versions)
     first = Window(T0 - HOUR, T0 + cut * HOUR)
