@@ -93,9 +93,10 @@ def _arrivals(rows: pl.DataFrame) -> pl.Series:
         wall = midnight + MINUTE * pl.col("minutes")
 
         def utc(wall: pl.Expr, zone: str = str(zone)) -> pl.Expr:
-            return wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone(
-                "UTC"
-            )
+            # In the hour that summer time leaves out, the published clock was not turned yet.
+            turned = (wall, wall + pl.duration(hours=1))
+            local = [read.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") for read in turned]
+            return pl.coalesce(local).dt.convert_time_zone("UTC")
 
         first, second = utc(wall), utc(wall + pl.duration(days=1))
         arrived = pl.when(first >= pl.col("earliest")).then(first).otherwise(second)
