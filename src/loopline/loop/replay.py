@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from threadpoolctl import threadpool_limits
 
 from loopline.clock import ReplayClock
 from loopline.errors import Conflict, InvalidInput
@@ -89,7 +90,9 @@ def replay(
     history = History(resources.tables)
     works, due = make_work(history), Due(history)
     done = _turns_done(resources, works)
-    with ThreadPoolExecutor(threads) as pool:
+    # Fits limit their threads each for itself, but of BLAS there is one setting for all: a lane that ends its fit must not
+    # raise it under another's.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:
         for number, window, acts in turns:
             if number > done:
                 clock.turn_to(window.end)
