@@ -27,7 +27,8 @@ def promote(resources: Resources, *, project: str, model: str, version: int, act
     smoke_test(Predictors(resources).load(found.package, found.envelope))
     cause = Cause(key=f"{model}:promote:{version}:{micros(at)}", sentence=reason, actor=actor, at=at)
     with resources.database.transaction() as tx:
-        put_decision(tx, project, model, found.lineage["decision"], cause)
+        if "decision" in found.lineage:  # a version registered by hand brings none: the one in force goes on
+            put_decision(tx, project, model, found.lineage["decision"], cause)
         replaced = promote_version(
             tx,
             project=project,

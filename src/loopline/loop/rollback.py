@@ -40,7 +40,8 @@ def prepare_rollback(
             key=f"rolled_back:{cause.key}",
             to=target,
         )
-        put_decision(tx, project, model, found.lineage["decision"], cause)
+        if "decision" in found.lineage:  # a version registered by hand brings none: the one in force goes on
+            put_decision(tx, project, model, found.lineage["decision"], cause)
         return Outcome(changed=True, sentence=f"Version {back} serves again in place of {present}.", evidence=evidence)
 
     return Prepared(commit)
