@@ -26,6 +26,9 @@ RUN = {"bash", "console", "python"}
 POSTGRES = "postgresql://loopline@db.example.org/loopline"
 WITHIN = 120
 
+# A reader's Python keeps its bytecode: without, each of some sixty commands would compile all it imports again.
+_NOT_PASSED_ON = ("LOOPLINE_", "PYTHONDONTWRITEBYTECODE")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -198,8 +201,9 @@ def read_page(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 def _follow(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     control, scoring = _free_port(), _free_port()
     replaced = {"127.0.0.1:8321": f"127.0.0.1:{control}", "127.0.0.1:8322": f"127.0.0.1:{scoring}"}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOOPLINE_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
     environment |= {
+        "PYTHONPYCACHEPREFIX": str(folder.parent.parent / "bytecode"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LOOPLINE_PORT": str(control),
         "LOOPLINE_SCORING_PORT": str(scoring),
