@@ -33,7 +33,8 @@ def command(
         Path | None, typer.Option("--home", help="The replay's own home; HOME/replays/LOOP by default.")
     ] = None,
     database: Annotated[
-        str, typer.Option("--database", help="Another database for the replay, e.g. postgresql://...; never the real one.")
+        str,
+        typer.Option("--database", help="Another database for the replay, e.g. postgresql://...; never the real one."),
     ] = "",
     seed: Annotated[int, typer.Option("--seed", help="What all chance derives from.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an earlier replay in this home away.")] = False,
