@@ -16,7 +16,9 @@ OPEN = ("open", "waiting")
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """One incident. `state`: open (nothing done yet), waiting (the action is cooling down or frozen), resolved."""
+    """One incident. `state`: open (nothing done yet), waiting (the action is cooling down or frozen), resolved.
+    `told`: people were told, or need not be.
+    """
 
     id: str
     project: str
@@ -28,6 +30,7 @@ class Incident(msgspec.Struct, frozen=True):
     sentence: str
     diagnosis: list[dict[str, Any]]
     alarms: list[str]
+    told: bool
 
 
 def open_or_join(
@@ -40,8 +43,11 @@ def open_or_join(
     at: datetime,
     sentence: str,
     diagnosis: Sequence[Mapping[str, Any]],
+    pages: bool = True,
 ) -> tuple[Incident, bool]:
-    """The open incident of this kind with the alarm joined to it, or a new one. Says whether it is new: only that pages.
+    """The open incident of this kind with the alarm joined to it, or a new one. Says whether it is new.
+
+    A new one that `pages` is to be told to people: see `untold`.
 
     An alarm that began an incident before does not begin it again, even where that one is resolved.
     """
@@ -65,10 +71,23 @@ def open_or_join(
         sentence=sentence,
         diagnosis=[dict(part) for part in diagnosis],
         alarms=[alarm],
+        told=not pages,
     )
     store.put_incident(tx, msgspec.structs.asdict(made))
     _record(tx, made, "incident.opened", "loop", at, {"kind": kind, "sentence": sentence, "diagnosis": made.diagnosis})
     return made, True
+
+
+def untold(tx: Transaction, project: str, model: str) -> list[Incident]:
+    """Incidents that people are still to be told of, oldest first."""
+    return [Incident(**row) for row in store.untold_incidents(tx, project, model)]
+
+
+def mark_told(tx: Transaction, found: Incident) -> None:
+    """People were told. Telling comes first: who dies in between tells them twice, never not at all."""
+    row = store.one_incident(tx, found.project, found.id)
+    if row is not None:
+        store.put_incident(tx, row | {"told": True})
 
 
 def wait(tx: Transaction, found: Incident) -> None:

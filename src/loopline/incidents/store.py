@@ -21,6 +21,7 @@ incident = sa.Table(
     sa.Column("sentence", sa.Text, nullable=False),
     sa.Column("diagnosis", Json, nullable=False),
     sa.Column("alarms", Json, nullable=False),
+    sa.Column("told", sa.Boolean, nullable=False),
 )
 
 action_done = sa.Table(
@@ -61,6 +62,13 @@ def incidents(tx: Transaction, project: str, *, model: str | None, states: tuple
     if states:
         query = query.where(incident.c.state.in_(states))
     return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def untold_incidents(tx: Transaction, project: str, model: str) -> list[Row]:
+    query = sa.select(incident).where(
+        incident.c.project == project, incident.c.model == model, incident.c.told.is_(sa.false())
+    )
+    return [dict(row) for row in tx.execute(query.order_by(incident.c.opened_at, incident.c.id)).mappings()]
 
 
 def one_incident(tx: Transaction, project: str, incident_id: str) -> Row | None:

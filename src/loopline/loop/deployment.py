@@ -9,6 +9,7 @@ import msgspec
 from loopline.access import tokens
 from loopline.decisions.policy import Decision, DecisionSpec, fit
 from loopline.errors import NotFound
+from loopline.features.definitions import View
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.incidents.actions import Cause
 from loopline.loop import store
@@ -76,12 +77,26 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms) -> Deplo
         package_envelope=packaged.package_envelope if packaged else "",
         decision=msgspec.to_builtins(decision),
         decision_version=number,
-        views=terms.views,
+        views=_trained_with(tx, project, model, champion) or terms.views,
         key=terms.key,
         at=terms.at,
         fallback=terms.fallback,
         previous=_packaged(tx, project, model, earlier),
     )
+
+
+def champion_views(tx: Transaction, project: str, model: str) -> list[View]:
+    """The feature views that the champion was trained with; none without a champion."""
+    champion = registry.alias(tx, project, model, CHAMPION)
+    return [msgspec.convert(view, View) for view in _trained_with(tx, project, model, champion)]
+
+
+def _trained_with(tx: Transaction, project: str, model: str, version: int | None) -> list[dict[str, Any]]:
+    """A model is served with the views it was trained with, whatever a newer declaration says."""
+    if version is None:
+        return []
+    views: list[dict[str, Any]] = registry.get_version(tx, project, model, version).lineage.get("views", [])
+    return views
 
 
 def _decision_in_force(tx: Transaction, project: str, model: str, terms: Terms) -> tuple[int, Decision]:

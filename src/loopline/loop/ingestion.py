@@ -1,6 +1,6 @@
 """Ingestion: every source is called for the window of known time that it has not given yet."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -11,19 +11,22 @@ from loopline.loop.declare import Loop, Source
 from loopline.loop.describe import code_digest
 from loopline.loop.resources import Resources
 from loopline.tables.ingest import Ingested, ingest
-from loopline.values import Window
+from loopline.values import Window, duration
 
 
-def ingest_until(resources: Resources, loop: Loop, end: datetime, *, begin: datetime) -> dict[str, Ingested]:
+def ingest_until(
+    resources: Resources, loop: Loop, end: datetime, *, begin: datetime, at_leisure: bool = False
+) -> dict[str, Ingested]:
     """Call each source for (what it has given until, `end`], its first time from `begin`; gives what became of the rows.
 
-    A window that was ingested and not noted as such (the process died in between) is called again and written once.
+    With `at_leisure`, only sources that were last asked `every` ago or longer. A window that was ingested and not noted as such (the process died in between) is called again and written once.
     """
     done = {}
     for source in loop.sources.values():
         with resources.database.reading() as tx:
             start = store.ingested_until(tx, source.table) or begin
-        if start >= end:
+        patience = duration(source.every) if at_leisure else timedelta(0)
+        if start >= end or end - start < patience:
             continue
         done[source.table] = _ingest_window(resources, source, Window(start, end))
         with resources.database.transaction() as tx:

@@ -12,7 +12,7 @@ from loopline.features.definitions import View
 from loopline.features.online import OnlineFeatures
 from loopline.loop import store
 from loopline.loop.declare import Loop
-from loopline.loop.deployment import publish
+from loopline.loop.deployment import champion_views, publish
 from loopline.loop.ingestion import ingest_until
 from loopline.loop.resources import Resources
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
@@ -66,11 +66,8 @@ class Operating:
     def turn(self) -> list[TurnSummary]:
         """Ingest what became known, update the online store, and take each lane's next turn. What fails waits for the next."""
         end = self.resources.clock.now()
-        begin = self._last_turn() or self.begin or end - duration(self.loop.turn)
-        before = {name: self._ingested(name) for name in (source.table for source in self.loop.sources.values())}
-        ingest_until(self.resources, self.loop, end, begin=begin)
-        for name, known in before.items():
-            self._update_online(name, known, end)
+        begin = self._last_turn() or self._beginning(end)
+        self._ingest(end, at_leisure=False)
         summaries = [
             run_turn(work, number=self._next_number(work), window=Window(begin, end), due=None) for work in self.works
         ]
@@ -78,9 +75,10 @@ class Operating:
         return summaries
 
     def step(self) -> None:
-        """Ship, and turn where it is time. An error is logged, and tried again at the next step."""
+        """Ship, ask the sources whose time has come, and turn where it is time. An error is logged, and tried again."""
         try:
             self.ship()
+            self._ingest(self.resources.clock.now(), at_leisure=True)
             if self.due():
                 for summary in self.turn():
                     log.info("turn", number=summary.number, alarms=len(summary.alarms), action=summary.action)
@@ -88,20 +86,34 @@ class Operating:
         except Exception as error:  # also whatever a source's own code raises: the loop must outlive a bad hour
             log.exception("turn_failed", error=str(error))
 
+    def _beginning(self, end: datetime) -> datetime:
+        return self.begin or end - duration(self.loop.turn)
+
+    def _ingest(self, end: datetime, *, at_leisure: bool) -> None:
+        begin = self._beginning(end)
+        ingest_until(self.resources, self.loop, end, begin=begin, at_leisure=at_leisure)
+        for table in {view.table for view in self._views()}:
+            self._update_online(table, end)
+
     def _views(self) -> list[View]:
+        """What the loop declares, and what its champions were trained with, where that differs."""
         views = [view for work in self.works for view in work.lane.operation.model.views]
+        with self.resources.database.reading() as tx:
+            for work in self.works:
+                views += champion_views(tx, work.lane.project, work.lane.model)
         return [view for place, view in enumerate(views) if view not in views[:place]]
 
-    def _update_online(self, table: str, known: datetime | None, end: datetime) -> None:
+    def _update_online(self, table: str, end: datetime) -> None:
+        """File what became known since what is filed: the store itself says how far it is."""
+        views = [view for view in self._views() if view.table == table]
         if not self.resources.tables.exists(table):
             return
-        rows = self.resources.tables.open(table).read(known_after=known, known_until=end)
-        views = [view for view in self._views() if view.table == table]
-        self.online.update(views, table, rows, horizon=end - LOOK_BACK)
-
-    def _ingested(self, table: str) -> datetime | None:
-        with self.resources.database.reading() as tx:
-            return store.ingested_until(tx, table)
+        filed = [self.online.freshness(view) for view in views]
+        known = [moment for moment in filed if moment is not None]
+        after = min(known) if len(known) == len(filed) else None
+        rows = self.resources.tables.open(table).read(known_after=after, known_until=end)
+        if rows.height:
+            self.online.update(views, table, rows, horizon=end - LOOK_BACK)
 
     def _last_turn(self) -> datetime | None:
         with self.resources.database.reading() as tx:

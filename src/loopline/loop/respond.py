@@ -37,27 +37,28 @@ class Decided(msgspec.Struct, frozen=True):
     waits: str = ""
 
 
-def open_incidents(resources: Resources, lane: Lane, references: References, window: Window) -> list[Incident]:
-    """Take every open alarm into an incident, and tell people of the new ones. Gives the new ones."""
+def open_incidents(resources: Resources, lane: Lane, references: References, window: Window) -> None:
+    """Take every open alarm into an incident, and tell people of those that page and were not told yet."""
     with resources.database.reading() as tx:
         alarms = [alarm for alarm in open_alarms(tx, lane.project) if alarm.model == lane.model]
     causes = {alarm.id: _diagnosis(resources, lane, references, alarm) for alarm in alarms}
-    with resources.database.transaction() as tx:
-        taken = [_take(tx, lane, alarm, causes[alarm.id], window) for alarm in alarms]
-    fresh = [found for found, is_new in taken if is_new]
-    for found in (one for one in fresh if one.kind == HARM):
-        resources.channels.send(
-            {
-                "event": "incident.opened",
-                "project": lane.project,
-                "model": lane.model,
-                "incident": found.id,
-                "kind": found.kind,
-                "at": found.opened_at.isoformat(),
-                "text": found.sentence,
-            }
-        )
-    return fresh
+    if alarms:
+        with resources.database.transaction() as tx:
+            for alarm in alarms:
+                _take(tx, lane, alarm, causes[alarm.id], window)
+    _tell(resources, lane)
+
+
+def _tell(resources: Resources, lane: Lane) -> None:
+    with resources.database.reading() as tx:
+        untold = incident.untold(tx, lane.project, lane.model)
+    for found in untold:
+        message = {"event": "incident.opened", "project": lane.project, "model": lane.model, "incident": found.id}
+        told = {"kind": found.kind, "at": found.opened_at.isoformat(), "text": found.sentence}
+        causes = [str(cause["sentence"]) for cause in found.diagnosis if "sentence" in cause]
+        resources.channels.send(message | told | {"causes": causes})
+        with resources.database.transaction() as tx:
+            incident.mark_told(tx, found)
 
 
 def _diagnosis(resources: Resources, lane: Lane, references: References, alarm: Alarm) -> list[dict[str, Any]]:
@@ -74,11 +75,9 @@ def _sentence(alarm: Alarm) -> str:
     return str(alarm.evidence.get("sentence", faults or f"{alarm.kind} on {alarm.model}"))
 
 
-def _take(
-    tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, Any]], window: Window
-) -> tuple[Incident, bool]:
+def _take(tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, Any]], window: Window) -> None:
     take_alarm(tx, alarm.id)
-    return incident.open_or_join(
+    incident.open_or_join(
         tx,
         project=lane.project,
         model=lane.model,
@@ -87,6 +86,7 @@ def _take(
         at=window.end,
         sentence=str(alarm.evidence.get("sentence", f"{alarm.kind} on {lane.model}")),
         diagnosis=diagnosis,
+        pages=alarm.page,
     )
 
 

@@ -4,11 +4,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 import polars as pl
+import structlog
 
 from loopline.decisions.policy import Decision
 from loopline.errors import InvalidInput
 from loopline.labels.intake import label_table
 from loopline.labels.outcomes import outcomes
+from loopline.ledger import chain
 from loopline.loop.alarms import record_alarm
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
@@ -21,6 +23,8 @@ from loopline.monitoring.risk import Reference, reference_of
 from loopline.scoring.record import prediction_table
 from loopline.storage.database import Transaction
 from loopline.values import MICROSECOND, duration, from_micros, micros
+
+log = structlog.get_logger(__name__)
 
 HARM_MONITOR = "harm"
 _SCORED = ["_key", "_event_time", "score", "decision", "model_version"]
@@ -37,12 +41,40 @@ def watch_matured(resources: Resources, lane: Lane, history: History, now: datet
         decision = decision_versions.current_decision(tx, lane.project, lane.model)
     if not monitors or decision is None:
         return []
+    _follow_declaration(resources, lane, monitors[0], now)
     until = block_floor(lane.operation.model.label.mature_until(now), lane.operation.watch.block)
     if until <= monitors[0].watermark:
         return []
     rows = matured(resources, lane, history, after=monitors[0].watermark, until=until, now=now)
     blocks = cut(rows, lane.operation.watch, msgspec.convert(decision.body, Decision))
     return _advance(resources, lane, blocks, now)
+
+
+def _follow_declaration(resources: Resources, lane: Lane, monitor: watch.Monitor, now: datetime) -> None:
+    """Let the monitor watch as the loop now declares.
+
+    Its reference holds where loss, baseline and block are the same; where they are not, the promise was made in another
+    measure, and the monitor goes on as it was until a person sets a new reference.
+    """
+    before, declared = monitor.spec, lane.operation.watch
+    if before == declared:
+        return
+    if (before.loss, before.baseline, before.block) != (declared.loss, declared.baseline, declared.block):
+        log.warning("monitor_kept", project=lane.project, model=lane.model, watches=str(before), declared=str(declared))
+        return
+    with resources.database.transaction() as tx:
+        scope = {"project": lane.project, "model": lane.model, "name": HARM_MONITOR}
+        watch.change_risk(tx, **scope, spec=declared, reference=monitor.reference)
+        chain.append(
+            tx,
+            project=lane.project,
+            at=now,
+            kind="monitor.changed",
+            actor="loop",
+            subject=f"{lane.model}:{HARM_MONITOR}",
+            body={"before": msgspec.to_builtins(before), "after": msgspec.to_builtins(declared)},
+            key=f"monitor:{lane.model}:{micros(now)}",
+        )
 
 
 def _advance(resources: Resources, lane: Lane, blocks: list[BlockSummary], now: datetime) -> list[Alarm]:

@@ -21,7 +21,7 @@ _MARKED = ("promotion", "rollback")
 def loss_chart(comparison: Comparison, *, width: float, name: str) -> Markup | None:
     """The chart at a width in pixels; None where no month has a loss. Months stand at their middle."""
     curves = [_curve(result) for result in comparison.policies]
-    reference = entropy_by_month(comparison)
+    reference = _reference(comparison)
     if not any(math.isfinite(value or math.nan) for curve in curves for _, value in curve):
         return None
     right = min(150.0, width * 0.25)
@@ -43,15 +43,19 @@ def loss_chart(comparison: Comparison, *, width: float, name: str) -> Markup | N
     )
 
 
-def entropy_by_month(comparison: Comparison) -> list[Point]:
-    """The log loss of always predicting the month's own base rate, at the middle of each month.
+def entropy_by_month(comparison: Comparison) -> dict[str, float | None]:
+    """The log loss of always predicting the month's own base rate.
 
     Every policy has the same rows and labels: the first that knows a month tells its rate.
     """
-    rates = {
-        found.month: found.base_rate for result in reversed(comparison.policies) for found in _whole(result.months)
-    }
-    return [(_middle(month), entropy(rate)) for month, rate in sorted(rates.items())]
+    rates = {found.month: found.base_rate for result in reversed(comparison.policies) for found in result.months}
+    return {month: entropy(rate) for month, rate in sorted(rates.items())}
+
+
+def _reference(comparison: Comparison) -> list[Point]:
+    entropies = entropy_by_month(comparison)
+    drawn = {found.month for result in comparison.policies for found in _whole(result.months)}
+    return [(_middle(month), value) for month, value in entropies.items() if month in drawn]
 
 
 def entropy(rate: float) -> float | None:

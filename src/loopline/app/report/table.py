@@ -1,6 +1,7 @@
 """Tables: the comparison, its counts, and the months behind the chart."""
 
-from loopline.app.report.chart import Point
+from collections.abc import Mapping
+
 from loopline.app.report.figure import MISSING, count, fixed, percent
 from loopline.app.report.markup import Markup, element, join
 from loopline.app.report.measure import Cell, Row, loss_decimals, rows
@@ -25,7 +26,7 @@ def comparison_table(comparison: Comparison) -> Markup:
     )
 
 
-def months_table(comparison: Comparison, reference: list[Point]) -> Markup:
+def months_table(comparison: Comparison, entropies: Mapping[str, float | None]) -> Markup:
     """The figures of the chart of months."""
     by_policy = [{found.month: found for found in result.months} for result in comparison.policies]
     months = sorted({month for found in by_policy for month in found})
@@ -37,8 +38,7 @@ def months_table(comparison: Comparison, reference: list[Point]) -> Markup:
     )
     decimals = loss_decimals(comparison)
     body = [
-        _month_row(month, [found.get(month) for found in by_policy], entropy, decimals)
-        for month, (_, entropy) in zip(months, reference, strict=True)
+        _month_row(month, [found.get(month) for found in by_policy], entropies.get(month), decimals) for month in months
     ]
     return table("Mean log loss by month of prediction, over labelled predictions.", head, element("tbody", *body))
 

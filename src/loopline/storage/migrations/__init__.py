@@ -47,7 +47,7 @@ def check(database: Database, *, folder: Path = FOLDER) -> None:
         raise Unavailable(
             "database.schema_outdated",
             f"the database's schema is at {found or 'no revision'}, this version needs {newest}",
-            remedy="Back the database up, then upgrade it: `loopline database upgrade`.",
+            remedy="Back the database up, then upgrade it: any `loopline` command on this home does.",
             found=found,
             needed=newest,
         )

@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("sentence", sa.Text(), nullable=False),
         sa.Column("diagnosis", Json(), nullable=False),
         sa.Column("alarms", Json(), nullable=False),
+        sa.Column("told", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_incident")),
     )
     op.create_index(op.f("ix_incident_project"), "incident", ["project"], unique=False)
