@@ -1,23 +1,27 @@
 """Training-set joins, side by side: Loopline, the bare join of its engine, DuckDB's ASOF join, and Feast.
 
     python benchmarks/point_in_time.py [--rows 1000000] [--queries 100000] [--skip-feast] [--peers PYTHON] [--json]
-    python benchmarks/point_in_time.py --huge [--rows 100000000] [--partitions 32]
+    python benchmarks/point_in_time.py --huge [--rows 100000000] [--partitions 16]
 
 Every contestant joins the same queries to the same rows by three entity columns (10,000, 1,000 and 100 entities), each in
-its own process, and must find the same values. Times are the best of some runs on data in memory (Feast reads its
+its own process, and should find the same values. Times are the best of some runs on data in memory (Feast reads its
 files, as its interface has it); memory is the process's peak resident size. The peers run in an environment of their
 own, made in a temporary folder unless `--peers` names the Python of one that has duckdb, feast, numpy and pyarrow.
+Everyone has one thread and 8 GiB. Feast joins each query with every row of its entity before it filters: at the full size
+that took 23 GiB and was killed, so it runs beside the others on a tenth of the rows and queries. (Its values differ: it drops
+queries that have no match in one of the views, here those of stores whose first row comes later.)
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 YEAR = 365 * 86_400 * 1_000_000  # microseconds
 CHUNK = 5_000_000
 PATIENCE = 1800  # seconds that a contestant may take
+MEMORY = 8 << 30  # bytes that a contestant may take
 SEED = 20240101
 
 
@@ -157,7 +162,7 @@ def feast_historical(folder: Path) -> Callable[[], dict[str, Any]]:
         offline_store={"type": "file"}, online_store={"type": "sqlite", "path": str(folder / "online.db")},
     )  # fmt: skip
     store = feast.FeatureStore(config=config)
-    entities = {by: feast.Entity(name=by, join_keys=[by]) for by in ENTITIES}
+    entities = {by: feast.Entity(name=by, join_keys=[by], value_type=feast.ValueType.STRING) for by in ENTITIES}
     views = [
         feast.FeatureView(
             name=f"by_{by}", entities=[entity], schema=[feast.Field(name="x", dtype=Float64)], source=source,
@@ -177,7 +182,7 @@ def feast_historical(folder: Path) -> Callable[[], dict[str, Any]]:
     return join
 
 
-def loopline_huge(folder: Path, partitions: int = 32) -> Callable[[], dict[str, Any]]:
+def loopline_huge(folder: Path, partitions: int = 16) -> Callable[[], dict[str, Any]]:
     import polars as pl  # noqa: PLC0415
 
     from loopline.features.definitions import Aggregate, LatestView, WindowView  # noqa: PLC0415
@@ -193,14 +198,17 @@ def loopline_huge(folder: Path, partitions: int = 32) -> Callable[[], dict[str, 
 
 
 CONTESTANTS: dict[str, tuple[str, Callable[..., Callable[[], dict[str, Any]]], int]] = {
-    "polars": ("Polars join_asof(by=), bare", polars_join_asof, 5),
-    "loopline": ("Loopline, 3 latest views", loopline_latest, 5),
-    "corrected": ("Loopline, 3 latest views, 1 % corrected", loopline_corrected, 3),
-    "windows": ("Loopline, 3 views x 3 windows of 7 days", loopline_windows, 3),
+    "polars": ("Polars join_asof(by=), bare", polars_join_asof, 9),
+    "loopline": ("Loopline, 3 latest views", loopline_latest, 9),
+    "corrected": ("Loopline, 3 latest views, 1 % corrected", loopline_corrected, 5),
+    "windows": ("Loopline, 3 views x 3 windows of 7 days", loopline_windows, 5),
     "duckdb": ("DuckDB ASOF join", duckdb_asof, 3),
     "feast": ("Feast get_historical_features", feast_historical, 1),
     "huge": ("Loopline in parts", loopline_huge, 1),
 }
+ALL_BUT_FEAST = ("polars", "loopline", "corrected", "windows", "duckdb")
+WITH_FEAST = ("polars", "loopline", "duckdb", "feast")
+PEERS = ("duckdb", "feast")
 SAME_ANSWER = ("loopline", "duckdb", "feast")  # as Polars gives
 
 
@@ -210,6 +218,7 @@ SAME_ANSWER = ("loopline", "duckdb", "feast")  # as Polars gives
 def run_one(name: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     if name == "data":  # in a process of its own, too: a child's peak begins at its parent's size
         return write_data(folder, **options)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     _, prepare, repeats = CONTESTANTS[name]
     join = prepare(folder, **options)
     seconds = []
@@ -238,12 +247,16 @@ def _sum_of(column: Any) -> tuple[float, int]:
 
 def spawn(python: str, name: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     command = [python, __file__, "--one", name, "--folder", str(folder), "--options", json.dumps(options)]
+    threads = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=os.environ | threads
+        )
     except subprocess.TimeoutExpired:
         return {"failed": f"took more than {PATIENCE} s"}
     if done.returncode != 0:
-        return {"failed": done.stderr.strip().splitlines()[-1]}
+        last = done.stderr.strip().splitlines()[-1:]
+        return {"failed": f"ended with {done.returncode} under {MEMORY >> 30} GiB: {last}"}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -258,27 +271,47 @@ def peers_python(folder: Path, *, feast: bool) -> str:
     return python
 
 
-def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    peers = arguments.peers or peers_python(folder, feast=not arguments.skip_feast)
-    names = [name for name in CONTESTANTS if name != "huge" and not (name == "feast" and arguments.skip_feast)]
-    results = {}
+def compare(folder: Path, names: Iterable[str], peers: str, rows: int, queries: int) -> dict[str, dict[str, Any]]:
+    spawn(sys.executable, "data", folder, {"rows": rows, "queries": queries})
+    results: dict[str, dict[str, Any]] = {}
     for name in names:
-        results[name] = spawn(peers if name in {"duckdb", "feast"} else sys.executable, name, folder, {})
+        results[name] = spawn(peers if name in PEERS else sys.executable, name, folder, {})
         if name in SAME_ANSWER and "answer" in results[name] and results[name]["answer"] != results["polars"]["answer"]:
-            results[name]["failed"] = "found other values than Polars"
+            results[name]["differs"] = True
     return results
 
 
-def report(results: dict[str, dict[str, Any]]) -> None:
+def report(size: str, results: dict[str, dict[str, Any]]) -> None:
     limit = results.get("polars", {}).get("seconds")
-    print(f"{'':44}{'seconds':>9}{'ratio':>8}{'peak MB':>9}")
+    print(f"{size:48}{'seconds':>9}{'ratio':>8}{'peak MB':>9}")
     for name, result in results.items():
-        title = CONTESTANTS[name][0]
+        title = "  " + CONTESTANTS[name][0]
         if "failed" in result:
-            print(f"{title:44}{result['failed']}")
+            print(f"{title:48}{result['failed']}")
             continue
         ratio = f"{result['seconds'] / limit:.1f}x" if limit else ""
-        print(f"{title:44}{result['seconds']:>9.3f}{ratio:>8}{result['peak_mb']:>9.0f}")
+        differs = "  finds other values than Polars" if result.get("differs") else ""
+        print(f"{title:48}{result['seconds']:>9.3f}{ratio:>8}{result['peak_mb']:>9.0f}{differs}")
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, Any]]]:
+    """The results by contestant, by the size of the data."""
+    if arguments.huge:
+        rows, queries = arguments.rows or 100_000_000, arguments.queries
+        spawn(sys.executable, "data", folder / "data", {"rows": rows, "queries": queries})
+        huge = spawn(sys.executable, "huge", folder / "data", {"partitions": arguments.partitions})
+        return {_size(rows, queries): {"huge": huge}}
+    rows, queries = arguments.rows or 1_000_000, arguments.queries
+    peers = arguments.peers or peers_python(folder, feast=not arguments.skip_feast)
+    results = {_size(rows, queries): compare(folder / "data", ALL_BUT_FEAST, peers, rows, queries)}
+    if not arguments.skip_feast:
+        rows, queries = rows // arguments.feast_scale, queries // arguments.feast_scale
+        results[_size(rows, queries)] = compare(folder / "small", WITH_FEAST, peers, rows, queries)
+    return results
+
+
+def _size(rows: int, queries: int) -> str:
+    return f"{queries:,} queries x {rows:,} rows"
 
 
 def main() -> None:
@@ -286,9 +319,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--queries", type=int, default=100_000)
     parser.add_argument("--skip-feast", action="store_true")
+    parser.add_argument("--feast-scale", type=int, default=10, help="Feast gets rows and queries divided by this")
     parser.add_argument("--peers", help="the Python of an environment that has the peers")
     parser.add_argument("--huge", action="store_true", help="100M rows from Parquet on disk, in bounded memory")
-    parser.add_argument("--partitions", type=int, default=32)
+    parser.add_argument("--partitions", type=int, default=16)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", choices=["data", *CONTESTANTS], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -297,18 +331,13 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(run_one(arguments.one, arguments.folder, arguments.options)))
         return
-    arguments.rows = arguments.rows or (100_000_000 if arguments.huge else 1_000_000)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        spawn(sys.executable, "data", folder, {"rows": arguments.rows, "queries": arguments.queries})
-        if arguments.huge:
-            results = {"huge": spawn(sys.executable, "huge", folder, {"partitions": arguments.partitions})}
-        else:
-            results = compare(folder, arguments)
+        results = measure(Path(temporary), arguments)
     if arguments.json:
         print(json.dumps(results, indent=2))
-    else:
-        report(results)
+        return
+    for size, contestants in results.items():
+        report(size, contestants)
 
 
 if __name__ == "__main__":
