@@ -1,11 +1,14 @@
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
-from loopline.errors import InvalidInput
+from loopline.errors import InvalidInput, NotFound
+from loopline.features import online as online_module
 from loopline.features.definitions import Aggregate, LatestView, WindowView
 from loopline.features.online import OnlineFeatures
+from loopline.features.point_in_time import point_in_time
 from loopline.features.scratch import Scratch
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -126,3 +129,38 @@ def test_rebuilding_replaces_what_was_there(online, store):
     fresh = Scratch()
     OnlineFeatures(fresh).update(VIEWS, "t", rows, horizon=START)
     assert store.values == fresh.values
+
+
+def test_rebuilding_goes_by_batches_and_forgets_what_is_old(monkeypatch):
+    monkeypatch.setattr(online_module, "_BATCH", 30)
+    rng = np.random.default_rng(3)
+    count = 400
+    event = rng.integers(0, 30, count)
+    rows = pl.DataFrame(
+        {
+            "_key": [f"k{key}" for key in rng.integers(0, 150, count)],
+            "_event_time": [hour(int(time)) for time in event],
+            "_known_at": [hour(int(time)) for time in event + rng.integers(0, 4, count)],
+            "_tombstone": rng.random(count) < 0.1,
+            "who": rng.choice(["A", "B", "C"], count),
+            "x": rng.integers(0, 9, count).astype(float),
+            "s": rng.choice(["p", "q"], count),
+        },
+        schema_overrides={"_event_time": TIME, "_known_at": TIME},
+    )
+    store = Scratch()
+    online = OnlineFeatures(store)
+    online.rebuild(VIEWS, {"t": rows.lazy()}, horizon=hour(28))
+    queries = [{"who": who, "at": hour(28 + quarter / 4)} for who in "ABC" for quarter in range(24)]
+    frame = pl.DataFrame(queries, schema_overrides={"at": TIME})
+    expected = point_in_time(frame, at="at", views=VIEWS, history={"t": rows})
+    found = online.read(VIEWS, queries, frame["at"].to_list())
+    assert pl.DataFrame(found).select(expected.columns).equals(expected)
+    assert online.freshness(SUMS) == rows["_known_at"].max()
+    filed = sum(len(key) > len(b"features/") + 17 for key in store.values)
+    assert filed < count / 2
+    online.rebuild(VIEWS, {"t": rows}, horizon=hour(100))
+    assert online.read(VIEWS, queries[:1], [hour(100)]) == {"n": [0], "sum": [0], "last": [None], "text": [None]}
+    assert online.freshness(SUMS) == rows["_known_at"].max()
+    with pytest.raises(NotFound, match="'t'"):
+        online.rebuild(VIEWS, {}, horizon=START)

@@ -68,6 +68,15 @@ def test_a_correction_moves_a_row_to_another_entity():
         assert ask(rows, [hour(0), hour(1)], [COUNT], who="B", partitions=partitions)["sum"].to_list() == [0, 2]
 
 
+def test_a_payload_column_may_have_any_name():
+    rows = history(("a", hour(0), hour(0), "A", 1.0)).rename({"x": "row", "who": "until"})
+    view = WindowView("t", "until", {"code": Aggregate("sum", "row", "3h"), "keys": Aggregate("count", "_key", "3h")})
+    queries = pl.DataFrame({"until": ["A"], "at": [hour(0)]}, schema_overrides={"at": TIME})
+    for partitions in (1, 2):
+        found = point_in_time(queries, at="at", views=[view], history={"t": rows}, partitions=partitions)
+        assert found.rows() == [(1, 1)]
+
+
 def test_of_versions_known_together_the_later_row_wins():
     rows = history(("a", hour(0), hour(1), "A", 1.0), ("a", hour(0), hour(1), "A", 2.0))
     assert ask(rows, [hour(1)], [COUNT])["sum"].to_list() == [2]

@@ -1,18 +1,19 @@
 """Rows of a table's history as arrays: whose they are, and over which time each version is valid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from loopline.errors import InvalidInput
+from loopline.errors import InvalidInput, NotFound
 from loopline.features.definitions import View, payload_columns
 from loopline.features.double_double import Floats
 from loopline.features.intervals import FOREVER, Ints, Mask
 
 KEY, EVENT, KNOWN, TOMBSTONE = "_key", "_event_time", "_known_at", "_tombstone"
+ROW = "_row"  # the number of a row in its table
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 _MOMENT = pl.Datetime("us", "UTC")
@@ -68,6 +69,18 @@ class Rows:
         return pl.Series(column, numbers(found), nan_to_null=True)
 
 
+def table_of(history: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.DataFrame | pl.LazyFrame:
+    """The history of a table. Raises `NotFound` where there is none."""
+    if name not in history:
+        raise NotFound(
+            "features.table_missing",
+            f"there is no history of table {name!r}",
+            remedy=f"Pass it: history={{{name!r}: ...}}.",
+            table=name,
+        )
+    return history[name]
+
+
 def history_columns(given: Sequence[str], *views: View) -> list[str]:
     """Which of a history's columns the views, all over one table, need. Raises `InvalidInput` where one is missing."""
     payload = [column for view in views for column in (view.by, *payload_columns(view))]
@@ -107,18 +120,18 @@ def superseded_at(frame: pl.DataFrame) -> Ints:
     until: Ints = np.full(frame.height, FOREVER)
     hashes = frame[KEY].hash()
     if hashes.n_unique() < frame.height:
-        versions = frame.select(KEY, KNOWN).with_row_index("row").filter(hashes.is_duplicated())
+        versions = frame.select(KEY, KNOWN).with_row_index(ROW).filter(hashes.is_duplicated())
         ends = superseded(versions)
-        until[ends["row"].to_numpy()] = ends["until"].to_numpy()
+        until[ends[ROW].to_numpy()] = ends["until"].to_numpy()
     return until
 
 
 def superseded(versions: pl.DataFrame) -> pl.DataFrame:
-    """Of versions (`_key`, `_known_at`, `row`: their order in the table), those that have a successor: `row`, `until`."""
+    """Of versions (`_key`, `_known_at`, and `_row`, their order in the table), those with a successor: `_row`, `until`."""
     following = pl.col(KNOWN).to_physical().shift(-1)
     return (
-        versions.sort(KEY, KNOWN, "row")
-        .select("row", until=pl.when(pl.col(KEY) == pl.col(KEY).shift(-1)).then(following))
+        versions.sort(KEY, KNOWN, ROW)
+        .select(ROW, until=pl.when(pl.col(KEY) == pl.col(KEY).shift(-1)).then(following))
         .drop_nulls()
     )
 

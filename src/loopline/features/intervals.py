@@ -47,6 +47,20 @@ class Places:
         """
         return np.searchsorted(self._addresses, self._address(codes, times))
 
+    def last_begun(self, codes: Ints, starts: Ints) -> Ints:
+        """For each place the last of its entity's rows, in their order, that began there or before; -1 where none did.
+
+        The rows are sorted by code.
+        """
+        addresses = self._address(codes, starts)
+        if (addresses[1:] >= addresses[:-1]).all():  # there are fewer places than rows: look for those
+            last = np.searchsorted(addresses, self._addresses, side="right") - 1
+        else:
+            best = np.full(len(self) + 1, -1)
+            np.maximum.at(best, np.searchsorted(self._addresses, addresses), np.arange(len(addresses)))
+            last = np.maximum.accumulate(best[:-1])
+        return np.where(np.append(codes, -1)[last] == self.codes, last, -1)
+
     def unsorted(self, values: Numbers) -> Numbers:
         """Values per place, back in the order in which the places were given."""
         given = np.empty_like(values)

@@ -52,16 +52,10 @@ def _answers(rows: Rows, length: int | None, places: Places) -> Ints:
 
 def _of_lasting(rows: Rows, length: int | None, places: Places) -> Ints:
     """Rows that end by age alone: the last one that began outlives the others, so a running maximum finds it."""
-    first = places.first(rows.codes, rows.start)
-    best = np.full(len(places) + 1, -1)
-    np.maximum.at(best, first, np.arange(len(first)))
-    winners = np.maximum.accumulate(best[:-1])
-    if len(first) == 0:
+    winners = places.last_begun(rows.codes, rows.start)
+    if length is None or len(rows.codes) == 0:
         return winners
-    alive = (winners >= 0) & (rows.codes[winners] == places.codes)
-    if length is not None:
-        alive &= rows.event[winners] + length > places.times
-    return np.where(alive, winners, -1)
+    return np.where(rows.event[winners] + length > places.times, winners, -1)
 
 
 def _of_superseded(rows: Rows, length: int | None, places: Places) -> Ints:

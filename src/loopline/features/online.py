@@ -10,7 +10,8 @@ import polars as pl
 from loopline.features.definitions import View, check_views, reach
 from loopline.features.entities import entity_name, entity_names
 from loopline.features.filing import Changes, Filing
-from loopline.features.history import KEY, KNOWN, history_columns, moments
+from loopline.features.history import KEY, KNOWN, history_columns, moments, table_of
+from loopline.features.point_in_time import restrict
 from loopline.features.records import Addresses, Meta, decode_meta, encode
 from loopline.features.scratch import Scratch
 from loopline.features.steps import Evaluation
@@ -81,20 +82,19 @@ class OnlineFeatures:
                 self._store.put_many(changes)
             self._store.put_many({Addresses(view).meta: encode(meta)})
 
-    def rebuild(self, views: Sequence[View], history: Mapping[str, pl.DataFrame], *, horizon: datetime) -> None:
+    def rebuild(
+        self, views: Sequence[View], history: Mapping[str, pl.DataFrame | pl.LazyFrame], *, horizon: datetime
+    ) -> None:
         """Put the state that `history` gives, by table, in the place of what the store holds of `views`.
 
         Each view changes in one write, so readers see the old state or the new. Answers from `horizon` on are as if all
-        rows had come through `update`. Needs memory for the state of one view.
+        rows had come through `update`. Needs memory for the state of one view. Raises `NotFound` for a missing table.
         """
         check_views(views)
         for view in views:
-            scratch = Scratch()
-            fresh = OnlineFeatures(scratch)
-            for rows in _batches(history[view.table], view):
-                fresh.update([view], view.table, rows, horizon=horizon)
+            fresh = _built(view, table_of(history, view.table).lazy(), horizon)
             stale: Changes = {address: None for address, _ in self._store.scan(Addresses(view).all)}
-            self._store.put_many(stale | scratch.values)
+            self._store.put_many(stale | fresh)
 
     def freshness(self, view: View) -> datetime | None:
         """The latest known time among the rows filed for a view; None before the first."""
@@ -148,6 +148,19 @@ class _Plan:
     def address(self, row: Mapping[str, Any]) -> bytes:
         name = entity_name(row.get(self.view.by))
         return self._addresses.nobody if name is None else self._addresses.steps(name)
+
+
+def _built(view: View, history: pl.LazyFrame, horizon: datetime) -> Changes:
+    """The state of one view from nothing."""
+    history = history.select(history_columns(history.collect_schema().names(), view))
+    known = history.select(pl.col(KNOWN).max()).collect().item()
+    scratch = Scratch()
+    online = OnlineFeatures(scratch)
+    for rows in _batches(restrict(history, view, horizon).collect(engine="streaming"), view):
+        online.update([view], view.table, rows, horizon=horizon)
+    if known is not None:
+        scratch.put_many({Addresses(view).meta: encode(Meta(micros(known), micros(horizon), micros(horizon)))})
+    return scratch.values
 
 
 def _batches(rows: pl.DataFrame, view: View) -> Iterator[pl.DataFrame]:

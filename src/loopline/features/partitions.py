@@ -8,16 +8,14 @@ import numpy as np
 import polars as pl
 
 from loopline.features.entities import entity_names
-from loopline.features.history import EVENT, KEY, KNOWN, superseded
+from loopline.features.history import EVENT, KEY, KNOWN, ROW, superseded
 from loopline.features.intervals import FOREVER, Ints
-
-_ROW = "row"
 
 
 @dataclass(frozen=True)
 class LongHistory:
-    """A history as queries between `first` and `last` can see it: the `versions` known by then, with their `row` number
-    in the whole, and those of them that were `corrected`: `row`, `until` (microseconds).
+    """A history as queries between `first` and `last` can see it: the `versions` known by then, with their number `_row`
+    in the whole, and those of them that were `corrected`: `_row`, `until` (microseconds).
     """
 
     versions: pl.LazyFrame
@@ -28,7 +26,7 @@ class LongHistory:
     @classmethod
     def seen(cls, past: pl.LazyFrame, first: datetime, last: datetime, partitions: int) -> "LongHistory":
         """Look for corrections, going through the keys part by part."""
-        versions = past.with_row_index(_ROW).filter(pl.col(KNOWN) <= last)
+        versions = past.with_row_index(ROW).filter(pl.col(KNOWN) <= last)
         corrected = [_corrections(versions, part, partitions) for part in range(partitions)]
         return cls(versions, pl.concat(corrected), first, last)
 
@@ -37,8 +35,8 @@ class LongHistory:
         wanted = _among(self.versions, by, entities) & (pl.col(EVENT) <= self.last)
         if age is not None:
             wanted &= pl.col(EVENT) > self.first - age
-        rows = self.versions.filter(wanted).collect(engine="streaming").sort(_ROW)
-        until = rows.select(_ROW).join(self.corrected, on=_ROW, how="left", maintain_order="left")["until"]
+        rows = self.versions.filter(wanted).collect(engine="streaming").sort(ROW)
+        until = rows.select(ROW).join(self.corrected, on=ROW, how="left", maintain_order="left")["until"]
         return rows, until.fill_null(FOREVER).to_numpy()
 
 
@@ -50,7 +48,7 @@ def deal(entities: pl.Series, partitions: int) -> Iterator[Ints]:
 
 
 def _corrections(versions: pl.LazyFrame, part: int, partitions: int) -> pl.DataFrame:
-    in_part = versions.select(KEY, KNOWN, _ROW).filter(pl.col(KEY).hash() % partitions == part)
+    in_part = versions.select(KEY, KNOWN, ROW).filter(pl.col(KEY).hash() % partitions == part)
     rows = in_part.collect(engine="streaming")
     return superseded(rows.filter(rows[KEY].hash().is_duplicated()))
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from loopline.errors import NotFound
 from loopline.features.definitions import View, WindowView, check_views, feature_names, reach
 from loopline.features.entities import entity_codes
 from loopline.features.history import (
@@ -24,6 +23,7 @@ from loopline.features.history import (
     require_columns,
     rows_of,
     superseded_at,
+    table_of,
 )
 from loopline.features.intervals import Ints, Places
 from loopline.features.latest import latest_rows
@@ -59,7 +59,7 @@ def point_in_time(
     answers = pl.DataFrame(height=queries.height)
     for table in dict.fromkeys(view.table for view in views):
         of_table = [view for view in views if view.table == table]
-        whole = _table(history, table)
+        whole = table_of(history, table)
         past = whole.select(history_columns(whole.collect_schema().names(), *of_table))
         if partitions == 1 or queries.is_empty():
             found = _at_once(past, of_table, queries, times)
@@ -127,17 +127,6 @@ def _features(view: View, rows: Rows, places: Places) -> list[pl.Series]:
         return [pl.Series(name, places.unsorted(values), nan_to_null=True) for name, values in found]
     winners = latest_rows(view, rows, places)
     return [rows.values(view.features[name], places.unsorted(found)).alias(name) for name, found in winners.items()]
-
-
-def _table(history: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.DataFrame | pl.LazyFrame:
-    if name not in history:
-        raise NotFound(
-            "features.table_missing",
-            f"there is no history of table {name!r}",
-            remedy=f"Pass it: history={{{name!r}: ...}}.",
-            table=name,
-        )
-    return history[name]
 
 
 def _longest(views: Sequence[View]) -> timedelta | None:

@@ -55,12 +55,15 @@ class Addresses:
         self._steps = self.all + b"s"
 
     def steps(self, entity: str) -> bytes:
+        """Where the steps of an entity are."""
         return self._steps + _bounded(entity)
 
     def filed(self, entity: str) -> bytes:
+        """Where the row versions of an entity are."""
         return self.all_filed + _bounded(entity)
 
     def chain(self, key: str) -> bytes:
+        """Where the chain of a row key is."""
         return self.all_chains + _bounded(key)
 
 
