@@ -17,7 +17,7 @@ from loopline.clock import ReplayClock
 from loopline.config import Settings
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident
-from loopline.incidents.actions import Cause
+from loopline.incidents.actions import Actions, Cause, Prepared
 from loopline.incidents.freeze import freeze
 from loopline.ledger import chain
 from loopline.loop.deployment import Predictors
@@ -126,6 +126,23 @@ def test_frozen_it_watches_and_pages_and_does_nothing(world: World) -> None:
     with world.resources.database.reading() as tx:
         (waiting,) = incident.find(tx, "tiny", only_open=True)
     assert waiting.state == "waiting"
+
+
+def test_a_freeze_that_comes_while_an_action_is_prepared_holds_it_back(world: World) -> None:
+    world.turn(20)
+    world.sabotage()
+    prepare = world.work.actions.prepare
+
+    def slowly(cause: Cause) -> Prepared:
+        ready = prepare("roll_back", cause)
+        with world.resources.database.transaction() as tx:
+            freeze(tx, project="tiny", by="someone", reason="just now", at=world.clock.now())
+        return ready
+
+    world.work = replace(world.work, actions=Actions({"roll_back": slowly}))
+    world.turn(12)
+    assert world.champion() == 2
+    assert "rollback" not in world.kinds()
 
 
 def test_harm_without_a_change_is_not_answered_by_going_back(world: World) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from loopline.errors import LooplineError
+from loopline.errors import Frozen, LooplineError
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident, store
 from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
-from loopline.incidents.freeze import frozen
+from loopline.incidents.freeze import Freeze, frozen
 from loopline.incidents.incident import Incident
 from loopline.incidents.playbook import Action, Situation, first_match
 from loopline.ledger import chain
@@ -98,8 +98,12 @@ def decide(resources: Resources, lane: Lane, situation: Situation) -> Decided | 
         since = loop_store.ingested_since(tx, lane.operation.model.on.table)
     wanted = _first_model(lane, situation, since) if champion is None else _by_playbook(lane, situation)
     if wanted is not None and stopped is not None:
-        return msgspec.structs.replace(wanted, waits=f"frozen by {stopped.by}: {stopped.reason}")
+        return msgspec.structs.replace(wanted, waits=_held(stopped))
     return wanted
+
+
+def _held(stopped: Freeze) -> str:
+    return f"frozen by {stopped.by}: {stopped.reason}"
 
 
 def _first_model(lane: Lane, situation: Situation, since: datetime | None) -> Decided | None:
@@ -132,7 +136,13 @@ def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation
 
 
 def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, situation: Situation) -> Outcome:
-    """Commit the action, the record of it, and the end of the incidents that it answers. In the caller's transaction."""
+    """Commit the action, the record of it, and the end of the incidents that it answers. In the caller's transaction.
+
+    Raises `Frozen`, before anything is written, where the project was frozen while the action was being prepared.
+    """
+    stopped = frozen(tx, lane.project)
+    if stopped is not None:
+        raise Frozen("action.frozen", _held(stopped), remedy="`loopline unfreeze` lets the loop act again.")
     at, key = situation.window.end, _key(lane, decided.action, situation.window)
     outcome = prepared.commit(tx)
     incidents = _harms(tx, lane)

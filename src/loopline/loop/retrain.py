@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
+import structlog
 
 from loopline.decisions.policy import Decision
 from loopline.decisions.policy import fit as fit_decision
@@ -34,6 +35,8 @@ from loopline.training.fit import Fitted, fit
 from loopline.training.leaks import leak_suspects
 from loopline.training.training_set import LabelledRows, assemble
 from loopline.values import derive_id, duration
+
+log = structlog.get_logger(__name__)
 
 PARITY_ROWS = 2000
 
@@ -94,6 +97,9 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
     resources.artifacts.put(package.encoded())
     envelope = resources.artifacts.put(sign(resources.key, PAYLOAD_TYPE, package.encoded()))
     predictor = predictors.load(package.digest, envelope)
+    leaks = leak_suspects(fitted.training_set)
+    if leaks:
+        log.warning("leak_suspects", model=lane.model, features=leaks, why="they tell the label almost perfectly")
     return Candidate(
         fitted,
         package,
@@ -101,7 +107,7 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
         fit_decision(lane.operation.decide, fitted.unseen_scores),
         trained_on,
         held_out.frame.with_columns(candidate=predictor.predict_proba(held_out.frame)),
-        leak_suspects(fitted.training_set),
+        leaks,
         {table: resources.tables.open(table).versions()[-1].version for table in recipe.tables},
         freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import msgspec
 import polars as pl
 
-from loopline.incidents.actions import Actions, Outcome
+from loopline.errors import Frozen
+from loopline.incidents.actions import Actions, Outcome, Prepared
 from loopline.loop import respond, store
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
@@ -13,6 +14,7 @@ from loopline.loop.inputs import References, logged_features, watch_inputs
 from loopline.loop.lane import Lane
 from loopline.loop.measured import measured
 from loopline.loop.resources import Resources
+from loopline.loop.respond import Decided
 from loopline.loop.score import score_due
 from loopline.loop.situation import LaneSituation
 from loopline.loop.watch import watch_matured
@@ -75,8 +77,8 @@ def run_turn(
     with work.resources.database.transaction() as tx:
         outcome: Outcome | None = None
         if acting and prepared:
-            outcome = respond.conclude(tx, work.lane, acting, prepared, situation)
-        elif decided:
+            outcome, decided = _conclude(tx, work.lane, acting, prepared, situation)
+        if decided and decided.waits:
             respond.hold_back(tx, work.lane)
         summary = TurnSummary(
             number=number,
@@ -90,6 +92,16 @@ def run_turn(
         )
         _complete(tx, work, summary, seconds | (prepared.seconds if prepared else {}))
     return summary
+
+
+def _conclude(
+    tx: Transaction, lane: Lane, acting: Decided, prepared: Prepared, situation: LaneSituation
+) -> tuple[Outcome | None, Decided]:
+    """The outcome; or none, where a freeze came while the action was being prepared."""
+    try:
+        return respond.conclude(tx, lane, acting, prepared, situation), acting
+    except Frozen as held:
+        return None, msgspec.structs.replace(acting, waits=held.message)
 
 
 def _completed(work: LaneWork, number: int) -> TurnSummary | None:
