@@ -19,7 +19,7 @@ from loopline.loop.lane import LOOP_POLICY, Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR, matured
 from loopline.models import registry
-from loopline.monitoring.alarm import HARM
+from loopline.monitoring.alarm import HARM, sentence_of
 from loopline.monitoring.performance import read_performance
 from loopline.monitoring.watch import list_monitors
 from loopline.storage.database import Transaction
@@ -181,8 +181,7 @@ def _sentence(body: dict[str, Any]) -> str:
             return str(body[name])
     evidence = body.get("evidence", {})
     told = f"version {body['version']} replaces {body['replaces'] or 'the fallback'}" if "version" in body else ""
-    faults = " ".join(str(fault["sentence"]) for fault in evidence.get("faults", []))
-    return str(evidence.get("sentence", faults or told))
+    return sentence_of(evidence, told)
 
 
 def _mean(rows: pl.DataFrame, column: str) -> float:

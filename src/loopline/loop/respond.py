@@ -19,7 +19,7 @@ from loopline.loop.inputs import References, suspects
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
-from loopline.monitoring.alarm import HARM, Alarm, open_alarms, take_alarm
+from loopline.monitoring.alarm import HARM, Alarm, open_alarms, sentence_of, take_alarm
 from loopline.storage.database import Transaction
 from loopline.values import Window, duration, micros
 
@@ -84,7 +84,7 @@ def _take(tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, A
         kind=alarm.kind,
         alarm=alarm.id,
         at=window.end,
-        sentence=str(alarm.evidence.get("sentence", f"{alarm.kind} on {lane.model}")),
+        sentence=sentence_of(alarm.evidence, f"{alarm.kind} on {lane.model}"),
         diagnosis=diagnosis,
         pages=alarm.page,
     )

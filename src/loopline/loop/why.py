@@ -11,7 +11,7 @@ from loopline.ledger import chain
 from loopline.loop.resources import Resources
 from loopline.loop.status import projects
 from loopline.models import registry
-from loopline.monitoring.alarm import read_alarm
+from loopline.monitoring.alarm import read_alarm, sentence_of
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.storage.database import Transaction
 
@@ -68,7 +68,7 @@ def _told(tx: Transaction, project: str, model: str, row: dict[str, Any]) -> Why
 
 def _alarm(tx: Transaction, subject: str) -> Why:
     found = read_alarm(tx, subject)
-    sentences = [str(found.evidence.get("sentence", f"{found.kind} on {found.model}"))]
+    sentences = [sentence_of(found.evidence, f"{found.kind} on {found.model}")]
     sentences.append("It pages." if found.page else "It does not page.")
     return Why(subject, "alarm", sentences, msgspec.to_builtins(found), _entries(tx, found.project, subject))
 

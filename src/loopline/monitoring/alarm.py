@@ -31,6 +31,12 @@ class Alarm(msgspec.Struct, frozen=True):
     page: bool
 
 
+def sentence_of(evidence: Mapping[str, Any], otherwise: str = "") -> str:
+    """What an alarm's evidence says in words: its sentence, or that of each fault."""
+    faults = " ".join(str(fault["sentence"]) for fault in evidence.get("faults", []))
+    return str(evidence.get("sentence", faults or otherwise))
+
+
 def new_alarm(
     *,
     project: str,
