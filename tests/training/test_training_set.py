@@ -137,6 +137,15 @@ def test_spans_can_be_left_out(rows, recipe, world):
     assert found.frame.height < rows.frame.height
 
 
+def test_the_holdout_is_the_last_stretch_that_has_labels(rows):
+    newest = rows.frame["_event_time"].max()
+    length = (newest - rows.frame["_event_time"].min()) / 3
+    before, held_out = rows.hold_out(length)
+    assert held_out.frame["_event_time"].min() > newest - length
+    assert before.frame["_event_time"].max() <= newest - length
+    assert before.frame.height + held_out.frame.height == rows.frame.height
+
+
 def test_up_to_and_after_part_the_rows(rows):
     moment = rows.frame["_event_time"][77]
     early, later = rows.up_to(moment), rows.after(moment)

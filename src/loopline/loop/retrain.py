@@ -82,8 +82,7 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
         as_of=cause.at,
         pushed=pushed_labels(resources, lane, cause.at),
     )
-    cut = recipe.label.mature_until(cause.at) - duration(model.holdout)
-    trained_on, held_out = rows.up_to(cut), rows.after(cut)
+    trained_on, held_out = rows.hold_out(duration(model.holdout))
     seed = training_seed(lane, cause.at.isoformat())
     fitted = fit(model.fit, model.params, trained_on, seed=seed)
     sample = np.linspace(0, len(fitted.training_set) - 1, min(PARITY_ROWS, len(fitted.training_set))).astype(int)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from loopline.labels.label import Label
 from loopline.labels.outcomes import outcomes
 from loopline.models.signature import Signature
 from loopline.training.subjects import known_at_their_time
+from loopline.values import EPOCH
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ class LabelledRows:
     def after(self, moment: datetime) -> "LabelledRows":
         """The rows after `moment`."""
         return LabelledRows(self.frame.filter(pl.col("_event_time") > moment), self.recipe, self.pins)
+
+    def hold_out(self, length: timedelta) -> tuple["LabelledRows", "LabelledRows"]:
+        """The rows before the last `length` of labelled time, and those in it."""
+        newest = self.frame["_event_time"].max()
+        cut = newest - length if isinstance(newest, datetime) else EPOCH
+        return self.up_to(cut), self.after(cut)
 
     def training_set(self, signature: Signature, seed: int) -> TrainingSet:
         """Encoded for fitting."""
