@@ -19,6 +19,7 @@ from loopline.config import Settings
 from loopline.deploy.process import ScoringProcess
 from loopline.errors import Conflict, NotFound
 from loopline.features.online import OnlineFeatures
+from loopline.loop.backoff import Backoff
 from loopline.loop.declare import Loop
 from loopline.loop.history import History
 from loopline.loop.operating import Operating
@@ -104,8 +105,11 @@ class Up:
         self._claim.close()
 
     def _schedule(self) -> None:
+        backoff = Backoff()
         while not self._stop.wait(STEP_SECONDS):
-            self._operating.step()
+            self._operating.keep()
+            if backoff.ready():
+                backoff.note(succeeded=self._operating.step())
 
     def _make_operating(self) -> Operating:
         history = History(self.resources.tables)

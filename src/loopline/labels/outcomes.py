@@ -1,5 +1,6 @@
 """Predictions meet their outcomes: the label of each key, as known at a time."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -19,6 +20,9 @@ def known_labels(
     already. A correction replaces the label it corrects, a tombstone withdraws it, whichever way either came. Raises `InvalidInput` for labels that are
     neither 0 nor 1.
     """
+    if history.is_empty():  # before its first row a table has no columns of its own
+        history = history.clear().with_columns(label=pl.lit(None, pl.Float64))
+        label = replace(label, expression=pl.col("label"))
     said = [history.lazy().select(*_VERSION, label=label.expression.cast(pl.Float64))]
     if pushed is not None:
         said.append(pushed.lazy().select(*_VERSION, label=pl.col("label").cast(pl.Float64)))

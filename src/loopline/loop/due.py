@@ -12,6 +12,9 @@ from loopline.training.subjects import known_at_their_time
 from loopline.training.training_set import Recipe, features_of
 from loopline.values import Window
 
+# Before a source has given its first row, its table has no columns of its own.
+NOBODY = pl.DataFrame(schema={"_key": pl.String(), "_event_time": pl.Datetime("us", "UTC")})
+
 
 class Due:
     """Rows due by model and window. Lanes of one model share them; only the newest window is kept."""
@@ -29,6 +32,8 @@ class Due:
         if kept and kept[0] == window:
             return kept[1]
         recipe = lane.recipe
+        if self._history.known(recipe.table, window.end).is_empty():
+            return NOBODY
         subjects = known_at_their_time(self._versions(recipe, window), at=recipe.at, window=window)
         history = {table: self._relevant(recipe, table, window) for table in {view.table for view in recipe.views}}
         frame = features_of(subjects, recipe, history)

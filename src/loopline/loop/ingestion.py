@@ -1,11 +1,12 @@
 """Ingestion: every source is called for the window of known time that it has not given yet."""
 
+import traceback
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from loopline.errors import InvalidInput
+from loopline.errors import InvalidInput, Unavailable
 from loopline.loop import store
 from loopline.loop.declare import Loop, Source
 from loopline.loop.describe import code_digest
@@ -35,7 +36,7 @@ def ingest_until(
 
 
 def _ingest_window(resources: Resources, source: Source, window: Window) -> Ingested:
-    frame = source.function(window)
+    frame = _asked(source, window)
     if not isinstance(frame, pl.DataFrame):
         raise InvalidInput(
             "source.no_frame",
@@ -43,6 +44,18 @@ def _ingest_window(resources: Resources, source: Source, window: Window) -> Inge
             remedy="Return a polars.DataFrame; for no rows, an empty one.",
         )
     return ingest(resources.tables, source.spec, frame, window, provenance=_provenance(source, window))
+
+
+def _asked(source: Source, window: Window) -> object:
+    try:
+        return source.function(window)
+    except Exception as error:  # whatever the user's code raises: say which source, which window and which line
+        frames = traceback.extract_tb(error.__traceback__)
+        raise Unavailable(
+            "source.failed",
+            f"source {source.table} failed for {window}: {type(error).__name__}: {error}",
+            remedy=f"Look at {frames[-1].filename}:{frames[-1].lineno}. Nothing of this window was kept; it is asked for again.",
+        ) from error
 
 
 def _provenance(source: Source, window: Window) -> dict[str, Any]:

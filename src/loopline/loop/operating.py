@@ -45,8 +45,8 @@ class Operating:
         self.ship()
         tables = {view.table for view in self._views()}
         held = {name for name in tables if self.resources.tables.exists(name)}
-        views = [view for view in self._views() if view.table in held]
-        history = {name: self.resources.tables.open(name).read() for name in held}
+        history = {name: rows for name in held if (rows := self.resources.tables.open(name).read()).height}
+        views = [view for view in self._views() if view.table in history]
         self.online.rebuild(views, history, horizon=now - LOOK_BACK)
         self.publish()
 
@@ -74,17 +74,28 @@ class Operating:
         self.publish()
         return summaries
 
-    def step(self) -> None:
-        """Ship, ask the sources whose time has come, and turn where it is time. An error is logged, and tried again."""
+    def keep(self) -> None:
+        """Ship what was predicted and publish what changed. An error is logged, and tried again at the next call."""
         try:
             self.ship()
+            self.publish()
+        except Exception as error:  # the loop must outlive a bad hour
+            log.exception("keep_failed", error=str(error))
+
+    def step(self) -> bool:
+        """Ask the sources whose time has come, and turn where it is time; says whether that went well.
+
+        An error is logged. What was done stays done, and the rest is for the next call: leave some time between.
+        """
+        try:
             self._ingest(self.resources.clock.now(), at_leisure=True)
             if self.due():
                 for summary in self.turn():
                     log.info("turn", number=summary.number, alarms=len(summary.alarms), action=summary.action)
-            self.publish()
         except Exception as error:  # also whatever a source's own code raises: the loop must outlive a bad hour
             log.exception("turn_failed", error=str(error))
+            return False
+        return True
 
     def _beginning(self, end: datetime) -> datetime:
         return self.begin or end - duration(self.loop.turn)

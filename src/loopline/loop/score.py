@@ -1,6 +1,5 @@
 """Score: the rows due in a window, by the champion, into the table of predictions. Each row once."""
 
-import hashlib
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,7 +12,7 @@ from loopline.scoring.engine import Engine
 from loopline.scoring.record import prediction_table
 from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema
 from loopline.tables.table import Table
-from loopline.values import Window
+from loopline.values import Window, digest
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ def score_due(
     may serve, and what was answered stays answered.
     """
     name = prediction_table(lane.project, lane.model)
+    if due.is_empty():
+        return Scored(0, digest(b""))
     if resources.tables.exists(name):
         table = resources.tables.open(name)
         if (table.sequence(lane.project) or 0) >= number:
@@ -75,6 +76,5 @@ def _with_all_columns(predictions: pl.DataFrame, table: Table) -> pl.DataFrame:
 
 def _scored(predictions: pl.DataFrame) -> Scored:
     ordered = predictions.sort("_event_time", "_key")
-    digest = hashlib.sha256("\n".join(ordered["prediction_id"].to_list()).encode())
-    digest.update(ordered["score"].to_numpy().tobytes())
-    return Scored(predictions.height, "sha256:" + digest.hexdigest())
+    ids = "\n".join(ordered["prediction_id"].to_list()).encode()
+    return Scored(predictions.height, digest(ids + ordered["score"].to_numpy().tobytes()))

@@ -66,7 +66,14 @@ def _estimator(function: FitFunction, part: TrainingSet, params: Mapping[str, An
             f"all {len(part)} training labels are {part.y[0]:g}",
             remedy="Wait for labels of both kinds, or check the label's expression.",
         )
-    estimator = function(part, dict(params))
+    try:
+        estimator = function(part, dict(params))
+    except Exception as error:  # whatever the user's code raises is an outcome of training, not the end of the loop
+        raise InvalidInput(
+            "training.function_failed",
+            f"the model's function failed on {len(part)} rows: {type(error).__name__}: {error}",
+            remedy="Mend the function in the loop file; the log has the trace.",
+        ) from error
     if not hasattr(estimator, "predict_proba"):
         raise InvalidInput(
             "training.no_classifier",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from loopline.errors import InvalidInput
-from loopline.features.definitions import View, feature_names
+from loopline.features.definitions import View, feature_names, payload_columns
 from loopline.features.point_in_time import point_in_time
 from loopline.labels.label import Label
 from loopline.labels.outcomes import outcomes
@@ -97,7 +97,7 @@ class LabelledRows:
         )
 
 
-def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> pl.DataFrame:
+def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """`_key`, `_event_time` and the features of each of `rows`, same order; categories are text, whatever they came as.
 
     Raises `InvalidInput` for an unknown column.
@@ -113,7 +113,18 @@ def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.Dat
     given = rows.select("_key", pl.col(recipe.at).alias("_event_time"), *typed)
     if not recipe.views:
         return given
-    return pl.concat([given, point_in_time(rows, at=recipe.at, views=recipe.views, history=history)], how="horizontal")
+    whole = {table: _with_columns(past, recipe.views, table) for table, past in history.items()}
+    return pl.concat([given, point_in_time(rows, at=recipe.at, views=recipe.views, history=whole)], how="horizontal")
+
+
+def _with_columns(history: pl.DataFrame, views: Sequence[View], table: str) -> pl.DataFrame:
+    """Before its first row a table has no columns of its own; then there is nothing in those the views ask for."""
+    if history.height:
+        return history
+    entities = {view.by: pl.String() for view in views if view.table == table}
+    payload = {name: pl.Float64() for view in views if view.table == table for name in payload_columns(view)}
+    absent = {name: dtype for name, dtype in (payload | entities).items() if name not in history.columns}
+    return history.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items())
 
 
 def assemble(
@@ -130,6 +141,8 @@ def assemble(
     end] of `leave_out` are skipped. Raises `InvalidInput` where no labelled row is left.
     """
     known = {name: frame.filter(pl.col("_known_at") <= as_of) for name, frame in history.items()}
+    if known[recipe.table].is_empty():
+        raise _no_rows(recipe, as_of)
     subjects = known_at_their_time(known[recipe.table], at=recipe.at)
     subjects = subjects.filter(pl.col(recipe.at) <= recipe.label.mature_until(as_of))
     for start, end in leave_out:
@@ -139,10 +152,14 @@ def assemble(
     frame = features_of(subjects, recipe, known).with_columns(label=labels)
     frame = frame.filter(pl.col("label").is_not_null())
     if frame.height == 0:
-        raise InvalidInput(
-            "training.no_rows",
-            f"no row of {recipe.table} has a label that was due by {as_of.isoformat()}",
-            remedy="Wait until labels mature, or check the label's table and key.",
-        )
+        raise _no_rows(recipe, as_of)
     pins = {"as_of": as_of, "rows": frame.height, "subjects": subjects.height, "label": recipe.label.describe()}
     return LabelledRows(frame, recipe, pins)
+
+
+def _no_rows(recipe: Recipe, as_of: datetime) -> InvalidInput:
+    return InvalidInput(
+        "training.no_rows",
+        f"no row of {recipe.table} has a label that was due by {as_of.isoformat()}",
+        remedy="Wait until labels mature, or check the label's table and key.",
+    )
