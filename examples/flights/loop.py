@@ -53,7 +53,7 @@ def late_arrival(train: ll.TrainingSet, params: dict) -> HistGradientBoostingCla
 loop.operate(
     late_arrival,
     decide=ll.costs(false_positive=1, false_negative=4, abstain_at_most=0.05),
-    promote=[ll.better("log_loss"), ll.not_worse("log_loss", by="carrier")],
+    promote=[ll.better("log_loss", confidence=0.8), ll.not_worse("log_loss", by="carrier")],
     watch=ll.Risk("log_loss", tolerance=0.01, block="1d", false_pages_per_year=1),
     respond=[
         ll.on(ll.harm & ll.previous_is_better, ll.roll_back),
