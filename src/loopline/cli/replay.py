@@ -27,8 +27,15 @@ Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"])]
 @app.command()
 def command(
     file: LoopFile,
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="First day (UTC).")],
-    until: Annotated[datetime, typer.Option("--until", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="Last day (UTC).")],
+    start: Annotated[
+        datetime, typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="From this moment on (UTC).")
+    ],
+    until: Annotated[
+        datetime,
+        typer.Option(
+            "--until", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="Up to this moment (UTC); a day is its midnight."
+        ),
+    ],
     home: Annotated[
         Path | None, typer.Option("--home", help="The replay's own home; HOME/replays/LOOP by default.")
     ] = None,
