@@ -21,7 +21,6 @@ SHARED = {
     "http.wrong_host",
     "model.missing_values",  # at packaging, and at scoring
     "model.unknown",
-    "project.unknown",
     "rollback.no_earlier",  # asked when it is prepared, and again when it is committed
     "scoring.bad_key",  # one row, or a frame of rows
     "scoring.bad_time",

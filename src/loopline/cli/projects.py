@@ -2,7 +2,7 @@
 
 from loopline.errors import InvalidInput, NotFound
 from loopline.loop.resources import Resources
-from loopline.loop.status import projects
+from loopline.loop.status import projects, require_project
 from loopline.models import registry
 
 
@@ -12,13 +12,10 @@ def the_project(resources: Resources, said: str | None) -> str:
     Raises `NotFound` for an unknown one and `InvalidInput` where several could be meant.
     """
     with resources.database.reading() as tx:
+        if said is not None:
+            require_project(tx, said)
+            return said
         known = projects(tx)
-    if said is not None:
-        if said not in known:
-            raise NotFound(
-                "project.unknown", f"there is no project {said!r}", remedy=f"There are: {', '.join(known) or 'none'}."
-            )
-        return said
     own = [name for name in known if "." not in name]
     if len(own) != 1:
         raise InvalidInput(

@@ -81,19 +81,6 @@ def add_action(tx: Transaction, values: Row) -> bool:
     return insert_once(tx, action_done, values)
 
 
-def one_action(tx: Transaction, project: str, key: str) -> Row | None:
-    query = sa.select(action_done).where(action_done.c.project == project, action_done.c.key == key)
-    row = tx.execute(query).mappings().first()
-    return dict(row) if row else None
-
-
-def actions(tx: Transaction, project: str, *, model: str | None = None) -> list[Row]:
-    query = sa.select(action_done).where(action_done.c.project == project).order_by(action_done.c.at, action_done.c.key)
-    if model is not None:
-        query = query.where(action_done.c.model == model)
-    return [dict(row) for row in tx.execute(query).mappings()]
-
-
 def last_action(tx: Transaction, project: str, model: str, action: str) -> datetime | None:
     query = sa.select(sa.func.max(action_done.c.at)).where(
         action_done.c.project == project, action_done.c.model == model, action_done.c.action == action

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from loopline.decisions.policy import DecisionSpec
-from loopline.features.definitions import Aggregate, LatestView, View, WindowView, feature_names
+from loopline.features.definitions import Aggregate, LatestView, View, WindowView
 from loopline.gates.check import Check
 from loopline.incidents.playbook import Response
 from loopline.labels.label import Absence, Label
@@ -15,6 +15,7 @@ from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.windowed import Windowed
 from loopline.monitoring.risk import Risk
 from loopline.tables.source import SourceSpec
+from loopline.training.training_set import Recipe
 from loopline.values import Window, duration
 
 SourceFunction = Callable[[Window], pl.DataFrame]
@@ -84,9 +85,14 @@ class Model:
     where: tuple[str, int]
 
     @property
+    def recipe(self) -> Recipe:
+        """What its training sets are made of."""
+        return Recipe(self.on.table, self.at, self.given, self.categories, self.views, self.label)
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """All features in the order of the model's input: given columns first, then those of the views."""
-        return (*self.given, *(name for view in self.views for name in feature_names(view)))
+        return self.recipe.feature_names
 
 
 @dataclass(frozen=True)

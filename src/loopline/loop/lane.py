@@ -28,8 +28,7 @@ class Lane:
     @property
     def recipe(self) -> Recipe:
         """What its training sets are made of."""
-        model = self.operation.model
-        return Recipe(model.on.table, model.at, model.given, model.categories, model.views, model.label)
+        return self.operation.model.recipe
 
 
 def lanes(loop: Loop, *, seed: int, compare: bool) -> list[Lane]:

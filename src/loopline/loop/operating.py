@@ -43,10 +43,10 @@ class Operating:
         """Bring the online store to what the tables hold, ship what spools hold, and publish what serves."""
         now = self.resources.clock.now()
         self.ship()
-        tables = {view.table for view in self._views()}
-        held = {name for name in tables if self.resources.tables.exists(name)}
+        declared = self._views()
+        held = {name for name in {view.table for view in declared} if self.resources.tables.exists(name)}
         history = {name: rows for name in held if (rows := self.resources.tables.open(name).read()).height}
-        views = [view for view in self._views() if view.table in history]
+        views = [view for view in declared if view.table in history]
         self.online.rebuild(views, history, horizon=now - LOOK_BACK)
         self.publish()
 
@@ -103,8 +103,9 @@ class Operating:
     def _ingest(self, end: datetime, *, at_leisure: bool) -> None:
         begin = self._beginning(end)
         ingest_until(self.resources, self.loop, end, begin=begin, at_leisure=at_leisure)
-        for table in {view.table for view in self._views()}:
-            self._update_online(table, end)
+        views = self._views()
+        for table in {view.table for view in views}:
+            self._update_online(table, [view for view in views if view.table == table], end)
 
     def _views(self) -> list[View]:
         """What the loop declares, and what its champions were trained with, where that differs."""
@@ -114,9 +115,8 @@ class Operating:
                 views += champion_views(tx, work.lane.project, work.lane.model)
         return [view for place, view in enumerate(views) if view not in views[:place]]
 
-    def _update_online(self, table: str, end: datetime) -> None:
+    def _update_online(self, table: str, views: Sequence[View], end: datetime) -> None:
         """File what became known since what is filed: the store itself says how far it is."""
-        views = [view for view in self._views() if view.table == table]
         if not self.resources.tables.exists(table):
             return
         filed = [self.online.freshness(view) for view in views]

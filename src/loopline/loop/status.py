@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from loopline.errors import NotFound
 from loopline.evidence.e_sr import log_threshold
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import freeze as freezes
@@ -66,6 +67,15 @@ def projects(tx: Transaction) -> list[str]:
         for loop in store.applied_loops(tx)
         for project in [loop, *(f"{loop}.{policy}" for policy in _policies(tx, loop))]
     ]
+
+
+def require_project(tx: Transaction, name: str) -> None:
+    """Raise `NotFound` "project.unknown" unless there is such a project in this home."""
+    known = projects(tx)
+    if name not in known:
+        raise NotFound(
+            "project.unknown", f"there is no project {name!r}", remedy=f"There are: {', '.join(known) or 'none'}."
+        )
 
 
 def _policies(tx: Transaction, loop: str) -> list[str]:

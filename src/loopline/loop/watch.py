@@ -1,6 +1,6 @@
 """Watch: predictions whose labels have matured meet them, block by block, and the monitor moves on. Exactly once."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import polars as pl
@@ -143,9 +143,3 @@ def block_floor(moment: datetime, block: str) -> datetime:
     """The last block boundary at or before `moment`."""
     length = duration(block) // MICROSECOND
     return from_micros(micros(moment) // length * length)
-
-
-def block_ceiling(moment: datetime, block: str) -> datetime:
-    """The first block boundary at or after `moment`."""
-    floor = block_floor(moment, block)
-    return floor if floor == moment else floor + timedelta(microseconds=duration(block) // MICROSECOND)

@@ -5,7 +5,7 @@ from typing import Any
 
 from loopline.errors import NotFound
 from loopline.loop.deployment import declared_terms
-from loopline.loop.status import projects
+from loopline.loop.status import require_project
 from loopline.models import registry
 from loopline.storage.database import Transaction
 
@@ -14,11 +14,7 @@ def require_place(tx: Transaction, path: Mapping[str, Any]) -> None:
     """Raise `NotFound` "project.unknown" or "model.unknown" unless the path's `project` and `model`, if any, are there."""
     if (project := path.get("project")) is None:
         return
-    known = projects(tx)
-    if project not in known:
-        raise NotFound(
-            "project.unknown", f"there is no project {project!r}", remedy=f"There are: {', '.join(known) or 'none'}."
-        )
+    require_project(tx, project)
     if (model := path.get("model")) is not None and model not in models_of(tx, project):
         raise NotFound("model.unknown", f"{project} has no model {model!r}", remedy="List the project's models.")
 
