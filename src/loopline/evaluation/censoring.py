@@ -51,5 +51,5 @@ def sure_losses(rows: RowLoss, outputs: npt.ArrayLike, bounds: npt.ArrayLike) ->
     """
     given, least = np.asarray(outputs, dtype=np.float64), np.asarray(bounds, dtype=np.float64)
     wide = least if given.ndim == 1 else least[:, None]
-    below: Mask = np.asarray(given <= wide).reshape(len(least), -1).all(axis=1)
+    below: Mask = np.all(given <= wide, axis=tuple(range(1, given.ndim)), keepdims=False)
     return rows(np.minimum(given, wide), least), below
