@@ -1,21 +1,20 @@
-"""Calibration of a score: the straight line through its logits that makes it a probability."""
+"""Calibration of a probability: the straight line through its logits that makes it one."""
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.newton import minimum
 
 Floats = npt.NDArray[np.float64]
 
 CLIP = 1e-6
-_STEPS = 100
-_CONVERGED = 1e-10
 _ROOM = 1e-12
 _STEEP = 700.0  # exp(-z) overflows beyond
 
 
-class LogisticCalibrator(msgspec.Struct, frozen=True):
+class LogisticCalibrator(msgspec.Struct, frozen=True, tag="logistic"):
     """`sigmoid(a * logit(p) + b)`. The default leaves a probability as it is, up to the clip."""
 
     a: float = 1.0
@@ -23,7 +22,7 @@ class LogisticCalibrator(msgspec.Struct, frozen=True):
 
     def apply(self, p: npt.ArrayLike) -> Floats:
         """Calibrated probabilities, float64, of the shape of `p`; `p` is clipped into [1e-6, 1 - 1e-6], NaN stays NaN."""
-        return _sigmoid(self.a * logit(p) + self.b)
+        return sigmoid(self.a * logit(p) + self.b)
 
 
 IDENTITY = LogisticCalibrator()
@@ -31,8 +30,18 @@ IDENTITY = LogisticCalibrator()
 
 def logit(p: npt.ArrayLike) -> Floats:
     """`log(p / (1 - p))` in float64 of `p` clipped into [1e-6, 1 - 1e-6]."""
-    inside = np.clip(np.asarray(p, dtype=np.float64), CLIP, 1 - CLIP)
+    inside = clipped(p)
     return np.log(inside) - np.log1p(-inside)
+
+
+def clipped(p: npt.ArrayLike) -> Floats:
+    """`p` as float64, clipped into [1e-6, 1 - 1e-6]."""
+    return np.clip(np.asarray(p, dtype=np.float64), CLIP, 1 - CLIP)
+
+
+def sigmoid(z: Floats) -> Floats:
+    """`1 / (1 + exp(-z))`, without overflow."""
+    return 1 / (1 + np.exp(-np.clip(z, -_STEEP, _STEEP)))
 
 
 def fit_logistic(p: npt.ArrayLike, y: npt.ArrayLike) -> LogisticCalibrator:
@@ -45,55 +54,53 @@ def fit_logistic(p: npt.ArrayLike, y: npt.ArrayLike) -> LogisticCalibrator:
     Platt, Probabilistic outputs for support vector machines, 1999; Lin, Lin and Weng, A note on Platt's probabilistic
     outputs, Machine Learning 68, 2007.
     """
-    scores, labels = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    _check(scores, labels)
+    scores, labels = checked(p, y)
     x = logit(scores)
-    positives = float(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives or np.ptp(x) < _ROOM:
+    targets = smoothed(labels)
+    if targets is None or np.ptp(x) < _ROOM:
         return IDENTITY
-    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    a, b = _newton(x, targets)
-    return LogisticCalibrator(a, b) if a > 0 else IDENTITY
+    a, b = line_of(np.column_stack([x, np.ones_like(x)]), targets, np.array([1.0, 0.0]))
+    return LogisticCalibrator(float(a), float(b)) if a > 0 else IDENTITY
 
 
-def _check(p: Floats, y: Floats) -> None:
-    if p.ndim != 1 or p.shape != y.shape:
+def checked(p: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Scores and labels as float64. Raises `InvalidInput` for other shapes and values."""
+    scores, labels = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if scores.ndim != 1 or scores.shape != labels.shape:
         raise InvalidInput(
             "calibration.shapes",
-            f"scores of shape {p.shape} do not go with labels of shape {y.shape}",
+            f"scores of shape {scores.shape} do not go with labels of shape {labels.shape}",
             remedy="Give two arrays of the same length.",
         )
-    if not np.all((p >= 0) & (p <= 1)) or not np.all((y == 0) | (y == 1)):
+    if not np.all((scores >= 0) & (scores <= 1)) or not np.all((labels == 0) | (labels == 1)):
         raise InvalidInput(
             "calibration.values",
             "scores must lie in [0, 1] and labels be 0 or 1, without NaN",
             remedy="Drop the rows without a score or label first.",
         )
+    return scores, labels
 
 
-def _newton(x: Floats, targets: Floats) -> tuple[float, float]:
-    design = np.column_stack([x, np.ones_like(x)])
-    line, loss = np.array([1.0, 0.0]), _mean_loss(x, targets)
-    for _ in range(_STEPS):
-        fitted = _sigmoid(design @ line)
-        gradient = design.T @ (fitted - targets) / len(x)
-        if np.abs(gradient).max() < _CONVERGED:
-            break
+def smoothed(labels: Floats) -> Floats | None:
+    """Platt's targets of 0 and 1 labels: as if one more row of each class had been seen; None for a single class."""
+    positives = float(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return None
+    return np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+
+def line_of(design: Floats, targets: Floats, start: Floats) -> Floats:
+    """The coefficients (k,) of the logistic regression of `targets` (rows,) in [0, 1] on `design` (rows, k)."""
+
+    def derivatives(line: Floats) -> tuple[Floats, Floats]:
+        fitted = sigmoid(design @ line)
         weights = fitted * (1 - fitted)
-        hessian = (design * weights[:, None]).T @ design / len(x) + _ROOM * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        size, moved = 1.0, _mean_loss(design @ (line - step), targets)
-        while moved > loss and size > _CONVERGED:
-            size /= 2
-            moved = _mean_loss(design @ (line - size * step), targets)
-        line, loss = line - size * step, moved
-    return float(line[0]), float(line[1])
+        gradient = design.T @ (fitted - targets) / len(targets)
+        return gradient, (design * weights[:, None]).T @ design / len(targets)
+
+    return minimum(start, lambda line: _mean_loss(design @ line, targets), derivatives)
 
 
 def _mean_loss(z: Floats, targets: Floats) -> float:
     return float(np.mean(np.logaddexp(0, z) - targets * z))
-
-
-def _sigmoid(z: Floats) -> Floats:
-    return 1 / (1 + np.exp(-np.clip(z, -_STEEP, _STEEP)))

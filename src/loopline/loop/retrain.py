@@ -90,7 +90,7 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
         fitted.estimator,
         fitted.signature,
         fitted.training_set.X[sample],
-        calibrator=fitted.calibrator,
+        calibrator=fitted.calibration.calibrator,
         artifacts=resources.artifacts,
     )
     resources.artifacts.put(package.encoded())
@@ -223,6 +223,7 @@ def _metrics(candidate: Candidate) -> dict[str, float]:
         "holdout_log_loss": float(log_loss(scores, labels).mean()),
         "holdout_brier": float(brier(scores, labels).mean()),
         "parity_max_abs_difference": candidate.package.parity.max_abs_difference,
+        **candidate.fitted.calibration.metrics(),
     }
 
 
@@ -238,6 +239,7 @@ def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
         "views_digest": views_digest(model.views),
         "code": code_digest(model.fit),
         "params": dict(model.params),
+        "calibration": msgspec.to_builtins(candidate.fitted.calibration),
         "seed": candidate.fitted.training_set.seed,
         "decision": msgspec.to_builtins(candidate.decision),
         PROFILE: candidate.inputs_profile,

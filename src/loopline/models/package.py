@@ -3,7 +3,7 @@
 import msgspec
 
 from loopline.errors import Corrupt
-from loopline.evaluation.calibration import LogisticCalibrator
+from loopline.evaluation.calibrators import Calibrator
 from loopline.models.signature import Signature
 from loopline.values import canonical_json, digest
 
@@ -34,7 +34,7 @@ class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
     format: str = "onnx"
     onnx: str
     signature: Signature
-    calibrator: LogisticCalibrator | None
+    calibrator: Calibrator | None
     takes_missing: bool
     parity: Parity
     libraries: dict[str, str]

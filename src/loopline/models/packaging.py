@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import InvalidInput
-from loopline.evaluation.calibration import LogisticCalibrator
+from loopline.evaluation.calibrators import Calibrator
 from loopline.models import parity
 from loopline.models.conversion import to_onnx
 from loopline.models.package import ModelPackage
@@ -23,7 +23,7 @@ def package(
     signature: Signature,
     rows: npt.NDArray[np.float32],
     *,
-    calibrator: LogisticCalibrator | None,
+    calibrator: Calibrator | None,
     artifacts: ArtifactStore,
     tolerance: float = 1e-5,
 ) -> ModelPackage:

@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from loopline.errors import InvalidInput
-from loopline.evaluation.calibration import LogisticCalibrator, fit_logistic
+from loopline.evaluation.calibrators import Calibration, choose
 from loopline.models.signature import Signature, infer
 from loopline.training.training_set import LabelledRows, TrainingSet
 from loopline.values import derive_seed
@@ -29,7 +29,7 @@ class Fitted:
 
     estimator: Any
     signature: Signature
-    calibrator: LogisticCalibrator
+    calibration: Calibration
     training_set: TrainingSet
     unseen_scores: np.ndarray
     unseen_labels: np.ndarray
@@ -38,8 +38,8 @@ class Fitted:
 def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *, seed: int) -> Fitted:
     """Fit `function` on `rows`.
 
-    The calibration is learnt from the last fifth of the rows, scored by an estimator fitted on the four fifths before;
-    then the estimator is fitted on all. One thread: sums split over threads differ in the last bit from machine to
+    The calibration is chosen and learnt on the last fifth of the rows, scored by an estimator fitted on the four fifths
+    before; then the estimator is fitted on all. One thread: sums split over threads differ in the last bit from machine to
     machine. Raises `InvalidInput` for too few rows, one class only, or a result without `predict_proba`.
     """
     _check(rows)
@@ -51,8 +51,8 @@ def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *,
         early = _estimator(function, _part(whole, slice(None, cut), derive_seed(seed, "calibration")), params)
         unseen = early.predict_proba(whole.X[cut:])[:, 1].astype(np.float64)
         estimator = _estimator(function, whole, params)
-    calibrator = fit_logistic(unseen, whole.y[cut:])
-    return Fitted(estimator, signature, calibrator, whole, calibrator.apply(unseen), whole.y[cut:])
+        calibration = choose("binary", unseen, whole.y[cut:])
+    return Fitted(estimator, signature, calibration, whole, calibration.apply(unseen), whole.y[cut:])
 
 
 def _part(whole: TrainingSet, rows: slice, seed: int) -> TrainingSet:
