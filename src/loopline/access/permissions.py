@@ -19,3 +19,5 @@ class Permission(StrEnum):
     TOKENS_MANAGE = "tokens:manage"
     LEDGER_READ = "ledger:read"
     STATUS_READ = "status:read"
+    PERSONAL_SHOW = "personal:show"
+    SUBJECTS_ERASE = "subjects:erase"

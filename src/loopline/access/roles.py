@@ -14,6 +14,7 @@ class Role(StrEnum):
     SCORER = "scorer"
     OPERATOR = "operator"
     APPROVER = "approver"
+    PRIVACY = "privacy"
     ADMIN = "admin"
 
 
@@ -25,6 +26,7 @@ ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
         Role.SCORER: frozenset({Permission.PREDICTIONS_CREATE, Permission.LABELS_WRITE}),
         Role.OPERATOR: _VIEW | {Permission.INCIDENTS_ACT, Permission.LOOP_APPLY, Permission.LOOP_FREEZE},
         Role.APPROVER: _VIEW | {Permission.MODELS_PROMOTE, Permission.LOOP_FREEZE},
+        Role.PRIVACY: _VIEW | {Permission.PERSONAL_SHOW, Permission.SUBJECTS_ERASE},
         Role.ADMIN: frozenset(Permission),
     }
 )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock, SystemClock
 from loopline.config import Settings
 from loopline.incidents.notify import Channel, Channels, LogChannel, WebhookChannel
@@ -9,8 +10,12 @@ from loopline.loop.resources import Resources
 from loopline.models.signing import SigningKey, create_key, load_signing_key
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
+from loopline.storage.files import secret_in
 from loopline.storage.migrations import upgrade
 from loopline.tables.tables import Tables
+
+REPLAYS = "replays"
+PSEUDONYMS = "pseudonyms.key"
 
 
 def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, silent: bool = False) -> Resources:
@@ -31,11 +36,19 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
         channels=Channels([]) if silent else _channels(settings),
         seed=seed,
         manifests=settings.manifests_path,
+        pseudonyms=_pseudonyms(settings),
     )
 
 
 def _signing_key(folder: Path) -> SigningKey:
     return load_signing_key(folder) if any(folder.glob("*")) else create_key(folder)
+
+
+def _pseudonyms(settings: Settings) -> Pseudonyms:
+    """A replay's home below another one calls persons as that one does."""
+    above = settings.home.parent.parent / "keys"
+    shared = settings.home.parent.name == REPLAYS and (above / PSEUDONYMS).exists()
+    return Pseudonyms(secret_in((above if shared else settings.keys_path) / PSEUDONYMS))
 
 
 def _channels(settings: Settings) -> Channels:

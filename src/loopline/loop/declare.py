@@ -138,12 +138,13 @@ class Loop:
         columns: Mapping[str, Any] | None = None,
         expect: Any = None,
         personal: Sequence[str] = (),
+        subject: str | None = None,
     ) -> Callable[[SourceFunction], Source]:
         """Declare a source: `function(window)` returns the rows that became known in the window.
 
         `event_time` and `known_at` name columns of aware datetimes; `tombstone` a boolean column that is true for
         deletions; `known` says whether times of knowledge were measured or are assumed, which a replay repeats; `columns` the expected dtypes (taken from the first rows where absent); `expect` checks on rows (a
-        mapping of names to Polars expressions, or a dataframely schema).
+        mapping of names to Polars expressions, or a dataframely schema); `personal` the columns about a person, `subject` the one that says whose row it is.
         """
 
         def declare(function: SourceFunction) -> Source:
@@ -161,6 +162,7 @@ class Loop:
                     tombstone=tombstone,
                     rows=expect,
                     personal=tuple(personal),
+                    subject=subject,
                 )
             self.sources[name] = Source(self.name, spec, function, every, known)
             return self.sources[name]

@@ -40,6 +40,7 @@ def _describe_source(source: Source) -> dict[str, Any]:
         "tombstone": spec.tombstone,
         "columns": {name: str(dtype) for name, dtype in spec.columns.items()} if spec.columns else None,
         "personal": list(spec.personal),
+        **({"subject": spec.subject} if spec.subject else {}),
         "every": source.every,
         "known": source.known,
         "code": code_digest(source.function),

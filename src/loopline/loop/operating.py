@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import structlog
@@ -13,7 +14,9 @@ from loopline.features.online import OnlineFeatures
 from loopline.loop import store
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import champion_views, publish
+from loopline.loop.describe import describe
 from loopline.loop.ingestion import ingest_until
+from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
 from loopline.scoring.shipper import Shipped, ship_all
@@ -52,7 +55,10 @@ class Operating:
 
     def ship(self) -> Shipped:
         """Ship sealed segments of predictions into their tables."""
-        return ship_all(self.spools, self.resources.tables)
+        shipped = ship_all(self.spools, self.resources.tables)
+        if shipped.rows:
+            self._tag()
+        return shipped
 
     def publish(self) -> None:
         """Publish the manifest where it changed. Tokens expire by the real time, whatever the loop's clock says."""
@@ -103,9 +109,18 @@ class Operating:
     def _ingest(self, end: datetime, *, at_leisure: bool) -> None:
         begin = self._beginning(end)
         ingest_until(self.resources, self.loop, end, begin=begin, at_leisure=at_leisure)
+        self._tag()
         views = self._views()
         for table in {view.table for view in views}:
             self._update_online(table, [view for view in views if view.table == table], end)
+
+    @cached_property
+    def _tags(self) -> dict[str, Tags]:
+        return tags(describe(self.loop))
+
+    def _tag(self) -> None:
+        """Tables that came or grew say what of them is about persons."""
+        keep_tags(self.resources.tables, self._tags)
 
     def _views(self) -> list[View]:
         """What the loop declares, and what its champions were trained with, where that differs."""

@@ -23,6 +23,7 @@ from loopline.loop.due import Due
 from loopline.loop.history import History
 from loopline.loop.ingestion import ingest_until
 from loopline.loop.measured import measured
+from loopline.loop.personal import keep_tags, tags
 from loopline.loop.plan import apply
 from loopline.loop.resources import Resources
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
@@ -122,6 +123,7 @@ def _turn_all(
     ]
     for task in tasks:
         task.result()
+    keep_tags(resources.tables, tags(describe(loop)))
     if number % COMPACT_EVERY == 0:
         for name in resources.tables.names():
             resources.tables.open(name).compact()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock
 from loopline.incidents.notify import Channels
 from loopline.models.signing import SigningKey
@@ -23,3 +24,4 @@ class Resources:
     channels: Channels
     seed: int
     manifests: Path
+    pseudonyms: Pseudonyms

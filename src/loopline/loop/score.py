@@ -10,7 +10,7 @@ from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.scoring.engine import Engine
 from loopline.scoring.record import prediction_table
-from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema
+from loopline.tables.schema import TableSchema
 from loopline.tables.table import Table
 from loopline.values import Window, digest
 
@@ -63,9 +63,10 @@ def _predict(
 
 def _table(resources: Resources, name: str, predictions: pl.DataFrame) -> Table:
     """The table, with the columns it has and those that this champion adds."""
-    before = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
-    added = {column: dtype for column, dtype in predictions.schema.items() if column not in {*SYSTEM_COLUMNS, *before}}
-    return resources.tables.create(name, TableSchema(columns={**before, **added}))
+    before = resources.tables.open(name).schema if resources.tables.exists(name) else TableSchema()
+    known = before.all_columns
+    added = {column: dtype for column, dtype in predictions.schema.items() if column not in known}
+    return resources.tables.create(name, before.widened(added))
 
 
 def _with_all_columns(predictions: pl.DataFrame, table: Table) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from loopline.models import registry
 from loopline.monitoring.alarm import read_alarm, sentence_of
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.storage.database import Transaction
+from loopline.tables.masked import masked_rows
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -46,6 +47,7 @@ def _prediction(resources: Resources, subject: str) -> Why:
         if not resources.tables.exists(name):
             continue
         rows = resources.tables.open(name).read(where=pl.col("prediction_id") == subject)
+        rows = masked_rows(resources.tables, name, rows, resources.pseudonyms)
         if rows.height:
             with resources.database.reading() as tx:
                 return _told(tx, project, model, rows.row(0, named=True))

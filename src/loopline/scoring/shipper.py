@@ -116,4 +116,4 @@ def _table(tables: Tables, name: str, features: dict[str, str]) -> Table:
     present = table.schema
     if wanted.keys() <= present.columns.keys():
         return table
-    return tables.create(name, TableSchema({**present.columns, **wanted}, present.personal))
+    return tables.create(name, present.widened(wanted))

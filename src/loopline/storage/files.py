@@ -6,6 +6,7 @@ obstore's local store and local Delta do not fsync, so local bytes that must las
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _PENDING = ".pending-"
@@ -79,3 +80,21 @@ class Files:
         for path in sorted(self._folder.rglob("*")):
             if path.is_file() and not path.name.startswith(_PENDING):
                 yield path.relative_to(self._folder).as_posix()
+
+
+def secret_in(path: Path, *, length: int = 32) -> bytes:
+    """The random bytes kept at `path`, readable by its owner only; made by the first who asks, whoever else asks at once."""
+    while not path.exists():
+        make_folder(path.parent)
+        handle, pending = tempfile.mkstemp(dir=path.parent, prefix=_PENDING)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(os.urandom(length))
+                file.flush()
+                os.fsync(handle)
+            with suppress(FileExistsError):
+                os.link(pending, path)
+        finally:
+            Path(pending).unlink(missing_ok=True)
+        sync_folder(path.parent)
+    return path.read_bytes()

@@ -26,7 +26,7 @@ def payload_columns(frame: pl.DataFrame, spec: SourceSpec, present: TableSchema 
         return dict(present.columns)
     if frame.is_empty():
         return {}
-    refuse_missing([name for name in (*spec.named_columns, *spec.personal) if name not in frame.columns])
+    refuse_missing([name for name in (*spec.named_columns, *spec.guarded_columns) if name not in frame.columns])
     return {name: _kept_as(name, instance(dtype)) for name, dtype in frame.schema.items() if name != spec.tombstone}
 
 

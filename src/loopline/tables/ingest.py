@@ -81,12 +81,15 @@ def ingested(tables: Tables, spec: SourceSpec, window: Window) -> Ingested | Non
 
 
 def _schema(columns: Mapping[str, pl.DataType], spec: SourceSpec, present: TableSchema | None) -> TableSchema:
-    tagged = (*spec.personal, *(present.personal if present else ()))
-    return TableSchema(columns, tuple(name for name in tagged if name in columns))
+    before = present or TableSchema()
+    tagged = (*spec.personal, *before.personal)
+    personal = tuple(name for name in tagged if name in columns or name == "_key")
+    subject = spec.subject if spec.subject in columns else None
+    return TableSchema(columns, personal, subject or before.subject, before.keys_of)
 
 
 def _quarantine(tables: Tables, spec: SourceSpec, checked: Checked, window: Window) -> None:
-    table = tables.create(spec.name + quarantine.SUFFIX, quarantine.schema(personal=bool(spec.personal)))
+    table = tables.create(spec.name + quarantine.SUFFIX, quarantine.schema(personal=bool(spec.guarded_columns)))
     rows = quarantine.quarantined_rows(checked.bad, window)
     table.append(rows, writer=WRITER, sequence=micros(window.end), provenance=_told(spec, checked, window))
 

@@ -1,7 +1,7 @@
 """What a table's rows look like, in Polars' words and in Delta's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,11 +16,16 @@ SYSTEM_COLUMNS: Mapping[str, pl.DataType] = MappingProxyType(
     {"_key": pl.String(), "_event_time": UTC_TIME, "_known_at": UTC_TIME, "_tombstone": pl.Boolean()}
 )
 PERSONAL = "loopline.personal"
+SUBJECT = "loopline.subject"
+KEYS_OF = "loopline.keysOf"
 
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A table's payload columns (name to Polars dtype) and which of them are `personal`.
+    """A table's payload columns (name to Polars dtype), which of them are `personal`, and whose its rows are.
+
+    `personal` may name `_key` too. `subject` is the column that holds the id of the person whose row it is. Rows of a table
+    without one may be of persons all the same: `keys_of` names the table whose keys they have (predictions and labels).
 
     The system columns `_key` (String), `_event_time`, `_known_at` (Datetime[us, UTC]) and `_tombstone` (Boolean) are always
     there and never listed. Raises `InvalidInput` for a dtype that Delta cannot keep (`table.unsupported_dtype`), a payload
@@ -30,6 +35,8 @@ class TableSchema:
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     personal: tuple[str, ...] = ()
+    subject: str | None = None
+    keys_of: str | None = None
 
     def __post_init__(self) -> None:
         columns = {name: instance(dtype) for name, dtype in self.columns.items()}
@@ -38,10 +45,11 @@ class TableSchema:
             delta_type(name, dtype)
         object.__setattr__(self, "columns", MappingProxyType(columns))
         object.__setattr__(self, "personal", tuple(sorted(set(self.personal))))
-        refuse_unknown(set(self.personal) - set(columns), columns)
+        tagged = {*self.personal, *([self.subject] if self.subject else [])}
+        refuse_unknown(tagged - {*columns, "_key"}, columns)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.columns), self.personal)
+        return type(self), (dict(self.columns), self.personal, self.subject, self.keys_of)
 
     def __hash__(self) -> int:
         return hash(self.to_json())
@@ -50,6 +58,19 @@ class TableSchema:
     def all_columns(self) -> dict[str, pl.DataType]:
         """System columns, then payload columns, in the order in which `Table.read` returns them."""
         return {**SYSTEM_COLUMNS, **self.columns}
+
+    @property
+    def guarded(self) -> tuple[str, ...]:
+        """The columns whose values are not for everybody, in order: the personal ones, the subject, and with either the key,
+        since it may be made of them.
+        """
+        if not (self.personal or self.subject or self.keys_of):
+            return ()
+        return tuple(name for name in self.all_columns if name in {"_key", self.subject, *self.personal})
+
+    def widened(self, columns: Mapping[str, Any]) -> "TableSchema":
+        """The same schema, tags and all, with further columns."""
+        return replace(self, columns={**self.columns, **columns})
 
     def empty(self) -> pl.DataFrame:
         """A frame of no rows with all columns."""
@@ -76,23 +97,24 @@ class TableSchema:
 
     def added_by(self, wanted: "TableSchema") -> tuple[str, ...]:
         """The columns that `wanted` has and this schema lacks. Raises `Conflict` (`table.schema_changed`) where `wanted` changes
-        or drops a column, or takes the personal tag from one.
+        or drops a column, or takes the personal tag from one, or says of other persons that the rows are theirs.
         """
         changed = [name for name, dtype in self.columns.items() if wanted.columns.get(name, dtype) != dtype]
         removed = [name for name in self.columns if name not in wanted.columns]
         untagged = [name for name in self.personal if name not in wanted.personal and name not in removed]
+        untagged += [name for name in _whose_before(self, wanted) if name not in {*untagged, *removed}]
         if changed or removed or untagged:
             raise _schema_changed(self, wanted, changed=changed, removed=removed, untagged=untagged)
         return tuple(name for name in wanted.columns if name not in self.columns)
 
     def to_json(self) -> str:
-        """The schema as Delta's schema JSON, system columns included; personal columns carry the metadata `loopline.personal`."""
+        """The schema as Delta's schema JSON, system columns included; tags are metadata of their columns."""
         fields = [
             {
                 "name": name,
                 "type": delta_type(name, dtype),
                 "nullable": True,
-                "metadata": {PERSONAL: "true"} if name in self.personal else {},
+                "metadata": self._metadata(name),
             }
             for name, dtype in self.all_columns.items()
         ]
@@ -101,9 +123,31 @@ class TableSchema:
     @classmethod
     def from_json(cls, text: str | bytes) -> "TableSchema":
         """Read what `to_json` wrote."""
-        fields = [one for one in msgspec.json.decode(text)["fields"] if one["name"] not in SYSTEM_COLUMNS]
-        personal = tuple(one["name"] for one in fields if one.get("metadata", {}).get(PERSONAL) == "true")
-        return cls({one["name"]: polars_dtype(one["name"], one["type"]) for one in fields}, personal)
+        fields = msgspec.json.decode(text)["fields"]
+        tags = {one["name"]: one.get("metadata", {}) for one in fields}
+        return cls(
+            {
+                one["name"]: polars_dtype(one["name"], one["type"])
+                for one in fields
+                if one["name"] not in SYSTEM_COLUMNS
+            },
+            tuple(name for name, told in tags.items() if told.get(PERSONAL) == "true"),
+            next((name for name, told in tags.items() if told.get(SUBJECT) == "true"), None),
+            tags.get("_key", {}).get(KEYS_OF),
+        )
+
+    def _metadata(self, name: str) -> dict[str, str]:
+        return {
+            **({PERSONAL: "true"} if name in self.personal else {}),
+            **({SUBJECT: "true"} if name == self.subject else {}),
+            **({KEYS_OF: self.keys_of} if name == "_key" and self.keys_of else {}),
+        }
+
+
+def _whose_before(before: TableSchema, after: TableSchema) -> list[str]:
+    """What said whose the rows are and says otherwise now."""
+    pairs = ((before.subject, after.subject), (before.keys_of, after.keys_of))
+    return [was for was, is_ in pairs if was is not None and was != is_]
 
 
 def refuse_missing(names: list[str]) -> None:

@@ -34,7 +34,7 @@ class SourceSpec:
     - `tombstone`: a Boolean column that is true where the row says that its key exists no longer; null is false.
     - `rows`: what is expected of rows that are no tombstones: Polars expressions by name, where null passes as in SQL's CHECK,
       or a `dataframely` schema.
-    - `personal`: the columns that are about a person.
+    - `personal`: the columns that are about a person; `subject`: the column that says whose row it is, for erasure.
 
     Raises `InvalidInput` (`source.undeclared_column`, `source.no_key`).
     """
@@ -47,6 +47,7 @@ class SourceSpec:
     tombstone: str | None = None
     rows: RowRules | None = None
     personal: tuple[str, ...] = ()
+    subject: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", (self.key,) if isinstance(self.key, str) else tuple(self.key))
@@ -69,8 +70,13 @@ class SourceSpec:
         """The columns that the source must have: those of the key and the times."""
         return tuple(dict.fromkeys([*self.key_columns, self.event_time, self.known_at]))
 
+    @property
+    def guarded_columns(self) -> tuple[str, ...]:
+        """The columns about persons: the personal ones and the subject."""
+        return tuple(dict.fromkeys([*self.personal, *([self.subject] if self.subject else [])]))
+
     def _refuse_undeclared(self, columns: Mapping[str, pl.DataType]) -> None:
-        missing = [name for name in (*self.named_columns, *self.personal) if name not in columns]
+        missing = [name for name in (*self.named_columns, *self.guarded_columns) if name not in columns]
         if missing:
             raise InvalidInput(
                 "source.undeclared_column",

@@ -184,9 +184,9 @@ class Table:
             protocol = Protocol(READER_VERSION, WRITER_VERSION)
             return [Action(info), Action(protocol=protocol), Action(meta_data=self._meta_data(wanted))]
         present = self._log.schema()
-        if present.added_by(wanted) == () and present.personal == wanted.personal:
+        merged = TableSchema({**present.columns, **wanted.columns}, wanted.personal, wanted.subject, wanted.keys_of)
+        if present.added_by(wanted) == () and merged == present:
             return None
-        merged = TableSchema({**present.columns, **wanted.columns}, wanted.personal)
         info = commit_info("evolve", "ADD COLUMNS", self._now())
         return [Action(info), Action(meta_data=self._meta_data(merged))]
 

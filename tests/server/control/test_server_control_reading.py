@@ -5,6 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from loopline.access.permissions import Permission
+from loopline.access.pseudonyms import is_pseudonym
 from loopline.ledger.chain import GENESIS
 from loopline.loop.deployment import publish
 
@@ -67,13 +68,32 @@ def test_predictions_take_their_own_permission(shared):
     assert (refused.status_code, refused.json()["context"]["permission"]) == (403, "predictions:read")
 
 
-def test_what_is_about_persons_is_not_served_to_anyone(shared):
+def test_persons_are_called_by_pseudonyms(shared):
     path = "/api/v1/tables/flights.crew/rows"
     for columns in ([], ["name"], ["hours", "_key"]):
-        refused = read(shared, path, *Permission, columns=columns)
-        assert (refused.status_code, refused.json()["code"]) == (403, "table.personal")
-        assert "Ann Other" not in refused.text
+        answer = read(shared, path, *Permission, columns=columns)
+        assert answer.status_code == 200
+        assert "Ann Other" not in answer.text
+        assert "c1" not in [row.get("_key") for row in answer.json()["rows"]]
     assert read(shared, path, "tables:read", columns=["hours"]).json()["rows"] == [{"hours": 7}]
+    (row,) = read(shared, path, "tables:read").json()["rows"]
+    assert row["name"] == shared.resources.pseudonyms.of("Ann Other")
+    assert is_pseudonym(row["name"])
+
+
+def test_a_clear_read_takes_a_permission_and_is_recorded(shared):
+    path = "/api/v1/tables/flights.crew/rows"
+    refused = read(shared, path, "tables:read", clear=True)
+    assert (refused.status_code, refused.json()["context"]["permission"]) == (403, "personal:show")
+    assert "Ann Other" not in refused.text
+    for _ in range(2):
+        (row,) = read(shared, path, "tables:read", "personal:show", clear=True, reason="a complaint").json()["rows"]
+        assert (row["name"], row["_key"]) == ("Ann Other", "c1")
+    read(shared, path, "tables:read", "personal:show", clear=True, columns=["hours"])
+    entries = read(shared, "/api/v1/access/ledger", "ledger:read").json()["entries"]
+    shown = [one for one in entries if one["kind"] == "personal.shown"]
+    body = {"table": "flights.crew", "columns": ["_key", "name"], "rows": 1, "reason": "a complaint"}
+    assert [(one["actor"], one["body"]) for one in shown] == [("ann", body)] * 2
 
 
 def test_runs(shared):

@@ -8,8 +8,8 @@ from litestar.params import FromPath, FromQuery
 
 from loopline.access.identity import require
 from loopline.access.permissions import Permission
-from loopline.server.control.inputs import Caller, Home, Limit
-from loopline.server.control.personal import served_columns
+from loopline.loop.personal_reads import rows_for
+from loopline.server.control.inputs import Caller, Home, Limit, MachineClock, Reason
 from loopline.tables.log import TableVersion
 from loopline.tables.newest import newest_rows, row_count
 
@@ -25,13 +25,17 @@ class TableSummary(msgspec.Struct, frozen=True):
 
 
 class TableDetail(msgspec.Struct, frozen=True):
-    """A table's columns (name to dtype), which of them are personal, and its newest versions, newest first."""
+    """A table's columns (name to dtype), which of them are personal, the column that says whose row it is or the table whose
+    keys its rows have, and its newest versions, newest first.
+    """
 
     name: str
     version: int
     rows: int
     columns: dict[str, str]
     personal: list[str]
+    subject: str | None
+    keys_of: str | None
     versions: list[TableVersion]
 
 
@@ -61,19 +65,33 @@ def read_table(home: Home, name: FromPath[str], limit: Limit = 100) -> TableDeta
         rows=row_count(table),
         columns={column: str(dtype) for column, dtype in schema.all_columns.items()},
         personal=list(schema.personal),
+        subject=schema.subject,
+        keys_of=schema.keys_of,
         versions=table.versions()[-limit:][::-1],
     )
 
 
 @get("/tables/{name:str}/rows", permission=Permission.TABLES_READ, sync_to_thread=True)
 def read_rows(
-    home: Home, caller: Caller, name: FromPath[str], limit: Limit = 20, columns: FromQuery[list[str] | None] = None
+    home: Home,
+    caller: Caller,
+    machine_clock: MachineClock,
+    name: FromPath[str],
+    limit: Limit = 20,
+    columns: FromQuery[list[str] | None] = None,
+    clear: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
+    reason: FromQuery[Reason] = "asked over HTTP",
 ) -> Rows:
-    """The newest rows. Those of predictions take the permission to read predictions, too; personal columns are not served."""
+    """The newest rows. Those of predictions take the permission to read predictions, too.
+
+    Persons are called by pseudonyms. With `clear` their values are shown to who has the permission `personal:show`, and the ledger
+    of access says so.
+    """
     if name.startswith(_PREDICTIONS):
         require(caller, Permission.PREDICTIONS_READ)
     table = home.tables.open(name)
-    frame = newest_rows(table, limit, columns=served_columns(name, table.schema, columns))
+    frame = newest_rows(table, limit, columns=columns)
+    frame = rows_for(home, caller, name, frame, clear=clear, reason=reason, at=machine_clock.now())
     dtypes = {column: str(dtype) for column, dtype in frame.schema.items()}
     return Rows(name, dtypes, frame.rows(named=True))
 
