@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from loopline.loop.declare import Loop as Loop
     from loopline.loop.declare import category as category
     from loopline.loop.declare import label as label
+    from loopline.loop.declare import logged as logged
     from loopline.loop.windowed import count as count
     from loopline.loop.windowed import max_ as max  # noqa: A004, F401 - ll.max reads as it should
     from loopline.loop.windowed import mean as mean
@@ -50,6 +51,7 @@ _WHERE = {
     "grown": "incidents.conditions",
     "harm": "incidents.conditions",
     "label": "loop.declare",
+    "logged": "loop.declare",
     "max": "loop.windowed",
     "mean": "loop.windowed",
     "min": "loop.windowed",

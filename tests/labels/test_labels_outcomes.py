@@ -161,7 +161,7 @@ def test_a_label_says_when_it_is_due():
 
 @pytest.mark.parametrize(
     ("changes", "code"),
-    [({"absent": "censored"}, "label.unknown_absence"), ({"matures": "2 days"}, "duration.unreadable")],
+    [({"absent": "gone"}, "label.unknown_absence"), ({"matures": "2 days"}, "duration.unreadable")],
 )
 def test_labels_that_mean_nothing_are_refused(changes, code):
     with pytest.raises(InvalidInput) as caught:

@@ -8,7 +8,8 @@ import polars as pl
 from loopline.errors import InvalidInput
 from loopline.labels.label import Label
 
-_VERSION = ("_key", "_known_at", "_tombstone")
+_VERSION = ("_key", "_known_at", "_tombstone", "_event_time")
+_SECOND = 1_000_000
 
 
 def known_labels(
@@ -17,30 +18,11 @@ def known_labels(
     """The label of each key as known at `as_of`: `_key`, `label` (Float64, 0.0 or 1.0; never null), `label_known_at` (UTC).
 
     `history` holds rows of the label's table, `pushed` those of the table of pushed labels, whose column `label` is one
-    already. A correction replaces the label it corrects, a tombstone withdraws it, whichever way either came. Raises `InvalidInput` for labels that are
-    neither 0 nor 1.
+    already. A correction replaces the label it corrects, a tombstone withdraws it, whichever way either came. A value that is
+    a lower bound only is no label. Raises `InvalidInput` for labels that are neither 0 nor 1.
     """
-    if history.is_empty():  # before its first row a table has no columns of its own
-        history = history.clear().with_columns(label=pl.lit(None, pl.Float64))
-        label = replace(label, expression=pl.col("label"))
-    said = [history.lazy().select(*_VERSION, label=label.expression.cast(pl.Float64))]
-    if pushed is not None:
-        said.append(pushed.lazy().select(*_VERSION, label=pl.col("label").cast(pl.Float64)))
-    known = pl.concat(said).filter(pl.col("_known_at") <= as_of).sort("_known_at", maintain_order=True)
-    latest = known.unique("_key", keep="last", maintain_order=True).filter(~pl.col("_tombstone"))
-    labels = (
-        latest.select("_key", "label", label_known_at="_known_at")
-        .filter(pl.col("label").is_not_null() & pl.col("label").is_not_nan())
-        .collect()
-    )
-    odd = labels.filter(~pl.col("label").is_in([0.0, 1.0]))
-    if odd.height:
-        raise InvalidInput(
-            "label.not_binary",
-            f"{odd.height} labels of {label.table} are neither true nor false, e.g. {odd['label'][0]} for key {odd['_key'][0]!r}",
-            remedy="Let the label's expression give a boolean.",
-        )
-    return labels
+    said = _last_said(history, label, as_of, pushed).filter(~pl.col("_bound") & pl.col("label").is_not_null())
+    return said.select("_key", "label", "label_known_at")
 
 
 def outcomes(
@@ -51,16 +33,65 @@ def outcomes(
     as_of: datetime,
     pushed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """`predictions` with the columns `label` and `label_known_at`, joined on `_key`; same rows, same order.
+    """`predictions` with what became of them, joined on `_key`; same rows, same order.
 
-    Null means unlabelled: nothing known by `as_of`. Under `absent="negative"` that is 0.0 once the prediction
-    (`_event_time`) is mature.
+    `label` is null where it is not known by `as_of`; under `absent="negative"` it is 0.0 once the prediction (`_event_time`) is
+    mature. `label_known_at` is when the last was said. `censored` is true where the outcome is known in part: it is at least
+    `bound` (null: nothing is known but that it was not seen). `followed` is for how many seconds after its prediction a
+    row was followed, at most until it was mature; null where nothing is known.
+
+    A bound of 1 of a label that is 0 or 1 is a 1, and a bound of 0 that was observed until the prediction was mature is a 0.
     """
     asked = history.join(predictions.select("_key"), on="_key", how="semi", maintain_order="left")
-    joined = predictions.join(
-        known_labels(asked, label, as_of=as_of, pushed=pushed), on="_key", how="left", maintain_order="left"
+    said = _last_said(asked, label, as_of, pushed)
+    joined = predictions.join(said, on="_key", how="left", maintain_order="left")
+    due = pl.col("_event_time") <= label.mature_until(as_of)
+    silent = pl.col("label").is_null() & ~pl.col("_bound").fill_null(value=False) & due
+    length = label.maturity.total_seconds()
+    followed = (pl.col("_ended_at") - pl.col("_event_time")).dt.total_microseconds() / _SECOND
+    joined = joined.with_columns(
+        followed=pl.when(silent)
+        .then({"negative": length, "censored": 0.0}.get(label.absent))
+        .otherwise(followed.clip(0.0, length)),
+        label=pl.when(silent & pl.lit(label.absent == "negative")).then(0.0).otherwise(pl.col("label")),
+        _bound=pl.col("_bound").fill_null(value=False) | (silent & pl.lit(label.absent == "censored")),
     )
-    if label.absent == "negative":
-        due = pl.col("label").is_null() & (pl.col("_event_time") <= label.mature_until(as_of))
-        joined = joined.with_columns(label=pl.when(due).then(0.0).otherwise(pl.col("label")))
-    return joined
+    known = pl.col("label").eq_missing(1.0) | (pl.col("label").eq_missing(0.0) & (pl.col("followed") >= length))
+    censored = pl.col("_bound") & ~known
+    return joined.with_columns(
+        label=pl.when(~censored).then(pl.col("label")),
+        censored=censored,
+        bound=pl.when(censored).then(pl.col("label")),
+        followed=pl.when(censored | pl.col("label").is_not_null()).then(pl.col("followed")),
+    ).drop("_bound", "_ended_at")
+
+
+def _last_said(history: pl.DataFrame, label: Label, as_of: datetime, pushed: pl.DataFrame | None) -> pl.DataFrame:
+    """What was last said of each key: `label` (null with a bound: not even that), `_bound`, `_ended_at`, `label_known_at`."""
+    if history.is_empty():  # before its first row a table has no columns of its own
+        history = history.clear().with_columns(label=pl.lit(None, pl.Float64))
+        label = replace(label, expression=pl.col("label"), censored=None)
+    bound = pl.lit(value=False) if label.censored is None else label.censored.cast(pl.Boolean).fill_null(value=False)
+    value = label.expression.cast(pl.Float64).fill_nan(None)
+    said = [history.lazy().select(*_VERSION, label=value, _bound=bound)]
+    if pushed is not None:
+        given = pl.col("label").cast(pl.Float64).fill_nan(None)
+        told = pushed.lazy().with_columns(_event_time=pl.col("_known_at"))
+        said.append(told.select(*_VERSION, label=given, _bound=pl.lit(value=False)))
+    known = pl.concat(said).filter(pl.col("_known_at") <= as_of).sort("_known_at", maintain_order=True)
+    latest = known.unique("_key", keep="last", maintain_order=True).filter(~pl.col("_tombstone"))
+    found = latest.filter(pl.col("label").is_not_null() | pl.col("_bound")).select(
+        "_key", "label", "_bound", label_known_at="_known_at", _ended_at="_event_time"
+    )
+    return _checked(found.collect(), label)
+
+
+def _checked(labels: pl.DataFrame, label: Label) -> pl.DataFrame:
+    odd = labels.filter(~pl.col("label").is_in([0.0, 1.0]))
+    if odd.height:
+        raise InvalidInput(
+            "label.not_binary",
+            f"{odd.height} labels of {label.table} are neither true nor false, e.g. {odd['label'][0]} for key {odd['_key'][0]!r}",
+            remedy="Let the label's expression give a boolean.",
+        )
+    return labels

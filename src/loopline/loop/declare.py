@@ -10,6 +10,7 @@ from loopline.decisions.policy import DecisionSpec
 from loopline.features.definitions import Aggregate, LatestView, View, WindowView
 from loopline.gates.check import Check
 from loopline.incidents.playbook import Response
+from loopline.labels.action_log import ActionLog
 from loopline.labels.label import Absence, Label
 from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.windowed import Windowed
@@ -245,10 +246,39 @@ class Loop:
         return made
 
 
-def label(source: Source, expression: pl.Expr, *, matures: str, absent: Absence = "unlabelled") -> Label:
-    """The label of a prediction: `expression` over the row of `source` that has the prediction's key."""
+def label(
+    source: Source,
+    expression: pl.Expr,
+    *,
+    matures: str,
+    absent: Absence = "unlabelled",
+    censored: pl.Expr | None = None,
+    keep_censored: bool = False,
+    outcome_depends_on_action: bool = False,
+    observed_after: str | None = None,
+    logged: ActionLog | None = None,
+) -> Label:
+    """The label of a prediction: `expression` over the row of `source` that has the prediction's key.
+
+    See `loopline.labels.label.Label` for what absence, censoring and actions mean.
+    """
     with blaming_caller():
-        return Label(source.table, expression, matures, absent)
+        return Label(
+            source.table,
+            expression,
+            matures,
+            absent,
+            censored,
+            keep_censored,
+            outcome_depends_on_action,
+            observed_after,
+            logged,
+        )
+
+
+def logged(*, action: pl.Expr, propensity: pl.Expr, weigh_training: bool = False) -> ActionLog:
+    """Where the label's source says which action was taken on a row and how probable that was when it was chosen."""
+    return ActionLog(action, propensity, weigh_training)
 
 
 def category(column: str) -> Category:

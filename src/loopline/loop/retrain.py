@@ -16,6 +16,7 @@ from loopline.features.definitions import views_digest
 from loopline.gates.check import Comparison, Verdict, examine_all
 from loopline.gates.promotion import CHAMPION, promote
 from loopline.incidents.actions import Cause, Outcome, Prepared
+from loopline.labels.action_log import known_actions
 from loopline.ledger import chain
 from loopline.loop.deployment import Predictors, put_decision
 from loopline.loop.describe import code_digest
@@ -81,6 +82,7 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
         history.all_known(recipe.tables, cause.at),
         as_of=cause.at,
         pushed=pushed_labels(resources, lane, cause.at),
+        actions=_actions(lane, history, cause),
     )
     trained_on, held_out = rows.hold_out(duration(model.holdout))
     seed = training_seed(lane, cause.at.isoformat())
@@ -110,6 +112,12 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
         {table: resources.tables.open(table).versions()[-1].version for table in recipe.tables},
         freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
     )
+
+
+def _actions(lane: Lane, history: History, cause: Cause) -> pl.DataFrame | None:
+    """The actions to weigh training rows by; None where the label does not ask for it."""
+    log, table = lane.recipe.label.logged, lane.recipe.label.table
+    return known_actions(history.known(table, cause.at), log) if log and log.weigh_training else None
 
 
 def _compare(

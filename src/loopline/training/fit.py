@@ -48,15 +48,13 @@ def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *,
     whole = rows.training_set(signature, derive_seed(seed, "fit"))
     cut = int(len(whole) * (1 - CALIBRATION_SHARE))
     with threadpool_limits(limits=1):
-        early = _estimator(function, _part(whole, slice(None, cut), derive_seed(seed, "calibration")), params)
-        unseen = early.predict_proba(whole.X[cut:])[:, 1].astype(np.float64)
+        early = _estimator(function, whole.part(slice(None, cut), derive_seed(seed, "calibration")), params)
+        later = whole.part(slice(cut, None), seed)
+        later = later.part(~later.censored, seed)
+        unseen = early.predict_proba(later.X)[:, 1].astype(np.float64)
         estimator = _estimator(function, whole, params)
-        calibration = choose("binary", unseen, whole.y[cut:])
-    return Fitted(estimator, signature, calibration, whole, calibration.apply(unseen), whole.y[cut:])
-
-
-def _part(whole: TrainingSet, rows: slice, seed: int) -> TrainingSet:
-    return TrainingSet(whole.X[rows], whole.y[rows], whole.at[rows], whole.feature_names, whole.categorical, seed)
+        calibration = choose("binary", unseen, later.y)
+    return Fitted(estimator, signature, calibration, whole, calibration.apply(unseen), later.y)
 
 
 def _estimator(function: FitFunction, part: TrainingSet, params: Mapping[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """Training sets: rows as known at their time, features point in time, labels as known now. Pinned."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,11 +12,14 @@ import polars as pl
 from loopline.errors import InvalidInput
 from loopline.features.definitions import View, feature_names, payload_columns
 from loopline.features.point_in_time import point_in_time
+from loopline.labels.censoring import weighed
 from loopline.labels.label import Label
 from loopline.labels.outcomes import outcomes
 from loopline.models.signature import Signature
 from loopline.training.subjects import known_at_their_time
 from loopline.values import EPOCH
+
+_MARKS = ("weight", "censored")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class TrainingSet:
 
     `X` float32 (rows, features): categories as codes ordered by mean label, missing values NaN. `y` float64 (rows,), 0.0 or
     1.0. Rows are in order of time. `at` is datetime64[us], UTC. `seed` is this fit's own.
+
+    `weight` float64 (rows,) undoes that some rows were likelier to get a label than others, where labels are censored or selected;
+    ones elsewhere. `censored` bool (rows,): `y` is only a lower bound, and the row weighs 0; false everywhere unless the label
+    keeps such rows.
     """
 
     X: npt.NDArray[np.float32]
@@ -55,16 +62,37 @@ class TrainingSet:
     feature_names: tuple[str, ...]
     categorical: tuple[bool, ...]
     seed: int
+    weight: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    censored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+
+    def __post_init__(self) -> None:
+        if not len(self.weight):
+            object.__setattr__(self, "weight", np.ones(len(self.y)))
+        if not len(self.censored):
+            object.__setattr__(self, "censored", np.zeros(len(self.y), dtype=np.bool_))
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def part(self, rows: npt.NDArray[np.bool_] | slice, seed: int) -> "TrainingSet":
+        """Some of the rows, for a fit with a seed of its own."""
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            at=self.at[rows],
+            weight=self.weight[rows],
+            censored=self.censored[rows],
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True)
 class LabelledRows:
     """Labelled rows with their features, in order of time, and the pins that would make them again.
 
-    `frame`: `_key`, `_event_time` (the row's time), `label`, and one column for each feature.
+    `frame`: `_key`, `_event_time` (the row's time), `label`, one column for each feature, and perhaps `_weight` and `_censored`
+    (1.0 and false without).
     """
 
     frame: pl.DataFrame
@@ -80,10 +108,13 @@ class LabelledRows:
         return LabelledRows(self.frame.filter(pl.col("_event_time") > moment), self.recipe, self.pins)
 
     def hold_out(self, length: timedelta) -> tuple["LabelledRows", "LabelledRows"]:
-        """The rows before the last `length` of labelled time, and those in it."""
+        """The rows before the last `length` of labelled time, and those in it whose label is known."""
         newest = self.frame["_event_time"].max()
         cut = newest - length if isinstance(newest, datetime) else EPOCH
-        return self.up_to(cut), self.after(cut)
+        later = self.after(cut)
+        if "_censored" not in later.frame.columns:
+            return self.up_to(cut), later
+        return self.up_to(cut), replace(later, frame=later.frame.filter(~pl.col("_censored")))
 
     def training_set(self, signature: Signature, seed: int) -> TrainingSet:
         """Encoded for fitting."""
@@ -94,6 +125,7 @@ class LabelledRows:
             feature_names=signature.names,
             categorical=tuple(found.kind == "category" for found in signature.fields),
             seed=seed,
+            **{name: self.frame[f"_{name}"].to_numpy() for name in _MARKS if f"_{name}" in self.frame.columns},
         )
 
 
@@ -133,11 +165,13 @@ def assemble(
     *,
     as_of: datetime,
     pushed: pl.DataFrame | None = None,
+    actions: pl.DataFrame | None = None,
     leave_out: Sequence[tuple[datetime, datetime]] = (),
 ) -> LabelledRows:
     """All rows whose labels are due and known by `as_of`, with features as they were known at each row's time.
 
-    `history` holds every table of the recipe; what was not known by `as_of` is ignored. Rows in any of the spans (start,
+    `history` holds every table of the recipe; what was not known by `as_of` is ignored. `actions` (`_key`, `propensity`) are those logged;
+    with them a row weighs the inverse of its propensity too, and one without weighs 1. Rows in any of the spans (start,
     end] of `leave_out` are skipped. Raises `InvalidInput` where no labelled row is left.
     """
     known = {name: frame.filter(pl.col("_known_at") <= as_of) for name, frame in history.items()}
@@ -148,13 +182,24 @@ def assemble(
     for start, end in leave_out:
         subjects = subjects.filter(~((pl.col(recipe.at) > start) & (pl.col(recipe.at) <= end)))
     keys = subjects.select("_key", pl.col(recipe.at).alias("_event_time"))
-    labels = outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed)["label"]
-    frame = features_of(subjects, recipe, known).with_columns(label=labels)
+    told = weighed(outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed))
+    frame = features_of(subjects, recipe, known).with_columns(_kept(told, recipe.label, actions))
     frame = frame.filter(pl.col("label").is_not_null())
-    if frame.height == 0:
+    if frame.height == 0 or ("_censored" in frame.columns and frame["_censored"].all()):
         raise _no_rows(recipe, as_of)
     pins = {"as_of": as_of, "rows": frame.height, "subjects": subjects.height, "label": recipe.label.describe()}
     return LabelledRows(frame, recipe, pins)
+
+
+def _kept(told: pl.DataFrame, label: Label, actions: pl.DataFrame | None) -> pl.DataFrame:
+    """`label` and, where they can differ, `_weight` and `_censored`: a bound is a label only where it is asked for."""
+    if actions is not None:
+        chosen = told.join(actions.select("_key", "propensity"), on="_key", how="left", maintain_order="left")
+        told = told.with_columns(weight=told["weight"] / chosen["propensity"].fill_null(1.0))
+    if actions is None and not label.censors:
+        return told.select("label")
+    value = pl.coalesce("label", "bound") if label.keep_censored else pl.col("label")
+    return told.select(label=value, _weight="weight", _censored="censored")
 
 
 def _no_rows(recipe: Recipe, as_of: datetime) -> InvalidInput:
