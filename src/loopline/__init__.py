@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from loopline.app.track import track as track
     from loopline.decisions.policy import costs as costs
     from loopline.gates.better import better as better
     from loopline.gates.not_worse import not_worse as not_worse
@@ -63,6 +64,7 @@ _WHERE = {
     "roll_back": "incidents.conditions",
     "std": "loop.windowed",
     "sum": "loop.windowed",
+    "track": "app.track",
 }
 
 _TRAILING = {"max", "min", "sum"}  # named with an underscore where they would hide a builtin

@@ -5,7 +5,7 @@ import pytest
 
 from loopline.errors import Conflict, InvalidInput, NotFound
 from loopline.runs import tracking
-from loopline.runs.run import Input
+from loopline.runs.run import Input, Metric
 from loopline.storage.database import Database, Transaction
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -123,3 +123,41 @@ def test_unknown_runs_are_not_found(database: Database):
         ):
             with pytest.raises(NotFound):
                 call()
+
+
+def test_history_comes_in_any_order_and_the_value_measured_last_holds(database: Database):
+    early, late = T0 + HOUR, T0 + 2 * HOUR
+    rows = [
+        Metric(name="m", step=0, value=1.0, at=late),
+        Metric(name="m", step=1, value=5.0, at=early),
+        Metric(name="m", step=1, value=math.nan, at=late),
+    ]
+    with database.transaction() as tx:
+        start(tx, "r")
+        tracking.log_metrics(tx, "r", {"m": 9.0}, step=1)
+        tracking.log_history(tx, "r", rows)
+        tracking.log_history(tx, "r", [Metric(name="m", step=0, value=2.0, at=early)])
+        tracking.log_history(tx, "r", [])
+        tracking.log_facts(tx, "r", {"command": ["a"], "code": 1})
+        tracking.log_facts(tx, "r", {"code": 0})
+        kept = tracking.get(tx, "r")
+        [short] = tracking.search(tx, None, history=False)
+    assert [(one.step, one.value) for one in kept.history[:1]] == [(0, 1.0)]
+    assert math.isnan(kept.metrics["m"])
+    assert math.isnan(short.metrics["m"])
+    assert (short.history, kept.facts) == ([], {"command": ["a"], "code": 0})
+
+
+def test_an_id_is_found_by_its_beginning(database: Database):
+    with database.transaction() as tx:
+        for run_id in ("run_ab1", "run_ab2", "run_ab", "run_c%"):
+            start(tx, run_id)
+        assert [tracking.resolve(tx, text) for text in ("run_ab", "run_ab1", "run_c")] == [
+            "run_ab",
+            "run_ab1",
+            "run_c%",
+        ]
+        with pytest.raises(InvalidInput, match="several"):
+            tracking.resolve(tx, "run_")
+        with pytest.raises(NotFound):
+            tracking.resolve(tx, "run_%")

@@ -29,6 +29,8 @@ COMMANDS = {
     "rollback": "Bring back the earlier champion.",
     "freeze": "Stop all automatic action at once.",
     "unfreeze": "Allow automatic action again.",
+    "track": "Run a script as a run, with all that is worth knowing about it.",
+    "runs": "Tracked runs: list, show, compare.",
     "tables": "Tables, their versions, quarantined rows.",
     "ledger": "Show or verify the ledger.",
     "tokens": "Issue, list and revoke tokens.",

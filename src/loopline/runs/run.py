@@ -26,10 +26,11 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run. `metrics` holds the value at the greatest step of each metric, `history` all of them by name and step.
+    """A run. `metrics` holds the value at the greatest step of each metric, `history` all of them by name and step; it is
+    empty where it was not asked for.
 
     Times are UTC; `ended_at` is None while it runs. `parent` is the run it is a part of, such as a search of its trial.
-    `artifacts` are digests by name.
+    `artifacts` are digests by name. `facts` tell how it was run: command, commit, error and the like.
     """
 
     project: str
@@ -44,3 +45,4 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Metric]
     inputs: list[Input]
     artifacts: dict[str, str]
+    facts: dict[str, Any] = {}

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from loopline.storage.columns import Json, UtcTime, metadata
-from loopline.storage.database import Transaction
+from loopline.storage.database import Transaction, upsert_many
 
 
 class Measured(TypeDecorator[float]):
@@ -56,6 +56,14 @@ run_metric = sa.Table(
     sa.Column("at", UtcTime),
 )
 
+run_fact = sa.Table(
+    "run_fact",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", Json),
+)
+
 run_input = sa.Table(
     "run_input",
     metadata,
@@ -93,7 +101,7 @@ def param(tx: Transaction, run_id: str, name: str) -> sa.RowMapping | None:
 
 def select(
     tx: Transaction,
-    project: str,
+    project: str | None,
     *,
     experiment: str | None,
     parent: str | None,
@@ -101,12 +109,34 @@ def select(
     limit: int,
 ) -> list[sa.RowMapping]:
     """The runs' own rows in `order`, ties by id."""
-    query = sa.select(run).where(run.c.project == project)
+    query = sa.select(run)
+    if project is not None:
+        query = query.where(run.c.project == project)
     if experiment is not None:
         query = query.where(run.c.experiment == experiment)
     if parent is not None:
         query = query.where(run.c.parent == parent)
     return list(tx.execute(query.order_by(order.nulls_last(), run.c.run_id).limit(limit)).mappings())
+
+
+def starting_with(tx: Transaction, text: str, limit: int) -> list[str]:
+    """Ids that begin with the text."""
+    query = sa.select(run.c.run_id).where(run.c.run_id.startswith(text, autoescape=True))
+    return list(tx.execute(query.order_by(run.c.run_id).limit(limit)).scalars())
+
+
+def last_metrics(tx: Transaction, run_ids: Sequence[str]) -> list[sa.RowMapping]:
+    """The row of each metric's greatest step, by run and name."""
+    mine = sa.select(run_metric.c.run_id, run_metric.c.name, sa.func.max(run_metric.c.step).label("step"))
+    last = mine.where(run_metric.c.run_id.in_(run_ids)).group_by(run_metric.c.run_id, run_metric.c.name).subquery()
+    same = [run_metric.c[name] == last.c[name] for name in ("run_id", "name", "step")]
+    rows = tx.execute(sa.select(run_metric).join(last, sa.and_(*same))).mappings()
+    return sorted(rows, key=lambda row: (row["run_id"], row["name"]))
+
+
+def put_metrics(tx: Transaction, rows: list[dict[str, Any]]) -> None:
+    """Set many values of metrics; one that was measured before what is there already is left out."""
+    upsert_many(tx, run_metric, rows, key=["run_id", "name", "step"], unless_newer="at")
 
 
 def last_value(name: str) -> sa.ColumnElement[Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, get_args
 
+import msgspec
 import sqlalchemy as sa
 
 from loopline.errors import Conflict, InvalidInput, NotFound
@@ -15,6 +16,7 @@ from loopline.values import canonical_json
 
 _ENDED = tuple(status for status in get_args(Status) if status != "running")
 _METRIC = "metrics."
+_FEW = 10
 
 
 def start(
@@ -61,6 +63,22 @@ def log_metrics(
         upsert(tx, store.run_metric, values, key=["run_id", "name", "step"])
 
 
+def log_history(tx: Transaction, run_id: str, metrics: Iterable[Metric]) -> None:
+    """Log many values, each with the time it was measured (UTC); the one measured last holds for its name and step, in
+    whatever order they are logged. Raises `NotFound`.
+    """
+    _require(tx, run_id)
+    last = {(metric.name, metric.step): metric for metric in metrics}
+    store.put_metrics(tx, [{"run_id": run_id, **msgspec.structs.asdict(metric)} for metric in last.values()])
+
+
+def log_facts(tx: Transaction, run_id: str, facts: Mapping[str, Any]) -> None:
+    """Log how the run was run, JSON values by name: its command, commit, error. The last value holds. Raises `NotFound`."""
+    _require(tx, run_id)
+    for name, value in facts.items():
+        upsert(tx, store.run_fact, {"run_id": run_id, "name": name, "value": value}, key=["run_id", "name"])
+
+
 def log_inputs(tx: Transaction, run_id: str, inputs: Iterable[Input]) -> None:
     """Log what the run read. Raises `NotFound`."""
     _require(tx, run_id)
@@ -94,25 +112,47 @@ def finish(tx: Transaction, run_id: str, status: Status, at: datetime) -> None:
 
 def get(tx: Transaction, run_id: str) -> Run:
     """A run with everything that was logged about it. Raises `NotFound`."""
-    return _assemble(tx, [_require(tx, run_id)])[0]
+    return _assemble(tx, [_require(tx, run_id)], history=True)[0]
+
+
+def exists(tx: Transaction, run_id: str) -> bool:
+    """Whether there is such a run."""
+    return store.by_id(tx, run_id) is not None
+
+
+def status(tx: Transaction, run_id: str) -> Status:
+    """The status of a run. Raises `NotFound`."""
+    found: Status = _require(tx, run_id)["status"]
+    return found
+
+
+def resolve(tx: Transaction, text: str) -> str:
+    """The id of the one run whose id is `text` or begins with it. Raises `NotFound` and `InvalidInput`."""
+    found = store.starting_with(tx, text, _FEW)
+    if text in found or len(found) == 1:
+        return text if text in found else found[0]
+    if found:
+        raise InvalidInput("run.which", f"{text!r} begins several ids", remedy=f"Say more of it: {', '.join(found)}.")
+    return str(_require(tx, text)["run_id"])
 
 
 def search(
     tx: Transaction,
-    project: str,
+    project: str | None,
     experiment: str | None = None,
     *,
     parent: str | None = None,
     order_by: str = "-started_at",
     limit: int = 100,
+    history: bool = True,
 ) -> list[Run]:
-    """Runs of a project, at most `limit`.
+    """Runs of a project (of all with None), at most `limit`; `history=False` leaves all values but the last ones out.
 
     `order_by` is "started_at", "ended_at" or "metrics.<name>" (its value at the greatest step), with "-" before it for
     descending. Runs without the value, or with NaN, come last; ties are by id. Raises `InvalidInput` for another order.
     """
     rows = store.select(tx, project, experiment=experiment, parent=parent, order=_order(order_by), limit=limit)
-    return _assemble(tx, rows)
+    return _assemble(tx, rows, history=history)
 
 
 def _order(text: str) -> sa.ColumnElement[Any]:
@@ -137,27 +177,28 @@ def _require(tx: Transaction, run_id: str, *, hold: bool = False) -> sa.RowMappi
     return row
 
 
-def _assemble(tx: Transaction, rows: list[sa.RowMapping]) -> list[Run]:
+def _assemble(tx: Transaction, rows: list[sa.RowMapping], *, history: bool) -> list[Run]:
     ids = [row["run_id"] for row in rows]
-    params, metrics, inputs, artifacts = (
-        _by_run(tx, table, ids) for table in (store.run_param, store.run_metric, store.run_input, store.run_artifact)
-    )
+    tables = (store.run_param, store.run_input, store.run_artifact, store.run_fact)
+    params, inputs, artifacts, facts = (_by_run(store.logged(tx, table, ids)) for table in tables)
+    metrics = _by_run(store.logged(tx, store.run_metric, ids) if history else store.last_metrics(tx, ids))
     return [
         Run(
             **row,
             params={logged["name"]: logged["value"] for logged in params[row["run_id"]]},
             metrics={logged["name"]: logged["value"] for logged in metrics[row["run_id"]]},
-            history=[Metric(**_but_run(logged)) for logged in metrics[row["run_id"]]],
+            history=[Metric(**_but_run(logged)) for logged in metrics[row["run_id"]]] if history else [],
             inputs=[Input(**_but_run(logged)) for logged in inputs[row["run_id"]]],
             artifacts={logged["name"]: logged["digest"] for logged in artifacts[row["run_id"]]},
+            facts={logged["name"]: logged["value"] for logged in facts[row["run_id"]]},
         )
         for row in rows
     ]
 
 
-def _by_run(tx: Transaction, table: sa.Table, ids: list[str]) -> dict[str, list[sa.RowMapping]]:
+def _by_run(rows: list[sa.RowMapping]) -> dict[str, list[sa.RowMapping]]:
     grouped: dict[str, list[sa.RowMapping]] = defaultdict(list)
-    for logged in store.logged(tx, table, ids):
+    for logged in rows:
         grouped[logged["run_id"]].append(logged)
     return grouped
 

@@ -88,6 +88,20 @@ def upsert(tx: Transaction, table: sa.Table, values: dict[str, Any], *, key: lis
         tx.execute(statement.on_conflict_do_nothing(index_elements=key))
 
 
+def upsert_many(
+    tx: Transaction, table: sa.Table, rows: list[dict[str, Any]], *, key: list[str], unless_newer: str
+) -> None:
+    """As `upsert` for many rows of the same columns, no two of one key. A row that is there already with a later
+    `unless_newer` stays as it is.
+    """
+    if not rows:
+        return
+    statement = _insert(tx, table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    older = sa.or_(table.c[unless_newer].is_(None), table.c[unless_newer] <= statement.excluded[unless_newer])
+    tx.execute(statement.on_conflict_do_update(index_elements=key, set_=changed, where=older), rows)
+
+
 def insert_once(tx: Transaction, table: sa.Table, values: dict[str, Any]) -> bool:
     """Insert the row unless a unique key of it exists already; says whether it was inserted."""
     statement = _insert(tx, table).values(values).on_conflict_do_nothing().returning(sa.literal(1))

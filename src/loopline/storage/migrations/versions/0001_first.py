@@ -267,6 +267,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "name", name=op.f("pk_run_artifact")),
     )
     op.create_table(
+        "run_fact",
+        sa.Column("run_id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("value", Json(), nullable=True),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_run_fact_run_id_run")),
+        sa.PrimaryKeyConstraint("run_id", "name", name=op.f("pk_run_fact")),
+    )
+    op.create_table(
         "run_input",
         sa.Column("run_id", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
