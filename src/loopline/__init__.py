@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from loopline.loop.windowed import std as std
     from loopline.loop.windowed import sum_ as sum  # noqa: A004, F401 - ll.sum reads as it should
     from loopline.monitoring.risk import Risk as Risk
+    from loopline.sources.files import files as files
+    from loopline.sources.known import delayed as delayed
+    from loopline.sources.known import modified as modified
+    from loopline.sources.query import sql as sql
+    from loopline.sources.spreadsheet import spreadsheet as spreadsheet
     from loopline.training.training_set import TrainingSet as TrainingSet
     from loopline.values import Window as Window
 
@@ -48,7 +53,9 @@ _WHERE = {
     "costs": "decisions.policy",
     "count": "loop.windowed",
     "data_fault": "incidents.conditions",
+    "delayed": "sources.known",
     "every": "incidents.playbook",
+    "files": "sources.files",
     "grown": "incidents.conditions",
     "harm": "incidents.conditions",
     "label": "loop.declare",
@@ -56,12 +63,15 @@ _WHERE = {
     "max": "loop.windowed",
     "mean": "loop.windowed",
     "min": "loop.windowed",
+    "modified": "sources.known",
     "not_worse": "gates.not_worse",
     "notify": "incidents.conditions",
     "on": "incidents.playbook",
     "previous_is_better": "incidents.conditions",
     "retrain": "incidents.conditions",
     "roll_back": "incidents.conditions",
+    "spreadsheet": "sources.spreadsheet",
+    "sql": "sources.query",
     "std": "loop.windowed",
     "sum": "loop.windowed",
     "track": "app.track",

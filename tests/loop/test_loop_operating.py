@@ -15,12 +15,13 @@ from loopline.config import Settings
 from loopline.features.online import OnlineFeatures
 from loopline.features.point_in_time import point_in_time
 from loopline.gates.promotion import CHAMPION
-from loopline.loop.declare import Loop, Source
+from loopline.loop.declare import Loop
 from loopline.loop.history import History
 from loopline.loop.ingestion import ingest_until
 from loopline.loop.operating import Operating
 from loopline.loop.plan import apply
 from loopline.loop.replay import Period, replay
+from loopline.loop.source import Source
 from loopline.loop.turn import LaneWork
 from loopline.models import registry
 from loopline.models.manifest import read_manifest

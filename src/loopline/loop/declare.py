@@ -2,26 +2,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from loopline.decisions.policy import DecisionSpec
-from loopline.features.definitions import Aggregate, LatestView, View, WindowView
+from loopline.features.definitions import LatestView, View, WindowView
 from loopline.gates.check import Check
 from loopline.incidents.playbook import Response
 from loopline.labels.action_log import ActionLog
 from loopline.labels.label import Absence, Label
 from loopline.loop.mistake import blaming_caller, caller, mistake
-from loopline.loop.windowed import Windowed
+from loopline.loop.source import Source
+from loopline.loop.sourcing import Sourcing
 from loopline.monitoring.risk import Risk
-from loopline.tables.source import SourceSpec
 from loopline.training.training_set import Recipe
-from loopline.values import Window, duration
+from loopline.values import duration
 
-SourceFunction = Callable[[Window], pl.DataFrame]
 FitFunction = Callable[..., Any]
-Knowledge = Literal["measured", "assumed"]
 
 
 @dataclass(frozen=True)
@@ -29,43 +27,6 @@ class Category:
     """A column whose values are names, not amounts."""
 
     column: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """A source: a function that is called for a window of known time and returns what became known in it."""
-
-    loop: str
-    spec: SourceSpec
-    function: SourceFunction
-    every: str
-    known: Knowledge
-
-    @property
-    def table(self) -> str:
-        """The table its rows go to."""
-        return self.spec.name
-
-    def features(self, *, by: str, **aggregates: Windowed) -> WindowView:
-        """Sliding windows of this source's rows for each value of the column `by`.
-
-        `delay=mean("arr_delay", over=["3h", "7d"])` by carrier gives the features `carrier_delay_3h` and
-        `carrier_delay_7d`.
-        """
-        with blaming_caller():
-            features = {
-                f"{by}_{name}_{over}": Aggregate(op=windowed.op, column=windowed.column, over=over)
-                for name, windowed in aggregates.items()
-                for over in windowed.over
-            }
-            return WindowView(table=self.table, by=by, features=features)
-
-    def latest(self, *columns: str, by: str, max_age: str | None = None) -> LatestView:
-        """The last reported value of each column for each value of `by`, not older than `max_age`: `origin_visib` and so on."""
-        with blaming_caller():
-            return LatestView(
-                table=self.table, by=by, features={f"{by}_{column}": column for column in columns}, max_age=max_age
-            )
 
 
 @dataclass(frozen=True)
@@ -110,7 +71,7 @@ class Operation:
 
 
 @dataclass
-class Loop:
+class Loop(Sourcing):
     """A loop under construction. Sources, models and operations are added by its decorators and methods."""
 
     name: str
@@ -126,49 +87,6 @@ class Loop:
             length = duration(self.turn)
         if not length:
             raise mistake("loop.empty_turn", f"a turn of {self.turn!r} holds no time", 'Write e.g. "1d" or "1h".')
-
-    def source(
-        self,
-        *,
-        key: str | tuple[str, ...],
-        event_time: str,
-        known_at: str,
-        every: str = "1h",
-        known: Knowledge = "measured",
-        tombstone: str | None = None,
-        columns: Mapping[str, Any] | None = None,
-        expect: Any = None,
-        personal: Sequence[str] = (),
-        subject: str | None = None,
-    ) -> Callable[[SourceFunction], Source]:
-        """Declare a source: `function(window)` returns the rows that became known in the window.
-
-        `event_time` and `known_at` name columns of aware datetimes; `tombstone` a boolean column that is true for
-        deletions; `known` says whether times of knowledge were measured or are assumed, which a replay repeats; `columns` the expected dtypes (taken from the first rows where absent); `expect` checks on rows (a
-        mapping of names to Polars expressions, or a dataframely schema); `personal` the columns about a person, `subject` the one that says whose row it is.
-        """
-
-        def declare(function: SourceFunction) -> Source:
-            name = function.__name__
-            if name in self.sources:
-                raise mistake("source.declared_twice", f"source {name!r} is declared twice", "Give each its own name.")
-            with blaming_caller():
-                duration(every)
-                spec = SourceSpec(
-                    name=f"{self.name}.{name}",
-                    key=key,
-                    event_time=event_time,
-                    known_at=known_at,
-                    columns=dict(columns) if columns else None,
-                    tombstone=tombstone,
-                    rows=expect,
-                    personal=tuple(personal),
-                    subject=subject,
-                )
-            self.sources[name] = Source(self.name, spec, function, every, known)
-            return self.sources[name]
-
-        return declare
 
     def model(
         self,

@@ -7,7 +7,10 @@ from typing import Any
 
 import msgspec
 
-from loopline.loop.declare import Loop, Model, Operation, Source
+from loopline.loop.declare import Loop, Model, Operation
+from loopline.loop.source import Source
+from loopline.sources.known import Delayed, KnownAt
+from loopline.sources.reader import Reading
 from loopline.values import duration, duration_text
 
 
@@ -23,7 +26,9 @@ def describe(loop: Loop) -> dict[str, Any]:
 
 
 def code_digest(function: Callable[..., Any]) -> str:
-    """SHA-256 of a function's source text, so that a version can say which code made it."""
+    """SHA-256 of a function's source text, or of what a reader reads, so that a version can say which code made it."""
+    if isinstance(function, Reading):
+        return function.code
     try:
         text = inspect.getsource(function)
     except (OSError, TypeError):
@@ -44,7 +49,26 @@ def _describe_source(source: Source) -> dict[str, Any]:
         "every": source.every,
         "known": source.known,
         "code": code_digest(source.function),
+        **_describe_reading(source),
     }
+
+
+def _describe_reading(source: Source) -> dict[str, Any]:
+    """What only some sources say; those that do not keep the description they had."""
+    said: dict[str, Any] = {}
+    if isinstance(source.function, Reading):
+        said |= {"reads": source.function.reader.describe(), "known_by": _known_by(source.function.terms.known_at)}
+    if source.freshness:
+        said["freshness"] = source.freshness
+    if duration(source.settle):
+        said["settle"] = source.settle
+    return said
+
+
+def _known_by(known_at: KnownAt) -> Any:
+    if isinstance(known_at, Delayed):
+        return {"delayed": known_at.column, "by": known_at.by}
+    return known_at if isinstance(known_at, str) else "modified"
 
 
 def _describe_model(model: Model) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from loopline.errors import InvalidInput, Unavailable
+from loopline.errors import InvalidInput, LooplineError, Unavailable
 from loopline.loop import store
-from loopline.loop.declare import Loop, Source
+from loopline.loop.declare import Loop
 from loopline.loop.describe import code_digest
 from loopline.loop.resources import Resources
+from loopline.loop.source import Source
+from loopline.sources.reader import Reading
 from loopline.tables.ingest import Ingested, ingest
 from loopline.values import Window, duration
 
@@ -36,7 +38,7 @@ def ingest_until(
 
 
 def _ingest_window(resources: Resources, source: Source, window: Window) -> Ingested:
-    frame = _asked(source, window)
+    frame = _asked(resources, source, window)
     if not isinstance(frame, pl.DataFrame):
         raise InvalidInput(
             "source.no_frame",
@@ -46,16 +48,26 @@ def _ingest_window(resources: Resources, source: Source, window: Window) -> Inge
     return ingest(resources.tables, source.spec, frame, window, provenance=_provenance(source, window))
 
 
-def _asked(source: Source, window: Window) -> object:
+def _asked(resources: Resources, source: Source, window: Window) -> object:
     try:
+        if isinstance(source.function, Reading) and resources.tables.exists(source.table):
+            return source.function.given(window, resources.tables.open(source.table).schema.columns)
         return source.function(window)
+    except LooplineError as error:
+        if isinstance(source.function, Reading):
+            raise  # what our own readers raise says what to do
+        raise _failed(source, window, error) from error
     except Exception as error:  # whatever the user's code raises: say which source, which window and which line
-        frames = traceback.extract_tb(error.__traceback__)
-        raise Unavailable(
-            "source.failed",
-            f"source {source.table} failed for {window}: {type(error).__name__}: {error}",
-            remedy=f"Look at {frames[-1].filename}:{frames[-1].lineno}. Nothing of this window was kept; it is asked for again.",
-        ) from error
+        raise _failed(source, window, error) from error
+
+
+def _failed(source: Source, window: Window, error: Exception) -> Unavailable:
+    frames = traceback.extract_tb(error.__traceback__)
+    return Unavailable(
+        "source.failed",
+        f"source {source.table} failed for {window}: {type(error).__name__}: {error}",
+        remedy=f"Look at {frames[-1].filename}:{frames[-1].lineno}. Nothing of this window was kept; it is asked for again.",
+    )
 
 
 def _provenance(source: Source, window: Window) -> dict[str, Any]:

@@ -102,3 +102,13 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
     event.listen(made, "connect", connected)
     event.listen(made, "begin", begun)
     return made
+
+
+def reading_engine(path: Path) -> sa.Engine:
+    """An engine that opens the file at `path` for reading only, whoever made it."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+
+    def connect() -> Any:
+        return driver.connect(address, uri=True, check_same_thread=False)
+
+    return sa.create_engine("sqlite://", module=driver, creator=connect, poolclass=sa.pool.NullPool)

@@ -1,0 +1,121 @@
+"""How a loop declares its sources: by a function, or by a reader that is ready-made."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from loopline.loop.mistake import blaming_caller, mistake
+from loopline.loop.source import Knowledge, Source, SourceFunction
+from loopline.sources.known import KNOWN_AT, KnownAt, known_column
+from loopline.sources.reader import Reader, Reading, Terms
+from loopline.tables.schema import UTC_TIME
+from loopline.tables.source import SourceSpec
+from loopline.values import duration
+
+
+class SourceOptions(TypedDict, total=False):
+    """What every source may say of itself besides its key and times; see `Loop.source`."""
+
+    every: str
+    known: Knowledge
+    tombstone: str | None
+    columns: Mapping[str, Any] | None
+    expect: Any
+    personal: Sequence[str]
+    subject: str | None
+    freshness: str | None
+    settle: str
+
+
+class Sourcing:
+    """The part of a loop that declares sources."""
+
+    name: str
+    sources: dict[str, Source]
+
+    def source(
+        self,
+        *,
+        key: str | tuple[str, ...],
+        event_time: str,
+        known_at: str,
+        every: str = "1h",
+        known: Knowledge = "measured",
+        tombstone: str | None = None,
+        columns: Mapping[str, Any] | None = None,
+        expect: Any = None,
+        personal: Sequence[str] = (),
+        subject: str | None = None,
+        freshness: str | None = None,
+        settle: str = "0s",
+        name: str | None = None,
+    ) -> Callable[[SourceFunction], Source]:
+        """Declare a source: `function(window)` returns the rows that became known in the window.
+
+        `event_time` and `known_at` name columns of aware datetimes; `tombstone` a boolean column that is true for
+        deletions; `known` says whether times of knowledge were measured or are assumed, which a replay repeats; `columns` the expected dtypes (taken from the first rows where absent); `expect` checks on rows (a
+        mapping of names to Polars expressions, or a dataframely schema); `personal` the columns about a person, `subject`
+        the one that says whose row it is. It is told as a data fault when the newest row is
+        older than `freshness`. With `settle`, what became known is asked for only that much later: for databases whose
+        transactions commit after the time they write. `name` is the function's unless said.
+        """
+
+        def declare(function: SourceFunction) -> Source:
+            called = name or function.__name__
+            if called in self.sources:
+                raise mistake(
+                    "source.declared_twice", f"source {called!r} is declared twice", "Give each its own name."
+                )
+            with blaming_caller():
+                for length in (every, settle, freshness or "0s"):
+                    duration(length)
+                spec = SourceSpec(
+                    name=f"{self.name}.{called}",
+                    key=key,
+                    event_time=event_time,
+                    known_at=known_at,
+                    columns=dict(columns) if columns else None,
+                    tombstone=tombstone,
+                    rows=expect,
+                    personal=tuple(personal),
+                    subject=subject,
+                )
+            self.sources[called] = Source(self.name, spec, function, every, known, freshness, settle)
+            return self.sources[called]
+
+        return declare
+
+    def read(
+        self,
+        reader: Reader,
+        *,
+        name: str,
+        key: str | tuple[str, ...],
+        event_time: str,
+        known_at: KnownAt,
+        **options: Unpack[SourceOptions],
+    ) -> Source:
+        """Declare a source that a ready-made reader reads: `files(...)`, `sql(...)` or `spreadsheet(...)`.
+
+        `known_at` names a column, or is a rule, `modified()` or `delayed(column, by)`: then times of knowledge are assumed,
+        and the column is `known_at`. The rest is as in `source`.
+        """
+        if not isinstance(reader, Reader):
+            raise mistake(
+                "source.not_a_reader", f"{reader!r} reads nothing", "Pass files(...), sql(...) or spreadsheet(...)."
+            )
+        ruled = not isinstance(known_at, str)
+        columns = options.get("columns")
+        if columns and ruled:
+            columns = {**columns, KNOWN_AT: UTC_TIME}
+        options["columns"] = columns
+        options.setdefault("known", "assumed" if ruled else "measured")
+        declare = self.source(
+            name=_named(name), key=key, event_time=event_time, known_at=known_column(known_at), **options
+        )
+        return declare(Reading(reader, Terms(known_at, event_time, dict(columns) if columns else None)))
+
+
+def _named(name: str) -> str:
+    if not name.isidentifier():
+        raise mistake("source.bad_name", f"{name!r} cannot name a source", "Use letters, digits and underscores.")
+    return name
