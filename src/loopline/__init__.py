@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from loopline.app.track import track as track
     from loopline.decisions.policy import costs as costs
+    from loopline.gates.approval_terms import approval as approval
     from loopline.gates.better import better as better
     from loopline.gates.not_worse import not_worse as not_worse
     from loopline.incidents.conditions import data_fault as data_fault
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from loopline.incidents.conditions import previous_is_better as previous_is_better
     from loopline.incidents.conditions import retrain as retrain
     from loopline.incidents.conditions import roll_back as roll_back
+    from loopline.incidents.people import freeze_window as freeze_window
+    from loopline.incidents.people import quiet_hours as quiet_hours
     from loopline.incidents.playbook import every as every
     from loopline.incidents.playbook import on as on
     from loopline.loop.declare import Loop as Loop
@@ -48,6 +51,7 @@ _WHERE = {
     "Risk": "monitoring.risk",
     "TrainingSet": "training.training_set",
     "Window": "values",
+    "approval": "gates.approval_terms",
     "better": "gates.better",
     "category": "loop.declare",
     "costs": "decisions.policy",
@@ -56,6 +60,7 @@ _WHERE = {
     "delayed": "sources.known",
     "every": "incidents.playbook",
     "files": "sources.files",
+    "freeze_window": "incidents.people",
     "grown": "incidents.conditions",
     "harm": "incidents.conditions",
     "label": "loop.declare",
@@ -68,6 +73,7 @@ _WHERE = {
     "notify": "incidents.conditions",
     "on": "incidents.playbook",
     "previous_is_better": "incidents.conditions",
+    "quiet_hours": "incidents.people",
     "retrain": "incidents.conditions",
     "roll_back": "incidents.conditions",
     "spreadsheet": "sources.spreadsheet",

@@ -186,16 +186,3 @@ def test_actions_are_called_by_name():
     with pytest.raises(LooplineError) as caught:
         actions.prepare("page", cause)
     assert (caught.value.code, "notify" in caught.value.remedy) == ("action.unknown", True)
-
-
-def test_people_are_told_once_and_only_of_what_pages(database: Database) -> None:
-    said = {"project": "p", "model": "m", "at": T0, "sentence": "s", "diagnosis": []}
-    with database.transaction() as tx:
-        harm, _ = incident.open_or_join(tx, kind="harm", alarm="a1", **said)
-        incident.open_or_join(tx, kind="data_fault", alarm="a2", pages=False, **said)
-    with database.transaction() as tx:
-        assert [found.id for found in incident.untold(tx, "p", "m")] == [harm.id]
-        incident.mark_told(tx, harm)
-    with database.reading() as tx:
-        assert incident.untold(tx, "p", "m") == []
-        assert incident.get(tx, "p", harm.id).state == "open"

@@ -9,7 +9,7 @@ from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident
 from loopline.incidents.freeze import frozen
 from loopline.ledger import chain
-from loopline.loop import changes
+from loopline.loop import changes, handling
 from loopline.loop.deployment import manifest_path
 from loopline.models import decision_versions, registry
 from loopline.models.manifest import read_manifest
@@ -81,7 +81,7 @@ def test_changes_that_lead_nowhere_are_refused_and_change_nothing(copied):
         "model.version_not_found": lambda: changes.promote(copied, **LATE, version=9, **ANN),
         "rollback.serves_already": lambda: changes.roll_back(copied, **LATE, to=1, **ANN),
         "rollback.no_earlier": lambda: changes.roll_back(copied, project="trains", model="late", **ANN),
-        "incident.unknown": lambda: changes.resolve_incident(copied, project="parcels", incident_id="inc_x", **ANN),
+        "incident.unknown": lambda: handling.resolve_incident(copied, project="parcels", incident_id="inc_x", **ANN),
     }
     for code, attempt in attempts.items():
         with pytest.raises(LooplineError) as caught:
@@ -121,8 +121,8 @@ def test_freezing_and_unfreezing_are_told(copied):
 
 def test_a_person_can_resolve_an_incident_once(copied):
     incident_id = open_incident(copied)
-    changes.resolve_incident(copied, project="parcels", incident_id=incident_id, **ANN)
+    handling.resolve_incident(copied, project="parcels", incident_id=incident_id, **ANN)
     with pytest.raises(Conflict):
-        changes.resolve_incident(copied, project="parcels", incident_id=incident_id, **ANN)
+        handling.resolve_incident(copied, project="parcels", incident_id=incident_id, **ANN)
     with copied.database.reading() as tx:
         assert incident.get(tx, "parcels", incident_id).closed_at == copied.clock.now()

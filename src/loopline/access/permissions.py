@@ -9,6 +9,7 @@ class Permission(StrEnum):
     TABLES_READ = "tables:read"
     MODELS_READ = "models:read"
     MODELS_PROMOTE = "models:promote"
+    MODELS_APPROVE = "models:approve"
     PREDICTIONS_CREATE = "predictions:create"
     PREDICTIONS_READ = "predictions:read"
     LABELS_WRITE = "labels:write"

@@ -25,8 +25,8 @@ ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
         Role.VIEWER: _VIEW,
         Role.SCORER: frozenset({Permission.PREDICTIONS_CREATE, Permission.LABELS_WRITE}),
         Role.OPERATOR: _VIEW | {Permission.INCIDENTS_ACT, Permission.LOOP_APPLY, Permission.LOOP_FREEZE},
-        Role.APPROVER: _VIEW | {Permission.MODELS_PROMOTE, Permission.LOOP_FREEZE},
         Role.PRIVACY: _VIEW | {Permission.PERSONAL_SHOW, Permission.SUBJECTS_ERASE},
+        Role.APPROVER: _VIEW | {Permission.MODELS_PROMOTE, Permission.MODELS_APPROVE, Permission.LOOP_FREEZE},
         Role.ADMIN: frozenset(Permission),
     }
 )

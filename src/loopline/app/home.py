@@ -5,6 +5,7 @@ from pathlib import Path
 from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock, SystemClock
 from loopline.config import Settings
+from loopline.incidents.email import EmailChannel, MailServer, read_addresses
 from loopline.incidents.notify import Channel, Channels, LogChannel, WebhookChannel
 from loopline.loop.resources import Resources
 from loopline.models.signing import SigningKey, create_key, load_signing_key
@@ -54,5 +55,23 @@ def _pseudonyms(settings: Settings) -> Pseudonyms:
 def _channels(settings: Settings) -> Channels:
     channels: list[Channel] = [LogChannel()]
     if settings.webhook_url:
-        channels.append(WebhookChannel(settings.webhook_url, allow_private=settings.webhook_private))
+        channels.append(
+            WebhookChannel(
+                settings.webhook_url, allow_private=settings.webhook_private, least=settings.webhook_severity
+            )
+        )
+    if settings.smtp_host:
+        channels.append(_mail(settings))
     return Channels(channels)
+
+
+def _mail(settings: Settings) -> EmailChannel:
+    server = MailServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_user,
+        settings.smtp_password,
+    )
+    addresses = read_addresses(settings.smtp_to)
+    return EmailChannel(server, sender=settings.smtp_from, addresses=addresses, least=settings.smtp_severity)

@@ -79,7 +79,8 @@ class Up:
         except BaseException:
             self.stop()
             raise
-        threading.Thread(target=self._schedule, name="scheduler", daemon=True).start()
+        for work in (self._schedule, self._attend):
+            threading.Thread(target=work, name=work.__name__, daemon=True).start()
         control = f"http://{self.settings.host}:{self.settings.port}"
         scoring = f"http://{self.settings.host}:{self.settings.scoring_port}"
         return Addresses(control, scoring, f"{control}/login?secret={_login(self.resources)}", self.continues)
@@ -110,6 +111,11 @@ class Up:
             self._operating.keep()
             if backoff.ready():
                 backoff.note(succeeded=self._operating.step())
+
+    def _attend(self) -> None:
+        """In a thread of its own: people are told in time, however long a training takes."""
+        while not self._stop.wait(STEP_SECONDS):
+            self._operating.attend()
 
     def _make_operating(self) -> Operating:
         history = History(self.resources.tables)

@@ -1,11 +1,13 @@
 """What the lanes work with: their actions, registered by name."""
 
-from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
+from loopline.incidents.actions import Actions, Cause, Prepared
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
 from loopline.loop.inputs import References
 from loopline.loop.lane import Lane, lanes
+from loopline.loop.notices import tell_owner
+from loopline.loop.release import PROMOTE, prepare_promotion
 from loopline.loop.resources import Resources
 from loopline.loop.retrain import prepare_retrain
 from loopline.loop.rollback import prepare_rollback
@@ -30,9 +32,10 @@ def actions_of(resources: Resources, lane: Lane, history: History, predictors: P
     def roll_back(cause: Cause) -> Prepared:
         return prepare_rollback(resources, lane.project, lane.model, predictors, cause)
 
-    def notify(cause: Cause) -> Prepared:
-        message = {"event": "notify", "project": lane.project, "model": lane.model, "text": cause.sentence}
-        resources.channels.send(message)
-        return Prepared(lambda _tx: Outcome(changed=False, sentence="People were told."))
+    def promote(cause: Cause) -> Prepared:
+        return prepare_promotion(resources, lane, predictors, cause)
 
-    return Actions({"retrain": retrain, "roll_back": roll_back, "notify": notify})
+    def notify(cause: Cause) -> Prepared:
+        return Prepared(lambda tx: tell_owner(tx, lane, cause))
+
+    return Actions({"retrain": retrain, "roll_back": roll_back, PROMOTE: promote, "notify": notify})

@@ -10,7 +10,7 @@ from loopline.cli.output import show, table
 from loopline.cli.projects import the_project
 from loopline.incidents import incident
 from loopline.incidents.incident import Incident
-from loopline.loop.changes import resolve_incident
+from loopline.loop.handling import resolve_incident
 from loopline.loop.status import projects
 
 app = typer.Typer(add_completion=False)

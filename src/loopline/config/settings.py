@@ -6,7 +6,7 @@ home of its own, so nothing it does can touch the real one.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -14,7 +14,8 @@ from pathlib import Path
 class Settings:
     """All settings; each can be given as an environment variable `LOOPLINE_` plus its name in capitals.
 
-    `webhook_private` lets the webhook be an address in a private or loopback range. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
+    `webhook_private` lets the webhook be an address in a private or loopback range. `..._severity` is the least severity that
+    a channel is told. `heartbeat_every` and `heartbeat_late` are durations. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
     death of the machine (fsync), not only of any process.
     """
 
@@ -28,6 +29,18 @@ class Settings:
     scoring_port: int = 8322
     webhook_url: str = ""
     webhook_private: bool = False
+    webhook_severity: str = "info"
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = field(default="", repr=False)
+    smtp_from: str = "loopline@localhost"
+    smtp_to: str = ""
+    smtp_severity: str = "info"
+    heartbeat_url: str = field(default="", repr=False)
+    heartbeat_every: str = "1m"
+    heartbeat_late: str = "1h"
 
     @classmethod
     def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -45,6 +58,18 @@ class Settings:
             scoring_port=int(found.get("LOOPLINE_SCORING_PORT", "8322")),
             webhook_url=found.get("LOOPLINE_WEBHOOK_URL", ""),
             webhook_private=found.get("LOOPLINE_WEBHOOK_PRIVATE", "") in {"1", "true", "yes"},
+            webhook_severity=found.get("LOOPLINE_WEBHOOK_SEVERITY", "info"),
+            smtp_host=found.get("LOOPLINE_SMTP_HOST", ""),
+            smtp_port=int(found.get("LOOPLINE_SMTP_PORT", "587")),
+            smtp_security=found.get("LOOPLINE_SMTP_SECURITY", "starttls"),
+            smtp_user=found.get("LOOPLINE_SMTP_USER", ""),
+            smtp_password=found.get("LOOPLINE_SMTP_PASSWORD", ""),
+            smtp_from=found.get("LOOPLINE_SMTP_FROM", "loopline@localhost"),
+            smtp_to=found.get("LOOPLINE_SMTP_TO", ""),
+            smtp_severity=found.get("LOOPLINE_SMTP_SEVERITY", "info"),
+            heartbeat_url=found.get("LOOPLINE_HEARTBEAT_URL", ""),
+            heartbeat_every=found.get("LOOPLINE_HEARTBEAT_EVERY", "1m"),
+            heartbeat_late=found.get("LOOPLINE_HEARTBEAT_LATE", "1h"),
         )
 
     @property

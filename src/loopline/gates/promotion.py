@@ -24,11 +24,13 @@ def promote(
     at: datetime,
     evidence: Mapping[str, Any],
     key: str,
+    alias: str = CHAMPION,
 ) -> int | None:
     """Make `version` the champion; gives the version it replaces.
 
-    `evidence` is what the promotion rests on: the gates' verdicts, or who approved. Idempotent by `key`. Raises
-    `NotFound` for an unknown version, `Conflict` where `key` stands for another change.
+    `evidence` is what the promotion rests on: the gates' verdicts, or who approved. `alias` names the environment's champion
+    (see `environment.alias_of`). Idempotent by `key`. Raises `NotFound` for an unknown version, `Conflict` where `key` stands
+    for another change.
     """
     registry.get_version(tx, project, model, version)
     lock(tx, CHAMPION, project, model)
@@ -36,7 +38,7 @@ def promote(
     if done and done["version"] == version:
         before: int | None = done["replaces"]
         return before
-    return _change(tx, PROMOTION, project, model, version, actor, at, evidence, key)
+    return _change(tx, PROMOTION, project, model, version, actor, at, evidence, key, alias)
 
 
 def roll_back(
@@ -49,6 +51,7 @@ def roll_back(
     evidence: Mapping[str, Any],
     key: str,
     to: int | None = None,
+    alias: str = CHAMPION,
 ) -> tuple[int, int]:
     """Bring back the champion before the present one, or version `to`; gives (from, to). Idempotent by `key`.
 
@@ -59,10 +62,10 @@ def roll_back(
     done = _done(tx, ROLLBACK, project, model, key)
     if done and to in {None, done["version"]}:
         return done["replaces"], done["version"]
-    present = registry.alias(tx, project, model, CHAMPION)
+    present = registry.alias(tx, project, model, alias)
     if present is None:
         raise NotFound("rollback.no_champion", f"{model} has no champion", remedy="Promote a version first.")
-    target = previous_champion(tx, project=project, model=model) if to is None else to
+    target = previous_champion(tx, project=project, model=model, alias=alias) if to is None else to
     if target is None:
         raise NotFound(
             "rollback.no_earlier",
@@ -72,13 +75,13 @@ def roll_back(
     if target == present:
         raise Conflict("rollback.serves_already", f"{model} version {target} is the champion already")
     registry.get_version(tx, project, model, target)
-    _change(tx, ROLLBACK, project, model, target, actor, at, evidence, key)
+    _change(tx, ROLLBACK, project, model, target, actor, at, evidence, key, alias)
     return present, target
 
 
-def previous_champion(tx: Transaction, *, project: str, model: str) -> int | None:
+def previous_champion(tx: Transaction, *, project: str, model: str, alias: str = CHAMPION) -> int | None:
     """The version that was champion before the present one and is not the present one."""
-    history = registry.alias_history(tx, project, model, CHAMPION)
+    history = registry.alias_history(tx, project, model, alias)
     earlier = [change.version for change in history if change.version not in {None, history[-1].version}]
     return earlier[-1] if earlier else None
 
@@ -99,8 +102,10 @@ def _change(
     at: datetime,
     evidence: Mapping[str, Any],
     key: str,
+    alias: str,
 ) -> int | None:
-    before = registry.set_alias(tx, project=project, model=model, alias=CHAMPION, version=version, at=at)
-    body = {"model": model, "version": version, "replaces": before, "evidence": dict(evidence)}
+    before = registry.set_alias(tx, project=project, model=model, alias=alias, version=version, at=at)
+    where = {} if alias == CHAMPION else {"environment": alias}
+    body = {"model": model, "version": version, "replaces": before, "evidence": dict(evidence), **where}
     chain.append(tx, project=project, at=at, kind=kind, actor=actor, subject=f"{model}:{version}", body=body, key=key)
     return before

@@ -8,6 +8,7 @@ import msgspec
 
 from loopline.errors import Conflict, NotFound
 from loopline.incidents import store
+from loopline.incidents.outbox import Severity
 from loopline.ledger import chain
 from loopline.storage.database import Transaction, lock
 from loopline.values import derive_id
@@ -17,7 +18,9 @@ OPEN = ("open", "waiting")
 
 class Incident(msgspec.Struct, frozen=True):
     """One incident. `state`: open (nothing done yet), waiting (the action is cooling down or frozen), resolved.
-    `told`: people were told, or need not be.
+
+    What people do about it stands beside: `owner` answers for it, `assignee` works on it; it is acknowledged, or snoozed
+    until a time; `level` counts the escalations so far, and the next is due at `escalates_at`, if any. See `attention`.
     """
 
     id: str
@@ -30,7 +33,14 @@ class Incident(msgspec.Struct, frozen=True):
     sentence: str
     diagnosis: list[dict[str, Any]]
     alarms: list[str]
-    told: bool
+    severity: Severity = "critical"
+    owner: str = ""
+    assignee: str | None = None
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    level: int = 0
+    escalates_at: datetime | None = None
 
 
 def open_or_join(
@@ -43,11 +53,10 @@ def open_or_join(
     at: datetime,
     sentence: str,
     diagnosis: Sequence[Mapping[str, Any]],
-    pages: bool = True,
+    severity: Severity = "critical",
+    owner: str = "",
 ) -> tuple[Incident, bool]:
     """The open incident of this kind with the alarm joined to it, or a new one. Says whether it is new.
-
-    A new one that `pages` is to be told to people: see `untold`.
 
     An alarm that began an incident before does not begin it again, even where that one is resolved.
     """
@@ -71,35 +80,34 @@ def open_or_join(
         sentence=sentence,
         diagnosis=[dict(part) for part in diagnosis],
         alarms=[alarm],
-        told=not pages,
+        severity=severity,
+        owner=owner,
     )
     store.put_incident(tx, msgspec.structs.asdict(made))
     _record(tx, made, "incident.opened", "loop", at, {"kind": kind, "sentence": sentence, "diagnosis": made.diagnosis})
     return made, True
 
 
-def untold(tx: Transaction, project: str, model: str) -> list[Incident]:
-    """Incidents that people are still to be told of, oldest first."""
-    return [Incident(**row) for row in store.untold_incidents(tx, project, model)]
-
-
-def mark_told(tx: Transaction, found: Incident) -> None:
-    """People were told. Telling comes first: who dies in between tells them twice, never not at all."""
-    row = store.one_incident(tx, found.project, found.id)
-    if row is not None:
-        store.put_incident(tx, row | {"told": True})
+def put(tx: Transaction, found: Incident) -> None:
+    """Keep it as it is now."""
+    store.put_incident(tx, msgspec.structs.asdict(found))
 
 
 def wait(tx: Transaction, found: Incident) -> None:
     """Note that its action has to wait."""
-    store.put_incident(tx, msgspec.structs.asdict(found) | {"state": "waiting"})
+    lock(tx, "incident", found.project, found.model)
+    now = get(tx, found.project, found.id)
+    if now.state in OPEN:
+        put(tx, msgspec.structs.replace(now, state="waiting"))
 
 
 def resolve(tx: Transaction, found: Incident, *, at: datetime, actor: str, sentence: str) -> None:
     """End an incident. Raises `Conflict` where it is ended already."""
-    if found.state not in OPEN:
-        raise Conflict("incident.closed", f"incident {found.id} was closed at {found.closed_at}")
-    store.put_incident(tx, msgspec.structs.asdict(found) | {"state": "resolved", "closed_at": at})
+    lock(tx, "incident", found.project, found.model)
+    now = get(tx, found.project, found.id)
+    if now.state not in OPEN:
+        raise Conflict("incident.closed", f"incident {now.id} was closed at {now.closed_at}")
+    put(tx, msgspec.structs.replace(now, state="resolved", closed_at=at, escalates_at=None, snoozed_until=None))
     _record(tx, found, "incident.resolved", actor, at, {"sentence": sentence})
 
 

@@ -1,7 +1,8 @@
-"""Notification channels: tell people. A channel that fails is logged and never stops the loop."""
+"""Notification channels: tell people. A channel that fails is logged, tried again later, and never stops the loop."""
 
 import ipaddress
 import socket
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -17,40 +18,85 @@ _LAST_PORT = 65535
 
 
 class Channel(Protocol):
-    """Takes one message. Raises nothing: what cannot be told is logged."""
+    """Takes one message and says whether it is told. Raises nothing: what cannot be told is logged."""
 
-    def send(self, message: dict[str, Any]) -> None: ...
+    name: str
+
+    def takes(self, message: dict[str, Any]) -> bool:
+        """Whether this is for it, by addressee and severity."""
+        ...
+
+    def send(self, message: dict[str, Any]) -> bool: ...
+
+
+SEVERITIES: Sequence[str] = ("info", "warning", "critical")
+
+
+def severe_enough(message: dict[str, Any], least: str) -> bool:
+    """Whether the message is at least that severe; one that says nothing is."""
+    return SEVERITIES.index(message.get("severity", SEVERITIES[-1])) >= SEVERITIES.index(least)
+
+
+def check_severity(name: str, variable: str) -> str:
+    """A severity that a setting names. Raises `InvalidInput` for one there is not."""
+    if name not in SEVERITIES:
+        raise InvalidInput(
+            "notify.unknown_severity",
+            f"{variable} is {name!r}",
+            remedy=f"Set it to one of {', '.join(SEVERITIES)}.",
+        )
+    return name
 
 
 class LogChannel:
     """Writes the message to the structured log."""
 
-    def send(self, message: dict[str, Any]) -> None:
-        log.warning("page", **{("what" if key == "event" else key): value for key, value in message.items()})
+    name = "log"
+
+    def takes(self, message: dict[str, Any]) -> bool:  # noqa: ARG002 - everything is
+        return True
+
+    def send(self, message: dict[str, Any]) -> bool:
+        told = {("what" if key == "event" else key): value for key, value in message.items()}
+        if severe_enough(message, "critical"):
+            log.warning("page", **told)
+        else:
+            log.info("notice", **told)
+        return True
 
 
 class WebhookChannel:
     """Posts the message as JSON.
 
     `allow_private` permits addresses in private and loopback ranges; without it they are refused, so that a webhook
-    cannot be made to reach into the network it runs in. `timeout`, in seconds, is for each step of the exchange. Raises
-    `InvalidInput` for what is no http(s) URL.
+    cannot be made to reach into the network it runs in. `timeout`, in seconds, is for each step of the exchange; `least` the
+    least severity that is posted. Raises `InvalidInput` for what is no http(s) URL.
     """
 
-    def __init__(self, url: str, *, allow_private: bool = False, timeout: float = 5.0) -> None:
+    name = "webhook"
+
+    def __init__(
+        self, url: str, *, allow_private: bool = False, timeout: float = 5.0, least: str = SEVERITIES[0]
+    ) -> None:
         self._url = _http_url(url)
+        self._least = check_severity(least, "LOOPLINE_WEBHOOK_SEVERITY")
         self._host = self._url.raw_host.decode()
         self._allow_private, self._timeout = allow_private, timeout
 
-    def send(self, message: dict[str, Any]) -> None:
+    def takes(self, message: dict[str, Any]) -> bool:
+        return severe_enough(message, self._least)
+
+    def send(self, message: dict[str, Any]) -> bool:
         content = msgspec.json.encode(message)
         try:
             status = self._post(content)
         except (httpx.HTTPError, OSError, UnicodeError, InvalidInput) as error:
             self._tell_failure(str(error))
-        else:
-            if not httpx.codes.is_success(status):
-                self._tell_failure(f"it answered {status}")
+            return False
+        if not httpx.codes.is_success(status):
+            self._tell_failure(f"it answered {status}")
+            return False
+        return True
 
     def _tell_failure(self, what: str) -> None:
         log.error("webhook_failed", host=self._host, error=what)  # the whole URL is often a secret
@@ -105,11 +151,13 @@ def _http_url(text: str) -> httpx.URL:
 
 
 class Channels:
-    """Sends each message to all channels."""
+    """Sends each message to the channels that take it."""
 
     def __init__(self, channels: list[Channel]) -> None:
         self._channels = channels
 
-    def send(self, message: dict[str, Any]) -> None:
-        for channel in self._channels:
-            channel.send(message)
+    def send(self, message: dict[str, Any], *, already: Collection[str] = ()) -> tuple[list[str], bool]:
+        """Send to those that are not named in `already`; gives the names of all that have it, and whether none is missing."""
+        meant = [channel for channel in self._channels if channel.takes(message)]
+        sent = [channel.name for channel in meant if channel.name in already or channel.send(message)]
+        return sent, len(sent) == len(meant)

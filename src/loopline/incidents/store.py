@@ -1,4 +1,4 @@
-"""SQL of incidents, actions done, and freezes."""
+"""SQL of incidents, actions done, freezes, and notifications."""
 
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,30 @@ incident = sa.Table(
     sa.Column("sentence", sa.Text, nullable=False),
     sa.Column("diagnosis", Json, nullable=False),
     sa.Column("alarms", Json, nullable=False),
-    sa.Column("told", sa.Boolean, nullable=False),
+    sa.Column("severity", sa.String(20), nullable=False),
+    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("assignee", sa.String(200)),
+    sa.Column("acknowledged_by", sa.String(200)),
+    sa.Column("acknowledged_at", UtcTime),
+    sa.Column("snoozed_until", UtcTime),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("escalates_at", UtcTime),
+)
+
+notification = sa.Table(
+    "notification",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("project", sa.String(200), nullable=False, index=True),
+    sa.Column("to", sa.String(200), nullable=False),
+    sa.Column("severity", sa.String(20), nullable=False),
+    sa.Column("message", Json, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("due_at", UtcTime, nullable=False),
+    sa.Column("held", sa.Boolean, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("sent", Json, nullable=False),
+    sa.Column("done_at", UtcTime, index=True),
 )
 
 action_done = sa.Table(
@@ -64,11 +87,21 @@ def incidents(tx: Transaction, project: str, *, model: str | None, states: tuple
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def untold_incidents(tx: Transaction, project: str, model: str) -> list[Row]:
-    query = sa.select(incident).where(
-        incident.c.project == project, incident.c.model == model, incident.c.told.is_(sa.false())
-    )
-    return [dict(row) for row in tx.execute(query.order_by(incident.c.opened_at, incident.c.id)).mappings()]
+def add_notification(tx: Transaction, values: Row) -> bool:
+    return insert_once(tx, notification, values)
+
+
+def change_notification(tx: Transaction, notification_id: str, values: Row) -> None:
+    tx.execute(sa.update(notification).where(notification.c.id == notification_id).values(values))
+
+
+def notifications(tx: Transaction, project: str, *, due: datetime | None = None, limit: int | None = None) -> list[Row]:
+    """Those not done, oldest first; with `due` those due by then."""
+    query = sa.select(notification).where(notification.c.project == project, notification.c.done_at.is_(None))
+    if due is not None:
+        query = query.where(notification.c.due_at <= due)
+    ordered = query.order_by(notification.c.created_at, notification.c.id).limit(limit)
+    return [dict(row) for row in tx.execute(ordered).mappings()]
 
 
 def one_incident(tx: Transaction, project: str, incident_id: str) -> Row | None:

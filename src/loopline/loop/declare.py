@@ -8,7 +8,13 @@ import polars as pl
 
 from loopline.decisions.policy import DecisionSpec
 from loopline.features.definitions import LatestView, View, WindowView
+from loopline.gates.approval_terms import ApprovalTerms
 from loopline.gates.check import Check
+from loopline.gates.environment import ONLY_PRODUCTION, alias_of
+from loopline.gates.environment import environments as read_environments
+from loopline.incidents.calendar import Span
+from loopline.incidents.people import FreezeWindow, People, check_name
+from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
 from loopline.labels.action_log import ActionLog
 from loopline.labels.label import Absence, Label
@@ -45,6 +51,7 @@ class Model:
     fallback: float
     holdout: str
     where: tuple[str, int]
+    owner: str = ""
 
     @property
     def recipe(self) -> Recipe:
@@ -68,23 +75,47 @@ class Operation:
     respond: tuple[Response, ...]
     compare: Mapping[str, tuple[Response, ...]]
     first_after: str
+    environments: tuple[str, ...] = ONLY_PRODUCTION
+    approve: ApprovalTerms | None = None
+
+    def needs_approval(self, environment: str) -> bool:
+        """Whether a person has to say so before a version enters the environment."""
+        return self.approve is not None and environment in self.approve.environments
 
 
 @dataclass
 class Loop(Sourcing):
-    """A loop under construction. Sources, models and operations are added by its decorators and methods."""
+    """A loop under construction. Sources, models and operations are added by its decorators and methods.
+
+    `owner` is who is told of what goes wrong, where a model or source has no owner of its own; `escalate` who is told next,
+    each `escalate_after` the one before, while nobody acknowledges. In `quiet` hours only what is critical is told; in the
+    windows of `calm` nothing is retrained or promoted automatically.
+    """
 
     name: str
     turn: str = "1d"
+    owner: str = ""
+    escalate: Sequence[str] = ()
+    escalate_after: str = "30m"
+    quiet: Span | Sequence[Span] = ()
+    calm: Sequence[FreezeWindow] = ()
     sources: dict[str, Source] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
+    people: People = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise mistake("loop.bad_name", f"{self.name!r} cannot name a loop", "Use letters, digits and underscores.")
         with blaming_caller():
             length = duration(self.turn)
+            self.people = read_people(
+                owner=self.owner,
+                escalate=self.escalate,
+                escalate_after=self.escalate_after,
+                quiet=self.quiet,
+                calm=self.calm,
+            )
         if not length:
             raise mistake("loop.empty_turn", f"a turn of {self.turn!r} holds no time", 'Write e.g. "1d" or "1h".')
 
@@ -98,6 +129,7 @@ class Loop(Sourcing):
         params: Mapping[str, Any] | None = None,
         fallback: float = 0.5,
         holdout: str = "7d",
+        owner: str = "",
     ) -> Callable[[FitFunction], Model]:
         """Declare a model: `function(training_set, params)` returns a fitted scikit-learn classifier.
 
@@ -118,7 +150,19 @@ class Loop(Sourcing):
                 duration(holdout)
             given, categories, views = _sort_features(features)
             made = Model(
-                name, on, at, given, categories, views, label, function, dict(params or {}), fallback, holdout, where
+                name,
+                on,
+                at,
+                given,
+                categories,
+                views,
+                label,
+                function,
+                dict(params or {}),
+                fallback,
+                holdout,
+                where,
+                _owner(owner),
             )
             _check_unique(made)
             self.models[name] = made
@@ -136,10 +180,14 @@ class Loop(Sourcing):
         respond: Sequence[Response] = (),
         compare: Mapping[str, Sequence[Response]] | None = None,
         first_after: str = "30d",
+        environments: Sequence[str] = ONLY_PRODUCTION,
+        approve: ApprovalTerms | None = None,
     ) -> Operation:
         """Say how `model` is operated. `compare` names other responses that a replay runs beside these.
 
-        The first model is trained `first_after` the loop's first rows.
+        The first model is trained `first_after` the loop's first rows. A version passes `environments` in their order: gates
+        promote it into the first, people on from there; the last is production. `approve` says which of them take a
+        person's approval.
         """
         if not isinstance(model, Model):
             raise mistake(
@@ -159,7 +207,10 @@ class Loop(Sourcing):
                 )
         with blaming_caller():
             duration(first_after)
-        made = Operation(model, decide, tuple(promote), watch, tuple(respond), others, first_after)
+            passed = read_environments(environments)
+            for environment in approve.environments if approve else ():
+                alias_of(passed, environment)
+        made = Operation(model, decide, tuple(promote), watch, tuple(respond), others, first_after, passed, approve)
         self.operations[model.name] = made
         return made
 
@@ -197,6 +248,11 @@ def label(
 def logged(*, action: pl.Expr, propensity: pl.Expr, weigh_training: bool = False) -> ActionLog:
     """Where the label's source says which action was taken on a row and how probable that was when it was chosen."""
     return ActionLog(action, propensity, weigh_training)
+
+
+def _owner(name: str) -> str:
+    with blaming_caller():
+        return check_name(name) if name else ""
 
 
 def category(column: str) -> Category:

@@ -1,5 +1,6 @@
 """What a lane serves: from the registry to a deployment, from a deployment to a predictor, to the signed manifest."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from loopline.access import tokens
 from loopline.decisions.policy import Decision, DecisionSpec, fit
 from loopline.errors import NotFound
 from loopline.features.definitions import View
+from loopline.gates.environment import ONLY_PRODUCTION, alias_of, endpoint_of
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.incidents.actions import Cause
 from loopline.loop import store
@@ -22,20 +24,24 @@ from loopline.storage.database import Transaction
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What a declaration says of serving a model: the fields of a request that hold key and time, views, fallback, costs."""
+    """What a declaration says of serving a model: the fields of a request that hold key and time, views, fallback, costs,
+    and the environments it serves in.
+    """
 
     key: str
     at: str
     views: list[dict[str, Any]]
     fallback: float
     decide: DecisionSpec
+    environments: tuple[str, ...] = ONLY_PRODUCTION
 
 
 def terms_of(operation: Operation) -> Terms:
     """The terms in a loop file."""
     model = operation.model
     views = [msgspec.to_builtins(view) for view in model.views]
-    return Terms(_key_field(model.on.spec.key_columns), model.at, views, model.fallback, operation.decide)
+    key = _key_field(model.on.spec.key_columns)
+    return Terms(key, model.at, views, model.fallback, operation.decide, operation.environments)
 
 
 def declared_terms(tx: Transaction, loop: str) -> dict[str, Terms]:
@@ -55,23 +61,31 @@ def declared_terms(tx: Transaction, loop: str) -> dict[str, Terms]:
 def _declared(said: dict[str, Any], name: str) -> Terms:
     model = said["models"][name]
     source = said["sources"][model["on"].split(".", 1)[1]]
-    decide = msgspec.convert(said["operations"][name]["decide"], DecisionSpec)
-    return Terms(_key_field(tuple(source["key"])), model["at"], model["views"], model["fallback"], decide)
+    operation = said["operations"][name]
+    decide = msgspec.convert(operation["decide"], DecisionSpec)
+    passed = tuple(operation.get("environments", ONLY_PRODUCTION))
+    return Terms(_key_field(tuple(source["key"])), model["at"], model["views"], model["fallback"], decide, passed)
 
 
 def _key_field(columns: tuple[str, ...]) -> str:
     return columns[0] if len(columns) == 1 else "key"
 
 
-def deployment(tx: Transaction, project: str, model: str, terms: Terms) -> Deployment:
-    """The champion and the decision in force, or, without a champion, the declared fallback as version 0."""
-    champion = registry.alias(tx, project, model, CHAMPION)
-    number, decision = _decision_in_force(tx, project, model, terms)
+def deployment(tx: Transaction, project: str, model: str, terms: Terms, environment: str | None = None) -> Deployment:
+    """The environment's champion and the decision in force there, or, without a champion, the declared fallback as version 0.
+
+    Without `environment` production's. What serves elsewhere is a model of its own name to all that comes after: its
+    predictions lie in a table of their own, and nothing learns from them or is judged by them.
+    """
+    place = environment or terms.environments[-1]
+    alias, endpoint = alias_of(terms.environments, place), endpoint_of(model, terms.environments, place)
+    champion = registry.alias(tx, project, model, alias)
+    number, decision = _decision_in_force(tx, project, model, terms, alias)
     packaged = _packaged(tx, project, model, champion)
-    earlier = previous_champion(tx, project=project, model=model) if champion else None
+    earlier = previous_champion(tx, project=project, model=model, alias=alias) if champion else None
     return Deployment(
-        endpoint=model,
-        model=model,
+        endpoint=endpoint,
+        model=endpoint,
         version=packaged.version if packaged else 0,
         package=packaged.package if packaged else "",
         package_envelope=packaged.package_envelope if packaged else "",
@@ -85,10 +99,14 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms) -> Deplo
     )
 
 
-def champion_views(tx: Transaction, project: str, model: str) -> list[View]:
-    """The feature views that the champion was trained with; none without a champion."""
-    champion = registry.alias(tx, project, model, CHAMPION)
-    return [msgspec.convert(view, View) for view in _trained_with(tx, project, model, champion)]
+def champion_views(
+    tx: Transaction, project: str, model: str, environments: Sequence[str] = ONLY_PRODUCTION
+) -> list[View]:
+    """The feature views that the environments' champions were trained with; none without a champion."""
+    champions = {registry.alias(tx, project, model, alias_of(environments, place)): None for place in environments}
+    return [
+        msgspec.convert(view, View) for champion in champions for view in _trained_with(tx, project, model, champion)
+    ]
 
 
 def _trained_with(tx: Transaction, project: str, model: str, version: int | None) -> list[dict[str, Any]]:
@@ -99,8 +117,8 @@ def _trained_with(tx: Transaction, project: str, model: str, version: int | None
     return views
 
 
-def _decision_in_force(tx: Transaction, project: str, model: str, terms: Terms) -> tuple[int, Decision]:
-    found = decision_versions.current_decision(tx, project, model)
+def _decision_in_force(tx: Transaction, project: str, model: str, terms: Terms, alias: str) -> tuple[int, Decision]:
+    found = decision_versions.current_decision(tx, project, model, alias=decision_alias(alias))
     if found is None:
         return 0, fit(terms.decide, [terms.fallback])
     return found.version, msgspec.convert(found.body, Decision)
@@ -113,8 +131,15 @@ def _packaged(tx: Transaction, project: str, model: str, version: int | None) ->
     return PackagedVersion(version=version, package=found.package, package_envelope=found.envelope)
 
 
-def put_decision(tx: Transaction, project: str, model: str, body: dict[str, Any], cause: Cause) -> int:
-    """Register a decision and let it decide from `cause.at` on; gives its number."""
+def decision_alias(alias: str) -> str:
+    """What names the decision in force beside the champion that `alias` names."""
+    return decision_versions.CURRENT if alias == CHAMPION else alias
+
+
+def put_decision(
+    tx: Transaction, project: str, model: str, body: dict[str, Any], cause: Cause, alias: str = CHAMPION
+) -> int:
+    """Register a decision and let it decide from `cause.at` on where `alias` names the champion; gives its number."""
     version = decision_versions.register_decision(
         tx,
         project=project,
@@ -124,7 +149,9 @@ def put_decision(tx: Transaction, project: str, model: str, body: dict[str, Any]
         cause=cause.key,
         created_by=cause.actor,
     )
-    decision_versions.set_current_decision(tx, project=project, model=model, version=version, at=cause.at)
+    decision_versions.set_current_decision(
+        tx, project=project, model=model, version=version, at=cause.at, alias=decision_alias(alias)
+    )
     return version
 
 
@@ -160,7 +187,11 @@ def publish(resources: Resources, project: str, *, at: datetime) -> Manifest | N
     """
     with resources.database.reading() as tx:
         terms = declared_terms(tx, project.split(".", 1)[0])
-        deployments = [deployment(tx, project, model, said) for model, said in terms.items()]
+        deployments = [
+            deployment(tx, project, model, said, place)
+            for model, said in terms.items()
+            for place in said.environments[::-1]
+        ]
         grants = [_grant(grant) for grant in tokens.grants(tx, at)]
     path = manifest_path(resources, project)
     before = read_manifest(path, resources.key.public) if path.exists() else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from loopline.gates.environment import ONLY_PRODUCTION
 from loopline.loop.declare import Loop, Model, Operation
 from loopline.loop.source import Source
 from loopline.sources.known import Delayed, KnownAt
@@ -15,13 +16,15 @@ from loopline.values import duration, duration_text
 
 
 def describe(loop: Loop) -> dict[str, Any]:
-    """The whole declaration as plain values."""
+    """The whole declaration as plain values. What is not declared of people and environments is left out."""
+    people = msgspec.to_builtins(loop.people)
     return {
         "loop": loop.name,
         "turn": loop.turn,
         "sources": {name: _describe_source(source) for name, source in loop.sources.items()},
         "models": {name: _describe_model(model) for name, model in loop.models.items()},
         "operations": {name: _describe_operation(found) for name, found in loop.operations.items()},
+        **({"people": people} if people else {}),
     }
 
 
@@ -50,6 +53,7 @@ def _describe_source(source: Source) -> dict[str, Any]:
         "known": source.known,
         "code": code_digest(source.function),
         **_describe_reading(source),
+        **_owned(source.owner),
     }
 
 
@@ -83,7 +87,12 @@ def _describe_model(model: Model) -> dict[str, Any]:
         "fallback": model.fallback,
         "holdout": duration_text(duration(model.holdout)),
         "code": code_digest(model.fit),
+        **_owned(model.owner),
     }
+
+
+def _owned(owner: str) -> dict[str, str]:
+    return {"owner": owner} if owner else {}
 
 
 def _describe_operation(operation: Operation) -> dict[str, Any]:
@@ -97,4 +106,10 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
             for name, responses in operation.compare.items()
         },
         "first_after": operation.first_after,
+        **_describe_release(operation),
     }
+
+
+def _describe_release(operation: Operation) -> dict[str, Any]:
+    several = {"environments": list(operation.environments)} if operation.environments != ONLY_PRODUCTION else {}
+    return several | ({"approve": msgspec.to_builtins(operation.approve)} if operation.approve else {})

@@ -1,7 +1,9 @@
 """A lane: one model under one policy, in a project of its own. A loop in operation has one; a replay compares several."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from loopline.incidents.people import People
 from loopline.incidents.playbook import Response
 from loopline.loop.declare import Loop, Operation
 from loopline.training.training_set import Recipe
@@ -12,13 +14,24 @@ LOOP_POLICY = "loop"
 
 @dataclass(frozen=True)
 class Lane:
-    """`project` scopes all control state and the predictions; `responses` are this policy's."""
+    """`project` scopes all control state and the predictions; `responses` are this policy's.
+
+    Where it is `replayed` there are no people: nobody is told, and what they would have said is assumed.
+    """
 
     project: str
     policy: str
     operation: Operation
     responses: tuple[Response, ...]
     seed: int
+    people: People = field(default_factory=People)
+    replayed: bool = False
+    source_owners: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        """Whoever answers for the model; empty where nobody is named."""
+        return self.operation.model.owner or self.people.owner
 
     @property
     def model(self) -> str:
@@ -32,12 +45,14 @@ class Lane:
 
 
 def lanes(loop: Loop, *, seed: int, compare: bool) -> list[Lane]:
-    """The lanes of a loop: its own, and with `compare` one for each other policy, in projects `LOOP.POLICY`."""
+    """The lanes of a loop: its own, and with `compare` (in a replay) one for each other policy, in projects `LOOP.POLICY`."""
     made = []
+    owners = {source.table: source.owner for source in loop.sources.values()}
     for operation in loop.operations.values():
-        made.append(Lane(loop.name, LOOP_POLICY, operation, operation.respond, seed))
+        own = Lane(loop.name, LOOP_POLICY, operation, operation.respond, seed, loop.people, compare, owners)
+        made.append(own)
         for policy, responses in operation.compare.items() if compare else ():
-            made.append(Lane(f"{loop.name}.{policy}", policy, operation, responses, seed))
+            made.append(replace(own, project=f"{loop.name}.{policy}", policy=policy, responses=responses))
     return made
 
 

@@ -16,6 +16,7 @@ from loopline.loop.declare import Loop
 from loopline.loop.deployment import champion_views, publish
 from loopline.loop.describe import describe
 from loopline.loop.ingestion import ingest_until
+from loopline.loop.notices import attend
 from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
@@ -88,6 +89,13 @@ class Operating:
         except Exception as error:  # the loop must outlive a bad hour
             log.exception("keep_failed", error=str(error))
 
+    def attend(self) -> None:
+        """Send what people are to be told, and escalate what nobody looks after. An error is logged, and tried again."""
+        try:
+            attend(self.resources, self.resources.clock.now())
+        except Exception as error:  # the loop must outlive a bad hour
+            log.exception("attend_failed", error=str(error))
+
     def step(self) -> bool:
         """Ask the sources whose time has come, and turn where it is time; says whether that went well.
 
@@ -127,7 +135,7 @@ class Operating:
         views = [view for work in self.works for view in work.lane.operation.model.views]
         with self.resources.database.reading() as tx:
             for work in self.works:
-                views += champion_views(tx, work.lane.project, work.lane.model)
+                views += champion_views(tx, work.lane.project, work.lane.model, work.lane.operation.environments)
         return [view for place, view in enumerate(views) if view not in views[:place]]
 
     def _update_online(self, table: str, views: Sequence[View], end: datetime) -> None:

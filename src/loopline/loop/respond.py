@@ -8,7 +8,7 @@ import structlog
 
 from loopline.errors import Frozen, LooplineError
 from loopline.gates.promotion import CHAMPION
-from loopline.incidents import incident, store
+from loopline.incidents import attention, incident, store
 from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
 from loopline.incidents.freeze import Freeze, frozen
 from loopline.incidents.incident import Incident
@@ -17,6 +17,8 @@ from loopline.ledger import chain
 from loopline.loop import store as loop_store
 from loopline.loop.inputs import References, suspects
 from loopline.loop.lane import Lane
+from loopline.loop.owner import owner_of
+from loopline.loop.release import PROMOTE, candidate_ready
 from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.monitoring.alarm import HARM, Alarm, open_alarms, sentence_of, take_alarm
@@ -38,7 +40,7 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 def open_incidents(resources: Resources, lane: Lane, references: References, window: Window) -> None:
-    """Take every open alarm into an incident, and tell people of those that page and were not told yet."""
+    """Take every open alarm into an incident; who is to be told of it is written in the same transaction."""
     with resources.database.reading() as tx:
         alarms = [alarm for alarm in open_alarms(tx, lane.project) if alarm.model == lane.model]
     causes = {alarm.id: _diagnosis(resources, lane, references, alarm) for alarm in alarms}
@@ -46,19 +48,6 @@ def open_incidents(resources: Resources, lane: Lane, references: References, win
         with resources.database.transaction() as tx:
             for alarm in alarms:
                 _take(tx, lane, alarm, causes[alarm.id], window)
-    _tell(resources, lane)
-
-
-def _tell(resources: Resources, lane: Lane) -> None:
-    with resources.database.reading() as tx:
-        untold = incident.untold(tx, lane.project, lane.model)
-    for found in untold:
-        message = {"event": "incident.opened", "project": lane.project, "model": lane.model, "incident": found.id}
-        told = {"kind": found.kind, "at": found.opened_at.isoformat(), "text": found.sentence}
-        causes = [str(cause["sentence"]) for cause in found.diagnosis if "sentence" in cause]
-        resources.channels.send(message | told | {"causes": causes})
-        with resources.database.transaction() as tx:
-            incident.mark_told(tx, found)
 
 
 def _diagnosis(resources: Resources, lane: Lane, references: References, alarm: Alarm) -> list[dict[str, Any]]:
@@ -77,7 +66,8 @@ def _sentence(alarm: Alarm) -> str:
 
 def _take(tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, Any]], window: Window) -> None:
     take_alarm(tx, alarm.id)
-    incident.open_or_join(
+    owner = owner_of(lane, alarm.kind, diagnosis)
+    found, new = incident.open_or_join(
         tx,
         project=lane.project,
         model=lane.model,
@@ -86,20 +76,36 @@ def _take(tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, A
         at=window.end,
         sentence=sentence_of(alarm.evidence, f"{alarm.kind} on {lane.model}"),
         diagnosis=diagnosis,
-        pages=alarm.page,
+        severity="critical" if alarm.kind == HARM else "warning",
+        owner=owner,
     )
+    # Harm is told to whoever listens. Of a data fault only its owner is told, if it has one: it pages nobody.
+    if new and not lane.replayed and (alarm.page or owner):
+        attention.tell(tx, found, lane.people, window.end)
 
 
 def decide(resources: Resources, lane: Lane, situation: Situation) -> Decided | None:
     """What is to be done at the end of this window, if anything."""
+    at = situation.window.end
     with resources.database.reading() as tx:
         champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
         stopped = frozen(tx, lane.project)
         since = loop_store.ingested_since(tx, lane.operation.model.on.table)
-    wanted = _first_model(lane, situation, since) if champion is None else _by_playbook(lane, situation)
-    if wanted is not None and stopped is not None:
-        return msgspec.structs.replace(wanted, waits=_held(stopped))
-    return wanted
+        ready, asked = candidate_ready(tx, lane, at)
+    approved = Decided(PROMOTE, ready) if ready else None
+    if approved is not None and lane.people.held_until(PROMOTE, at) is None:
+        wanted: Decided | None = approved
+    elif champion is None:
+        wanted = approved if asked else _first_model(lane, situation, since)
+    else:
+        wanted = _by_playbook(lane, situation) or approved
+    held = _held(stopped) if stopped is not None else _calm(lane, wanted, at)
+    return msgspec.structs.replace(wanted, waits=held) if wanted is not None and held else wanted
+
+
+def _calm(lane: Lane, wanted: Decided | None, at: datetime) -> str:
+    until = lane.people.held_until(wanted.action, at) if wanted is not None else None
+    return f"in a freeze window until {until:%Y-%m-%d %H:%M} UTC" if until else ""
 
 
 def _held(stopped: Freeze) -> str:

@@ -14,17 +14,19 @@ from loopline.decisions.policy import fit as fit_decision
 from loopline.evaluation.losses import brier, log_loss
 from loopline.features.definitions import views_digest
 from loopline.gates.check import Comparison, Verdict, examine_all
-from loopline.gates.promotion import CHAMPION, promote
+from loopline.gates.promotion import CHAMPION
 from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.labels.action_log import known_actions
 from loopline.ledger import chain
-from loopline.loop.deployment import Predictors, put_decision
+from loopline.loop.deployment import Predictors
 from loopline.loop.describe import code_digest
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
+from loopline.loop.promise import promised
+from loopline.loop.release import release, route_of
 from loopline.loop.resources import Resources
-from loopline.loop.watch import ensure_reference, pushed_labels
+from loopline.loop.watch import pushed_labels
 from loopline.models import registry
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
 from loopline.models.packaging import package as package_model
@@ -70,7 +72,7 @@ def prepare_retrain(
     seconds = {"train": time.perf_counter() - began}
 
     def commit(tx: Transaction) -> Outcome:
-        return _commit(tx, lane, cause, candidate, champion, verdicts, seconds)
+        return _commit(tx, lane, cause, candidate, verdicts, seconds)
 
     return Prepared(commit, seconds)
 
@@ -140,11 +142,11 @@ def _commit(
     lane: Lane,
     cause: Cause,
     candidate: Candidate,
-    champion: int | None,
     verdicts: list[Verdict],
     seconds: dict[str, float],
 ) -> Outcome:
     run_id = _log_run(tx, lane, cause, candidate)
+    passed = all(verdict.passed for verdict in verdicts)
     version = registry.register_version(
         tx,
         project=lane.project,
@@ -152,13 +154,12 @@ def _commit(
         package=candidate.package.digest,
         envelope=candidate.envelope,
         run_id=run_id,
-        lineage=_lineage(lane, candidate),
+        lineage=_lineage(lane, candidate) | (_promised(tx, lane, candidate) if passed else {}),
         metrics=_metrics(candidate),
         at=cause.at,
         cause=cause.key,
         created_by=cause.actor,
     )
-    passed = all(verdict.passed for verdict in verdicts)
     evidence = {
         "cause": cause.sentence,
         "package": candidate.package.digest,
@@ -184,27 +185,12 @@ def _commit(
             sentence=f"Version {version.version} was trained and not promoted: {failed}",
             evidence=evidence,
         )
-    _promote(tx, lane, cause, candidate, version.version, evidence)
-    against = f"version {champion}" if champion else "the fallback"
-    return Outcome(changed=True, sentence=f"Version {version.version} replaced {against}.", evidence=evidence)
+    return release(tx, route_of(lane), version, cause, evidence)
 
 
-def _promote(
-    tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate, version: int, evidence: dict[str, Any]
-) -> None:
-    put_decision(tx, lane.project, lane.model, msgspec.to_builtins(candidate.decision), cause)
-    promote(
-        tx,
-        project=lane.project,
-        model=lane.model,
-        at=cause.at,
-        version=version,
-        actor=cause.actor,
-        evidence=evidence,
-        key=f"promoted:{cause.key}",
-    )
+def _promised(tx: Transaction, lane: Lane, candidate: Candidate) -> dict[str, Any]:
     rows = candidate.held_out.select(at="_event_time", score="candidate", label="label")
-    ensure_reference(tx, lane, rows, candidate.decision, at=cause.at)
+    return promised(tx, lane, rows, candidate.decision)
 
 
 def _log_run(tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from loopline.errors import NotFound
-from loopline.gates.promotion import previous_champion, roll_back
+from loopline.gates.promotion import CHAMPION, previous_champion, roll_back
 from loopline.gates.smoke import smoke_test
 from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.loop.deployment import Predictors, put_decision
@@ -13,14 +13,21 @@ from loopline.storage.database import Transaction
 
 
 def prepare_rollback(
-    resources: Resources, project: str, model: str, predictors: Predictors, cause: Cause, *, to: int | None = None
+    resources: Resources,
+    project: str,
+    model: str,
+    predictors: Predictors,
+    cause: Cause,
+    *,
+    to: int | None = None,
+    alias: str = CHAMPION,
 ) -> Prepared:
     """Load and try the target first: one that cannot be loaded or scores nonsense stays where it is.
 
     Raises `NotFound` where there is no earlier champion, `Corrupt` where its artifact is not what was signed.
     """
     with resources.database.reading() as tx:
-        target = to or previous_champion(tx, project=project, model=model)
+        target = to or previous_champion(tx, project=project, model=model, alias=alias)
         if target is None:
             raise NotFound(
                 "rollback.no_earlier", f"{model} has no earlier champion", remedy="Name a version with --to."
@@ -39,9 +46,10 @@ def prepare_rollback(
             evidence=evidence,
             key=f"rolled_back:{cause.key}",
             to=target,
+            alias=alias,
         )
         if "decision" in found.lineage:  # a version registered by hand brings none: the one in force goes on
-            put_decision(tx, project, model, found.lineage["decision"], cause)
+            put_decision(tx, project, model, found.lineage["decision"], cause, alias)
         return Outcome(changed=True, sentence=f"Version {back} serves again in place of {present}.", evidence=evidence)
 
     return Prepared(commit)

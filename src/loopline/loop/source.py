@@ -30,6 +30,7 @@ class Source:
     known: Knowledge
     freshness: str | None = None
     settle: str = "0s"
+    owner: str = ""
 
     @property
     def table(self) -> str:

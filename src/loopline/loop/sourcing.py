@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
+from loopline.incidents.people import check_name
 from loopline.loop.mistake import blaming_caller, mistake
 from loopline.loop.source import Knowledge, Source, SourceFunction
 from loopline.sources.known import KNOWN_AT, KnownAt, known_column
@@ -24,6 +25,7 @@ class SourceOptions(TypedDict, total=False):
     subject: str | None
     freshness: str | None
     settle: str
+    owner: str
 
 
 class Sourcing:
@@ -47,6 +49,7 @@ class Sourcing:
         subject: str | None = None,
         freshness: str | None = None,
         settle: str = "0s",
+        owner: str = "",
         name: str | None = None,
     ) -> Callable[[SourceFunction], Source]:
         """Declare a source: `function(window)` returns the rows that became known in the window.
@@ -56,7 +59,8 @@ class Sourcing:
         mapping of names to Polars expressions, or a dataframely schema); `personal` the columns about a person, `subject`
         the one that says whose row it is. It is told as a data fault when the newest row is
         older than `freshness`. With `settle`, what became known is asked for only that much later: for databases whose
-        transactions commit after the time they write. `name` is the function's unless said.
+        transactions commit after the time they write. `owner` is told of its faults. `name` is the
+        function's unless said.
         """
 
         def declare(function: SourceFunction) -> Source:
@@ -68,6 +72,8 @@ class Sourcing:
             with blaming_caller():
                 for length in (every, settle, freshness or "0s"):
                     duration(length)
+                if owner:
+                    check_name(owner)
                 spec = SourceSpec(
                     name=f"{self.name}.{called}",
                     key=key,
@@ -79,7 +85,7 @@ class Sourcing:
                     personal=tuple(personal),
                     subject=subject,
                 )
-            self.sources[called] = Source(self.name, spec, function, every, known, freshness, settle)
+            self.sources[called] = Source(self.name, spec, function, every, known, freshness, settle, owner)
             return self.sources[called]
 
         return declare

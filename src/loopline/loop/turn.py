@@ -13,6 +13,7 @@ from loopline.loop.history import History
 from loopline.loop.inputs import References, logged_features, watch_inputs
 from loopline.loop.lane import Lane
 from loopline.loop.measured import measured
+from loopline.loop.release import lapse
 from loopline.loop.resources import Resources
 from loopline.loop.respond import Decided
 from loopline.loop.score import score_due
@@ -71,6 +72,7 @@ def run_turn(
         respond.open_incidents(work.resources, work.lane, work.references, window)
     with measured(seconds, "respond"):
         situation = LaneSituation(work.resources, work.lane, work.history, work.predictors, window)
+        lapse(work.resources, work.lane, window.end)
         decided = respond.decide(work.resources, work.lane, situation) if acts else None
         acting = decided if decided and not decided.waits else None
         prepared = respond.prepare(work.lane, work.actions, acting, situation) if acting else None

@@ -7,7 +7,6 @@ import polars as pl
 import structlog
 
 from loopline.decisions.policy import Decision
-from loopline.errors import InvalidInput
 from loopline.labels.intake import label_table
 from loopline.labels.outcomes import outcomes
 from loopline.ledger import chain
@@ -19,9 +18,7 @@ from loopline.models import decision_versions
 from loopline.monitoring import watch
 from loopline.monitoring.alarm import Alarm
 from loopline.monitoring.block import BlockSummary, cut
-from loopline.monitoring.risk import Reference, reference_of
 from loopline.scoring.record import prediction_table
-from loopline.storage.database import Transaction
 from loopline.values import MICROSECOND, duration, from_micros, micros
 
 log = structlog.get_logger(__name__)
@@ -104,39 +101,6 @@ def pushed_labels(resources: Resources, lane: Lane, now: datetime) -> pl.DataFra
     """The labels that were pushed for the lane's model and known by `now`; None where none ever were."""
     name = label_table(lane.project, lane.model)
     return resources.tables.open(name).read(known_until=now) if resources.tables.exists(name) else None
-
-
-def ensure_reference(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: Decision, *, at: datetime) -> None:
-    """Start the lane's monitor with what this champion promises on `rows` it had not seen, unless one runs already.
-
-    The first champion's promise holds across retrains: a reference that each retrain resets would let a slow decline pass.
-    """
-    risk = lane.operation.watch
-    if any(found.model == lane.model for found in watch.list_monitors(tx, lane.project)):
-        return
-    watch.start_monitor(
-        tx,
-        project=lane.project,
-        model=lane.model,
-        name=HARM_MONITOR,
-        spec=risk,
-        reference=_promise(lane, cut(rows, risk, decision)),
-        watermark=block_floor(at, risk.block),
-        at=at,
-    )
-
-
-def _promise(lane: Lane, blocks: list[BlockSummary]) -> Reference:
-    risk = lane.operation.watch
-    excesses = [block.excess(risk) for block in blocks if block.labelled >= risk.min_rows]
-    try:
-        return reference_of(excesses)
-    except InvalidInput as error:
-        raise InvalidInput(
-            error.code,
-            f"the holdout of {lane.model} gives only {len(excesses)} blocks of {risk.block} to measure its promise on",
-            remedy="Lengthen the model's holdout, shorten the risk's block, or lower its min_rows.",
-        ) from error
 
 
 def block_floor(moment: datetime, block: str) -> datetime:

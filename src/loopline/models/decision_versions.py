@@ -10,7 +10,7 @@ from loopline.models import aliases, store
 from loopline.models.aliases import AliasChange
 from loopline.storage.database import Transaction
 
-_CURRENT = "current"
+CURRENT = "current"
 
 
 class DecisionVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,22 +64,25 @@ def decisions(tx: Transaction, project: str, model: str) -> list[DecisionVersion
     return [DecisionVersion(**row) for row in store.versions(tx, store.decision_version, project, model)]
 
 
-def set_current_decision(tx: Transaction, *, project: str, model: str, version: int, at: datetime) -> int | None:
-    """Let `version` decide from `at` on; gives the version before. Raises `NotFound`, and `InvalidInput` for a time before
-    the last change.
+def set_current_decision(
+    tx: Transaction, *, project: str, model: str, version: int, at: datetime, alias: str = CURRENT
+) -> int | None:
+    """Let `version` decide from `at` on; gives the version before. An environment before production has an `alias` of its own.
+
+    Raises `NotFound`, and `InvalidInput` for a time before the last change.
     """
     get_decision(tx, project, model, version)
-    return aliases.point(tx, project=project, model=model, target="decision", alias=_CURRENT, version=version, at=at)
+    return aliases.point(tx, project=project, model=model, target="decision", alias=alias, version=version, at=at)
 
 
 def current_decision(
-    tx: Transaction, project: str, model: str, *, at: datetime | None = None
+    tx: Transaction, project: str, model: str, *, at: datetime | None = None, alias: str = CURRENT
 ) -> DecisionVersion | None:
     """The decision in force, now or at the moment `at`; None before the first."""
-    version = aliases.pointed(tx, project, model, "decision", _CURRENT, at=at)
+    version = aliases.pointed(tx, project, model, "decision", alias, at=at)
     return None if version is None else get_decision(tx, project, model, version)
 
 
 def decision_history(tx: Transaction, project: str, model: str) -> list[AliasChange]:
     """Every change of what decides, from the first."""
-    return aliases.history(tx, project, model, "decision", _CURRENT)
+    return aliases.history(tx, project, model, "decision", CURRENT)

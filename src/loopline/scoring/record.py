@@ -89,8 +89,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def prediction_table(project: str, model: str) -> str:
-    """The name of the table that holds a model's predictions."""
-    return f"predictions.{project}.{model}"
+    """The name of the table that holds a model's predictions; what serves at `late@staging` has `...late-staging`."""
+    return f"predictions.{project}.{model.replace('@', '-')}"
 
 
 def prediction_columns(features: Mapping[str, str]) -> dict[str, Any]:

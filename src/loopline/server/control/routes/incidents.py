@@ -6,7 +6,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from loopline.access.permissions import Permission
 from loopline.incidents import incident
 from loopline.incidents.incident import Incident
-from loopline.loop import changes
+from loopline.loop import handling
 from loopline.server.control.inputs import Because, Caller, Home
 
 
@@ -27,7 +27,9 @@ def resolve(
     home: Home, caller: Caller, project: FromPath[str], incident_id: FromPath[str], data: JSONBody[Because]
 ) -> Incident:
     """End an incident; gives it as it is then."""
-    changes.resolve_incident(home, project=project, incident_id=incident_id, actor=caller.principal, reason=data.reason)
+    handling.resolve_incident(
+        home, project=project, incident_id=incident_id, actor=caller.principal, reason=data.reason
+    )
     with home.database.reading() as tx:
         return incident.get(tx, project, incident_id)
 
