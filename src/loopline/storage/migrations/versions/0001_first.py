@@ -51,6 +51,30 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("loop", "sequence", name=op.f("pk_applied_loop")),
     )
     op.create_table(
+        "approval",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project", sa.String(length=200), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("environment", sa.String(length=100), nullable=False),
+        sa.Column("digest", sa.String(length=80), nullable=False),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("authors", Json(), nullable=False),
+        sa.Column("asked_by", sa.String(length=200), nullable=False),
+        sa.Column("asked_at", UtcTime(), nullable=False),
+        sa.Column("expires_at", UtcTime(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("decided_by", sa.String(length=200), nullable=True),
+        sa.Column("decided_at", UtcTime(), nullable=True),
+        sa.Column("token", sa.String(length=200), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("counts_until", UtcTime(), nullable=True),
+        sa.Column("ended_at", UtcTime(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
+    )
+    op.create_index(op.f("ix_approval_project"), "approval", ["project"], unique=False)
+    op.create_table(
         "freeze",
         sa.Column("project", sa.String(length=200), nullable=False),
         sa.Column("since", UtcTime(), nullable=False),
@@ -70,7 +94,14 @@ def upgrade() -> None:
         sa.Column("sentence", sa.Text(), nullable=False),
         sa.Column("diagnosis", Json(), nullable=False),
         sa.Column("alarms", Json(), nullable=False),
-        sa.Column("told", sa.Boolean(), nullable=False),
+        sa.Column("severity", sa.String(length=20), nullable=False),
+        sa.Column("owner", sa.String(length=200), nullable=False),
+        sa.Column("assignee", sa.String(length=200), nullable=True),
+        sa.Column("acknowledged_by", sa.String(length=200), nullable=True),
+        sa.Column("acknowledged_at", UtcTime(), nullable=True),
+        sa.Column("snoozed_until", UtcTime(), nullable=True),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("escalates_at", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_incident")),
     )
     op.create_index(op.f("ix_incident_project"), "incident", ["project"], unique=False)
@@ -111,6 +142,23 @@ def upgrade() -> None:
         sa.Column("started_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("project", "model", "name", name=op.f("pk_monitor")),
     )
+    op.create_table(
+        "notification",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project", sa.String(length=200), nullable=False),
+        sa.Column("to", sa.String(length=200), nullable=False),
+        sa.Column("severity", sa.String(length=20), nullable=False),
+        sa.Column("message", Json(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("due_at", UtcTime(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("sent", Json(), nullable=False),
+        sa.Column("done_at", UtcTime(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notification")),
+    )
+    op.create_index(op.f("ix_notification_done_at"), "notification", ["done_at"], unique=False)
+    op.create_index(op.f("ix_notification_project"), "notification", ["project"], unique=False)
     op.create_table(
         "performance",
         sa.Column("project", sa.String(length=200), nullable=False),
