@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from loopline.app.report.document import POLICY
 from loopline.app.report.measure import rows
-from loopline.app.report.page import POLICY, report_html
+from loopline.app.report.page import report_html
 from loopline.app.report.terminal import report_text
 from loopline.loop.compare import Comparison, Day, Event, Month, PolicyResult
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "Ask a running endpoint for predictions.",
     "status": "What serves, since when, and how it does.",
     "why": "Explain a prediction, an alarm, an incident or a version.",
+    "explain": "Which fields matter to a version, or made one prediction what it is.",
     "incidents": "List incidents, or resolve one.",
     "models": "Registered models, their versions and what they were promoted on.",
     "promote": "Make a version the champion.",

@@ -32,6 +32,12 @@ def show(value: Any, *, as_json: bool, render: Callable[[Console], None]) -> Non
         render(Console(highlight=False, width=wide))
 
 
+def bar(value: float, most: float, *, width: int = 16) -> str:
+    """A bar whose length is the value's size beside `most`; what takes away is drawn lighter."""
+    length = round(width * abs(value) / most) if most else 0
+    return ("█" if value >= 0 else "░") * max(length, 1 if value else 0)
+
+
 class table:  # noqa: N801 - reads as a function where it is used
     """A table with a heading; None is shown as a dash, times to the minute in UTC.
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console
 
 from loopline.cli.options import AsJson
-from loopline.cli.output import show, table
+from loopline.cli.output import bar, show, table
 from loopline.client.client import Client
 from loopline.errors import InvalidInput
 
@@ -28,6 +29,9 @@ def command(
     url: Annotated[
         str, typer.Option("--url", envvar="LOOPLINE_SCORING_URL", help="The scoring process.")
     ] = "http://127.0.0.1:8322",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also what each field added to each prediction, in log-odds.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a running endpoint for predictions. Each is logged before it is answered."""
@@ -36,10 +40,23 @@ def command(
             "predict.no_token", "a token is needed", remedy="`loopline tokens issue NAME`, then set LOOPLINE_TOKEN."
         )
     with Client(url, token) as client:
-        found = client.predict(model, _read(rows))
+        found = client.predict(model, _read(rows), explain=explain)
     columns = ["key", "score", "decision", "model_version", "variant", "prediction_id", "degraded"]
     cells = [[one.get(column) if one.get(column) != [] else None for column in columns] for one in found]
-    show(found, as_json=as_json, render=lambda console: console.print(table(model, columns, cells)))
+    show(found, as_json=as_json, render=lambda console: _print(console, table(model, columns, cells), found))
+
+
+def _print(console: Console, predictions: table, found: list[dict[str, Any]]) -> None:
+    console.print(predictions)
+    for one in found:
+        told = one.get("explanation")
+        if told:
+            most = max(map(abs, told["contributions"].values()), default=0.0)
+            rows = [(name, bar(added, most), f"{added:+.4f}") for name, added in told["contributions"].items()]
+            title = f"{one['key']}: {told['base']:+.4f} on average, {told['total']:+.4f} here ({told['unit']})"
+            console.print(table(title, ["field", "", "added"], rows))
+        elif "explanation" in one:
+            console.print(f"{one['key']}: there is nothing to explain; {one['variant']} answered.", markup=False)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Which project and model a command means, where it was not said."""
 
 from loopline.errors import InvalidInput, NotFound
+from loopline.gates.promotion import CHAMPION
 from loopline.loop.resources import Resources
 from loopline.loop.status import projects, require_project
 from loopline.models import registry
@@ -24,6 +25,25 @@ def the_project(resources: Resources, said: str | None) -> str:
             remedy=f"Say --project: {', '.join(known) or 'there is none'}.",
         )
     return own[0]
+
+
+def the_version(resources: Resources, project: str, said: str) -> tuple[str, int]:
+    """Model and version of `MODEL:VERSION`, or of `MODEL`, whose champion (else newest version) is meant.
+
+    Raises `NotFound` and `InvalidInput` as `the_model`, `InvalidInput` "model.which_version" for what is no version.
+    """
+    name, separator, number = said.rpartition(":")
+    if separator and not number.isdigit():
+        raise InvalidInput(
+            "model.which_version", f"{said!r} names no version", remedy="Give MODEL:VERSION, e.g. late_arrival:3."
+        )
+    model = the_model(resources, project, name if separator else said)
+    if separator:
+        return model, int(number)
+    with resources.database.reading() as tx:
+        champion = registry.alias(tx, project, model, CHAMPION)
+        newest = [version.version for version in registry.versions(tx, project, model)]
+    return model, champion or newest[-1]
 
 
 def the_model(resources: Resources, project: str, said: str | None) -> str:

@@ -52,6 +52,7 @@ class Model:
     holdout: str
     where: tuple[str, int]
     owner: str = ""
+    explain: bool | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -130,11 +131,14 @@ class Loop(Sourcing):
         fallback: float = 0.5,
         holdout: str = "7d",
         owner: str = "",
+        explain: bool | None = None,
     ) -> Callable[[FitFunction], Model]:
         """Declare a model: `function(training_set, params)` returns a fitted scikit-learn classifier.
 
         It answers for each row of `on` at the time in column `at`. `fallback` is the probability given while no model
-        can answer. The last `holdout` of labelled rows are kept from training, for the gates.
+        can answer. The last `holdout` of labelled rows are kept from training, for the gates. `explain` says whether each
+        version gets a summary of which features matter: by default in operation, and not in a replay, which it would slow;
+        False also keeps no rows to explain single predictions with.
         """
         where = caller()
 
@@ -163,6 +167,7 @@ class Loop(Sourcing):
                 holdout,
                 where,
                 _owner(owner),
+                explain,
             )
             _check_unique(made)
             self.models[name] = made

@@ -18,6 +18,7 @@ from loopline.loop import store
 from loopline.loop.declare import Operation
 from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
+from loopline.models.background import BACKGROUND
 from loopline.models.manifest import Deployment, Manifest, PackagedVersion, TokenGrant, read_manifest, write_manifest
 from loopline.models.predictor import Predictor, load_predictor
 from loopline.storage.database import Transaction
@@ -96,6 +97,7 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
         at=terms.at,
         fallback=terms.fallback,
         previous=_packaged(tx, project, model, earlier),
+        background=packaged.background if packaged else "",
     )
 
 
@@ -128,7 +130,12 @@ def _packaged(tx: Transaction, project: str, model: str, version: int | None) ->
     if version is None:
         return None
     found = registry.get_version(tx, project, model, version)
-    return PackagedVersion(version=version, package=found.package, package_envelope=found.envelope)
+    return PackagedVersion(
+        version=version,
+        package=found.package,
+        package_envelope=found.envelope,
+        background=found.lineage.get(BACKGROUND, ""),
+    )
 
 
 def decision_alias(alias: str) -> str:

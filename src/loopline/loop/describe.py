@@ -88,6 +88,7 @@ def _describe_model(model: Model) -> dict[str, Any]:
         "holdout": duration_text(duration(model.holdout)),
         "code": code_digest(model.fit),
         **_owned(model.owner),
+        **({} if model.explain is None else {"explain": model.explain}),
     }
 
 

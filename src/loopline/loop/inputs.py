@@ -11,6 +11,7 @@ from loopline.loop.alarms import record_alarm
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
+from loopline.models.explanation import SUMMARY, decode_summary
 from loopline.monitoring.alarm import DATA_FAULT, Alarm
 from loopline.monitoring.drift import Suspect, diagnose
 from loopline.monitoring.history import keep_profile, raise_data_fault
@@ -25,6 +26,7 @@ from loopline.values import Window, canonical_json, duration
 REFERENCE_BLOCKS = 28
 LEAST_ROWS = 50
 SUSPECTS = 5
+LEAST_IMPORTANCE = 0.01  # what hardly mattered in training may still be what broke: it comes last, not never
 PROFILE = "inputs_profile"
 
 
@@ -44,6 +46,16 @@ class References:
     def __init__(self, resources: Resources) -> None:
         self._artifacts = resources.artifacts
         self._kept: dict[str, ReferenceProfile] = {}
+
+    def importance(self, tx: Transaction, lane: Lane) -> dict[str, float]:
+        """How much each of the champion's inputs matters, 1 the most; empty where that was not summed up in its training."""
+        champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
+        found = None if champion is None else registry.get_version(tx, lane.project, lane.model, champion)
+        digest = found.lineage.get(SUMMARY) if found else None
+        if digest is None:
+            return {}
+        told = decode_summary(self._artifacts.get(digest)).relative_importance()
+        return {name: max(value, LEAST_IMPORTANCE) for name, value in told.items()}
 
     def of_champion(self, tx: Transaction, lane: Lane) -> ReferenceProfile | None:
         """What the lane's champion was trained on; None without a champion, or where it was registered without one."""
@@ -95,13 +107,13 @@ def suspects(
 ) -> list[Suspect]:
     """Which inputs lie furthest from what the champion was trained on over (since, until], the likeliest cause first."""
     with resources.database.reading() as tx:
-        reference = references.of_champion(tx, lane)
+        reference, importance = references.of_champion(tx, lane), references.importance(tx, lane)
     if reference is None:
         return []
     rows = logged_features(resources, lane, Window(since, max(until, since + timedelta(microseconds=1))))
     if rows.height < LEAST_ROWS:
         return []
-    return diagnose(reference, profile(rows, reference.binning))[:SUSPECTS]
+    return diagnose(reference, profile(rows, reference.binning), importance)[:SUSPECTS]
 
 
 def logged_features(resources: Resources, lane: Lane, window: Window) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from loopline.labels.action_log import known_actions
 from loopline.ledger import chain
 from loopline.loop.deployment import Predictors
 from loopline.loop.describe import code_digest
+from loopline.loop.documents import write_documents
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
@@ -57,6 +58,7 @@ class Candidate:
     leaks: dict[str, float]
     table_versions: dict[str, int]
     inputs_profile: str
+    documents: dict[str, str]
 
 
 def prepare_retrain(
@@ -113,6 +115,7 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
         leaks,
         {table: resources.tables.open(table).versions()[-1].version for table in recipe.tables},
         freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
+        write_documents(resources, lane, fitted, predictor, held_out.frame),
     )
 
 
@@ -200,6 +203,7 @@ def _log_run(tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate) ->
     tracking.log_metrics(tx, run_id, _metrics(candidate), at=cause.at)
     tracking.log_inputs(tx, run_id, _inputs(candidate))
     tracking.log_artifacts(tx, run_id, {"package": candidate.package.digest, "onnx": candidate.package.onnx})
+    tracking.log_artifacts(tx, run_id, candidate.documents)
     tracking.finish(tx, run_id, status="finished", at=cause.at)
     return run_id
 
@@ -237,4 +241,5 @@ def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
         "seed": candidate.fitted.training_set.seed,
         "decision": msgspec.to_builtins(candidate.decision),
         PROFILE: candidate.inputs_profile,
+        **candidate.documents,
     }

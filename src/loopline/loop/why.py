@@ -3,18 +3,17 @@
 from typing import Any
 
 import msgspec
-import polars as pl
 
 from loopline.errors import NotFound
 from loopline.incidents import incident
 from loopline.ledger import chain
+from loopline.loop.logged import logged_prediction
 from loopline.loop.resources import Resources
 from loopline.loop.status import projects
 from loopline.models import registry
 from loopline.monitoring.alarm import read_alarm, sentence_of
-from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.scoring.record import FEATURE_PREFIX
 from loopline.storage.database import Transaction
-from loopline.tables.masked import masked_rows
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -40,18 +39,11 @@ def why(resources: Resources, subject: str) -> Why:
 
 
 def _prediction(resources: Resources, subject: str) -> Why:
+    found = logged_prediction(resources, subject)
+    if found is None:
+        raise _unknown(subject, "It may not be shipped to the table yet; ask again in a moment.")
     with resources.database.reading() as tx:
-        places = [(project, model) for project in projects(tx) for model in registry.models(tx, project)]
-    for project, model in places:
-        name = prediction_table(project, model)
-        if not resources.tables.exists(name):
-            continue
-        rows = resources.tables.open(name).read(where=pl.col("prediction_id") == subject)
-        rows = masked_rows(resources.tables, name, rows, resources.pseudonyms)
-        if rows.height:
-            with resources.database.reading() as tx:
-                return _told(tx, project, model, rows.row(0, named=True))
-    raise _unknown(subject, "It may not be shipped to the table yet; ask again in a moment.")
+        return _told(tx, found.project, found.model, found.shown(resources))
 
 
 def _told(tx: Transaction, project: str, model: str, row: dict[str, Any]) -> Why:

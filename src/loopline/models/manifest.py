@@ -19,17 +19,20 @@ PAYLOAD_TYPE = "application/vnd.loopline.deployment-manifest.v1+json"
 
 
 class PackagedVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A model version and the digests of its package and of the envelope that signs it."""
+    """A model version, the digests of its package and of the envelope that signs it, and that of the signed background its
+    explanations compare with (empty: it explains nothing).
+    """
 
     version: int
     package: str
     package_envelope: str
+    background: str = ""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """What serves at one endpoint.
 
-    `decision` and `views` are the JSON of the decision and of the feature views. `key` and `at` name the fields of a
+    `background` is as in `PackagedVersion`. `decision` and `views` are the JSON of the decision and of the feature views. `key` and `at` name the fields of a
     request that hold the row's key and its time. `fallback` is the score given when no model can answer; `previous` the
     version to fall back on before that.
     """
@@ -46,6 +49,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     fallback: float | None = None
     previous: PackagedVersion | None = None
+    background: str = ""
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):

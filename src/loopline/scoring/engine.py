@@ -19,6 +19,7 @@ import structlog
 from loopline.clock import Clock
 from loopline.decisions.policy import Decision
 from loopline.errors import InvalidInput, Unavailable
+from loopline.models.explanation import Explanation
 from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
 from loopline.scoring.contract import Contract, Matrix
@@ -38,6 +39,16 @@ class Scorer(Protocol):
     signature: Signature
 
     def scores(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]: ...
+
+
+class RowExplainer(Protocol):
+    """What the engine needs to explain; `loopline.models.explainer.Explainer` is one."""
+
+    def explain(self, matrix: npt.NDArray[np.float32]) -> list[Explanation]: ...
+
+
+Explainers = Mapping[str, Callable[[], RowExplainer]]
+"""By variant, what loads its explainer when it is first asked for."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class Engine:
         *,
         clock: Clock,
         instance: str,
+        explainers: Explainers | None = None,
     ) -> None:
         self.project = project
         self.deployment = deployment
@@ -89,6 +101,7 @@ class Engine:
         self._rungs = self._ladder(predictor, previous)
         self.contract = self._rungs[0].contract if self._rungs else self._contract(None)
         self._failing: set[str] = set()
+        self._explainers = explainers or {}
 
     @property
     def ready(self) -> bool:
@@ -160,6 +173,41 @@ class Engine:
             columns=columns,
             constants={**self._shared(scored), "scored_at": scored_at},
         )
+
+    def explainer(self) -> RowExplainer | None:
+        """What explains the answers of the highest rung; None where only the constant can answer.
+
+        Raises `Unavailable` "explain.no_background" where it has nothing to compare with.
+        """
+        return self._explainer(self._rungs[0].variant) if self._rungs else None
+
+    def explain(self, predictions: Sequence[Prediction]) -> list[Explanation | None]:
+        """What each field added to each of this engine's predictions, from the values they were made of; None for one
+        that the constant gave, and where it could not be told: they were answered and logged already.
+        """
+        explained: list[Explanation | None] = [None] * len(predictions)
+        for rung in self._rungs:
+            places = [place for place, found in enumerate(predictions) if found.variant == rung.variant]
+            for place, one in zip(places, self._explain(rung, [predictions[place] for place in places]), strict=True):
+                explained[place] = one
+        return explained
+
+    def _explain(self, rung: _Rung, predictions: Sequence[Prediction]) -> Sequence[Explanation | None]:
+        if not predictions:
+            return []
+        try:
+            matrix = rung.contract.encode([{**found.numbers, **found.categories} for found in predictions])
+            return self._explainer(rung.variant).explain(matrix)
+        except Exception as error:  # an answer that is logged is given, whatever becomes of its explanation
+            _log.exception("cannot explain", endpoint=self.deployment.endpoint, variant=rung.variant, error=repr(error))
+            return [None] * len(predictions)
+
+    def _explainer(self, variant: str) -> RowExplainer:
+        if variant not in self._explainers:
+            raise Unavailable(
+                "explain.not_here", "this process explains no predictions", remedy="Ask the scoring process."
+            )
+        return self._explainers[variant]()
 
     def _shared(self, scored: _Scored) -> dict[str, Any]:
         return {

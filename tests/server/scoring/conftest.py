@@ -1,5 +1,6 @@
 """A home with a real packaged model, and scoring processes started on it."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def built_home(path: Path, looked_up: AbstractSet[str] = frozenset()) -> Home:
     return Home(path, rows, tuple(made))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_home():
     """Makes a home in a folder; the columns `looked_up` are features and not sent."""
     return built_home
@@ -166,6 +167,7 @@ def running(home: Home, *, durable: bool = False, behind: float = 0.0):
     """A scoring process on `home`, ready."""
     port = free_port()
     environment = {"LOOPLINE_DURABLE": "1" if durable else "0", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    environment |= {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
     log_path = home.path / "process.log"
     command = [sys.executable, "-m", "loopline.server.scoring", "--home", str(home.path), "--port", str(port)]
     command += ["--behind", str(behind)]
@@ -193,7 +195,7 @@ def _await_ready(started: Running) -> None:
     raise AssertionError(started.log.read_text())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start():
     """Starts a scoring process on a home: `with start(home) as process`."""
     return running

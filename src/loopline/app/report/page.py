@@ -3,18 +3,15 @@
 from collections.abc import Callable
 
 from loopline.app.report.counts import counts_sentence
+from loopline.app.report.document import document, section
 from loopline.app.report.figure import moment, times
 from loopline.app.report.harm_chart import HarmScales, beyond, description, harm_chart, harm_scales
 from loopline.app.report.headline import headline
 from loopline.app.report.loss_chart import entropy_by_month, loss_chart
 from loopline.app.report.markup import Markup, element, join
-from loopline.app.report.style import CSS
 from loopline.app.report.table import column, comparison_table, key, months_table, table
 from loopline.app.report.timeline import timeline
 from loopline.loop.compare import Comparison, PolicyResult
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""The content security policy the page asks for and keeps to."""
 
 _WIDE, _NARROW = 920.0, 380.0
 
@@ -36,17 +33,7 @@ _GLOSSARY = (
 def report_html(comparison: Comparison) -> str:
     """The comparison as one HTML file: no script, nothing fetched, times in UTC. Equal comparisons give equal bytes."""
     title = f"{comparison.loop}: {comparison.model}"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"Replay of {title}"),
-        element("style", Markup(CSS)),
-    )
-    main = element("main", _header(comparison, title), *_sections(comparison))
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', main), lang='en')}\n"
+    return document(f"Replay of {title}", _header(comparison, title), *_sections(comparison))
 
 
 def _header(comparison: Comparison, title: str) -> Markup:
@@ -65,18 +52,14 @@ def _sections(comparison: Comparison) -> list[Markup]:
         f"over days; less is better. {counts_sentence(comparison)}"
     )
     return [
-        _section("Comparison", comparison_table(comparison), element("p", reading, class_="quiet")),
-        _section("Loss by month", *_months(comparison)),
-        _section("Harm", *_harm(comparison)),
-        _section("Events", timeline(comparison)),
-        _section("Assumptions", _assumptions(comparison)),
-        _section("Glossary", element("dl", *(_entry(*entry) for entry in _GLOSSARY))),
-        _section("Ledgers", _ledgers(comparison)),
+        section("Comparison", comparison_table(comparison), element("p", reading, class_="quiet")),
+        section("Loss by month", *_months(comparison)),
+        section("Harm", *_harm(comparison)),
+        section("Events", timeline(comparison)),
+        section("Assumptions", _assumptions(comparison)),
+        section("Glossary", element("dl", *(_entry(*entry) for entry in _GLOSSARY))),
+        section("Ledgers", _ledgers(comparison)),
     ]
-
-
-def _section(heading: str, *content: str) -> Markup:
-    return element("section", element("h2", heading), *content)
 
 
 def _months(comparison: Comparison) -> list[Markup]:

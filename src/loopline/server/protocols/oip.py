@@ -10,12 +10,14 @@ from typing import Any, NoReturn
 import msgspec
 
 from loopline.errors import InvalidInput
+from loopline.models.explanation import Explanation
 from loopline.scoring.contract import Contract
 from loopline.scoring.record import Prediction
 
 DATATYPES = frozenset(
     {"BOOL", "BYTES", "FP16", "FP32", "FP64"} | {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 )
+EXPLAIN = "explain"
 OUTPUTS: Mapping[str, str] = {"score": "FP64", "decision": "BYTES", "prediction_id": "BYTES", "degraded": "BYTES"}
 
 
@@ -84,6 +86,17 @@ def wanted_outputs(request: InferRequest) -> list[str]:
             "oip.unknown_output", f"there is no output {unknown[:100]!r}", remedy=f"There are {', '.join(OUTPUTS)}."
         )
     return names
+
+
+def wants_explanation(request: InferRequest) -> bool:
+    """Whether the request has the parameter `"explain": true`."""
+    return (request.parameters or {}).get(EXPLAIN) is True
+
+
+def explanation_output(explanations: Sequence[Explanation | None]) -> dict[str, Any]:
+    """The output `explanation`: for each row the JSON of its explanation, `null` where there is none."""
+    data = [msgspec.json.encode(found).decode() for found in explanations]
+    return {"name": "explanation", "datatype": "BYTES", "shape": [len(data)], "data": data}
 
 
 def infer_response(

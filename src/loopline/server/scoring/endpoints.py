@@ -1,5 +1,6 @@
 """What the scoring process answers: health, metadata, predictions, metrics."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ import msgspec
 
 from loopline.access.permissions import Permission
 from loopline.errors import InvalidInput, NotFound
+from loopline.models.explainer import require_few
+from loopline.models.explanation import Explanation
 from loopline.scoring.engine import Engine
 from loopline.scoring.record import Prediction
 from loopline.server.protocols import oip
@@ -17,10 +20,13 @@ from loopline.server.scoring.routes import Call, Public, Route
 
 
 class PredictRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /predict/{endpoint}`. With `request_id` a request that is sent again gets the same prediction ids."""
+    """The body of `POST /predict/{endpoint}`. With `request_id` a request that is sent again gets the same prediction ids;
+    with `explain` each prediction comes with what each field added to it.
+    """
 
     rows: list[dict[str, Any]]
     request_id: str | None = None
+    explain: bool = False
 
 
 _predict_decoder = msgspec.json.Decoder(PredictRequest)
@@ -84,8 +90,14 @@ class Endpoints:
 
     async def predict(self, call: Call) -> Response:
         request = _predict_decoder.decode(call.body)
+        if request.explain:
+            _require_explainable(call, len(request.rows))
         predictions = await self._predict(call, request.rows, request.request_id)
-        return Response.json({"predictions": [_answered(prediction) for prediction in predictions]})
+        answered = [_answered(prediction) for prediction in predictions]
+        if request.explain:
+            for answer, found in zip(answered, await _explain(call, predictions), strict=True):
+                answer["explanation"] = found
+        return Response.json({"predictions": answered})
 
     async def infer(self, call: Call) -> Response:
         if b"inference-header-content-length" in call.headers:
@@ -93,9 +105,15 @@ class Endpoints:
         request = oip.decode(call.body)
         outputs = oip.wanted_outputs(request)
         engine = _engine(call)
-        predictions = await self._predict(call, oip.rows(request), None)
+        rows = oip.rows(request)
+        if oip.wants_explanation(request):
+            _require_explainable(call, len(rows))
+        predictions = await self._predict(call, rows, None)
         deployment = engine.deployment
-        return Response.json(oip.infer_response(deployment.endpoint, deployment.version, request, predictions, outputs))
+        answer = oip.infer_response(deployment.endpoint, deployment.version, request, predictions, outputs)
+        if oip.wants_explanation(request):
+            answer["outputs"].append(oip.explanation_output(await _explain(call, predictions)))
+        return Response.json(answer)
 
     async def metrics(self, call: Call) -> Response:  # noqa: ARG002 - the same for every caller
         return Response.text(self._metrics.exposition(), CONTENT_TYPE)
@@ -111,6 +129,16 @@ class Endpoints:
             await self._commit.append([_record_encoder.encode(prediction) for prediction in predictions])
         self._metrics.count_predictions(predictions)
         return predictions
+
+
+def _require_explainable(call: Call, rows: int) -> None:
+    """Before anything is scored: what cannot be explained is not predicted either, and the caller asks again without."""
+    require_few(rows)
+    _engine(call).explainer()
+
+
+async def _explain(call: Call, predictions: list[Prediction]) -> list[Explanation | None]:
+    return await asyncio.to_thread(_engine(call).explain, predictions)
 
 
 def _answered(prediction: Prediction) -> dict[str, Any]:

@@ -6,6 +6,7 @@ process starts) does a deployment whose model cannot be loaded begin on a lower 
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from loopline.clock import Clock
 from loopline.config import Settings
 from loopline.errors import LooplineError
 from loopline.features.definitions import View
+from loopline.models.explainer import Explainer, load_explainer
 from loopline.models.manifest import Deployment, Manifest, read_manifest
 from loopline.models.predictor import Predictor, load_predictor
 from loopline.models.signing import load_public_keys
-from loopline.scoring.engine import Engine
+from loopline.scoring.engine import Engine, Explainers
 from loopline.scoring.features import FeatureReader, OnlineReader, OnlineValues
+from loopline.scoring.record import CHAMPION, PREVIOUS
 from loopline.server.scoring.serving import Project, Serving
 from loopline.storage.artifacts import ArtifactStore
 
@@ -49,6 +52,7 @@ class Loader:
         self._instances = (f"{instance}:{number}" for number in itertools.count())
         self._marks: dict[Path, _Mark] = {}
         self._predictors: dict[tuple[str, str], Predictor] = {}
+        self._explainers: dict[str, Explainer] = {}
         self.refused = 0
 
     def changed(self) -> bool:
@@ -102,7 +106,26 @@ class Loader:
             self._features(deployment.views),
             clock=self._clock,
             instance=next(self._instances),
+            explainers=self._lazy_explainers(deployment, champion, previous),
         )
+
+    def _lazy_explainers(
+        self, deployment: Deployment, champion: Predictor | None, previous: Predictor | None
+    ) -> Explainers:
+        former = deployment.previous
+        found: dict[str, Callable[[], Explainer]] = {}
+        if champion is not None:
+            found[CHAMPION] = partial(self._explainer, champion, deployment.background)
+        if previous is not None and former is not None:
+            found[PREVIOUS] = partial(self._explainer, previous, former.background)
+        return found
+
+    def _explainer(self, predictor: Predictor, background: str) -> Explainer:
+        """Loaded when it is first asked for: most requests want no explanation. Two threads may load it; both are right."""
+        if background not in self._explainers:
+            keys = load_public_keys(self._settings.keys_path)
+            self._explainers[background] = load_explainer(self._artifacts, predictor, background=background, keys=keys)
+        return self._explainers[background]
 
     def _features(self, views: list[dict[str, Any]]) -> FeatureReader | None:
         return OnlineReader(self._connect, msgspec.convert(views, list[View])) if views else None
@@ -127,6 +150,8 @@ class Loader:
     def _forget_unused(self, serving: Serving) -> None:
         used = set(_packages(serving))
         self._predictors = {digests: model for digests, model in self._predictors.items() if digests in used}
+        compared = set(_backgrounds(serving))
+        self._explainers = {digest: found for digest, found in self._explainers.items() if digest in compared}
 
     def _files(self) -> Iterator[tuple[Path, _Mark]]:
         for path in sorted(self._settings.manifests_path.glob("[!.]*.json")):
@@ -148,3 +173,10 @@ def _packages(serving: Serving) -> Iterator[tuple[str, str]]:
         yield deployment.package, deployment.package_envelope
         if deployment.previous is not None:
             yield deployment.previous.package, deployment.previous.package_envelope
+
+
+def _backgrounds(serving: Serving) -> Iterator[str]:
+    for engine in serving.engines.values():
+        yield engine.deployment.background
+        if engine.deployment.previous is not None:
+            yield engine.deployment.previous.background

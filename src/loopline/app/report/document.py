@@ -1,0 +1,32 @@
+"""What every page is: one HTML file that needs nothing else."""
+
+from loopline.app.report.markup import Markup, element
+from loopline.app.report.style import CSS
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""The content security policy a page asks for and keeps to."""
+
+
+def document(title: str, *content: str) -> str:
+    """The page with this content: no script, nothing fetched."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("style", Markup(CSS)),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', element('main', *content)), lang='en')}\n"
+
+
+def heading(eyebrow: str, title: str, *sentences: str) -> Markup:
+    """The head of a page: what it is, of what, and a few sentences."""
+    told = [element("p", sentence, class_="quiet") for sentence in sentences]
+    return element("header", element("p", eyebrow, class_="eyebrow"), element("h1", title), *told)
+
+
+def section(title: str, *content: str) -> Markup:
+    """A part of a page under its heading."""
+    return element("section", element("h2", title), *content)
