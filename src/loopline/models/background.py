@@ -49,7 +49,8 @@ def spread(length: int, at_most: int, seed: int) -> npt.NDArray[np.intp]:
     if length <= at_most:
         return np.arange(length)
     edges = np.linspace(0, length, at_most + 1).astype(np.intp)
-    return np.random.default_rng(seed).integers(edges[:-1], edges[1:]).astype(np.intp)
+    rng = np.random.default_rng(seed)
+    return rng.integers(edges[:-1], edges[1:])
 
 
 def read_background(artifacts: ArtifactStore, digest: str, *, package: str, keys: PublicKeys) -> Background:
