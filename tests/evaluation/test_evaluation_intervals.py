@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from loopline.errors import InvalidInput
-from loopline.evaluation.intervals import by_slice, holm, mean_by_block, paired_by_block
+from loopline.evaluation.intervals import by_slice, holm, mean_by_block, of_block_sums, paired_by_block
 
 
 def clustered(seed, days=40, effect=0.0):
@@ -88,3 +88,15 @@ def test_holm_rejects_what_its_steps_reject(p, alpha):
 def test_bad_rows_are_refused(x, blocks):
     with pytest.raises(InvalidInput):
         mean_by_block(x, blocks)
+
+
+def test_sums_of_blocks_give_the_interval_of_their_rows():
+    values, _, blocks = clustered(11)
+    sums, counts = np.bincount(blocks, weights=values), np.bincount(blocks)
+    from_rows, from_sums = mean_by_block(values, blocks), of_block_sums(sums, counts)
+    assert (from_sums.mean, from_sums.lower, from_sums.upper, from_sums.rows, from_sums.blocks) == pytest.approx(
+        (from_rows.mean, from_rows.lower, from_rows.upper, from_rows.rows, from_rows.blocks)
+    )
+    assert of_block_sums([3.0], [2]).upper == math.inf
+    with pytest.raises(InvalidInput):
+        of_block_sums([0.0], [0])

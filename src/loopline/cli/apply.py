@@ -5,6 +5,7 @@ import typer
 from loopline.cli.options import AsJson, Home, LoopFile, actor, opened
 from loopline.cli.output import show
 from loopline.cli.plan import print_plan
+from loopline.loop.decide import follow_declarations
 from loopline.loop.load import load_loop
 from loopline.loop.plan import apply
 
@@ -17,4 +18,5 @@ def command(file: LoopFile, home: Home = None, as_json: AsJson = False) -> None:
     loop = load_loop(file)
     resources = opened(home, must_exist=False)
     made = apply(resources.database, loop, actor=actor(), at=resources.clock.now())
+    follow_declarations(resources, loop.name, list(loop.operations), actor=actor())
     show(made, as_json=as_json, render=lambda console: print_plan(console, made, "did"))

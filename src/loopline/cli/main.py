@@ -28,6 +28,8 @@ COMMANDS = {
     "models": "Registered models, their versions and what they were promoted on.",
     "promote": "Make a version the champion.",
     "rollback": "Bring back the earlier champion.",
+    "decisions": "What decides a model's scores, and did; bring an earlier decision back.",
+    "decide": "Decide on other costs; the model stays.",
     "freeze": "Stop all automatic action at once.",
     "unfreeze": "Allow automatic action again.",
     "track": "Run a script as a run, with all that is worth knowing about it.",

@@ -69,6 +69,20 @@ def mean_by_block(values: npt.ArrayLike, blocks: npt.ArrayLike, confidence: floa
     return Interval(mean, mean - half, mean + half, error, count, len(x))
 
 
+def of_block_sums(sums: npt.ArrayLike, counts: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """As `mean_by_block`, from each block's sum of values and number of rows. Raises `InvalidInput` where there are no rows."""
+    total, rows = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    _check(total, rows)
+    if rows.sum() <= 0:
+        raise InvalidInput("evaluation.rows", "no interval follows from blocks without rows", remedy="Wait for labels.")
+    mean, blocks = float(total.sum() / rows.sum()), int((rows > 0).sum())
+    if blocks == 1:
+        return Interval(mean, -math.inf, math.inf, math.inf, 1, int(rows.sum()))
+    error = math.sqrt(blocks / (blocks - 1) * float(((total - mean * rows) ** 2).sum())) / float(rows.sum())
+    half = quantile(0.5 + confidence / 2, blocks - 1) * error
+    return Interval(mean, mean - half, mean + half, error, blocks, int(rows.sum()))
+
+
 def by_slice(
     a: npt.ArrayLike,
     b: npt.ArrayLike,

@@ -59,6 +59,14 @@ def declared_terms(tx: Transaction, loop: str) -> dict[str, Terms]:
     return {name: _declared(said, name) for name in said["operations"]}
 
 
+def declared_costs(tx: Transaction, project: str, model: str) -> DecisionSpec | None:
+    """The costs that the applied loop declares for a model; None where no loop was applied that operates it."""
+    applied = store.latest_applied(tx, project.split(".", 1)[0])
+    if applied is None or model not in applied["declaration"]["operations"]:
+        return None
+    return msgspec.convert(applied["declaration"]["operations"][model]["decide"], DecisionSpec)
+
+
 def _declared(said: dict[str, Any], name: str) -> Terms:
     model = said["models"][name]
     source = said["sources"][model["on"].split(".", 1)[1]]
@@ -144,7 +152,14 @@ def decision_alias(alias: str) -> str:
 
 
 def put_decision(
-    tx: Transaction, project: str, model: str, body: dict[str, Any], cause: Cause, alias: str = CHAMPION
+    tx: Transaction,
+    project: str,
+    model: str,
+    body: dict[str, Any],
+    cause: Cause,
+    alias: str = CHAMPION,
+    *,
+    evidence: dict[str, Any] | None = None,
 ) -> int:
     """Register a decision and let it decide from `cause.at` on where `alias` names the champion; gives its number."""
     version = decision_versions.register_decision(
@@ -152,6 +167,7 @@ def put_decision(
         project=project,
         model=model,
         body=body,
+        evidence=evidence,
         at=cause.at,
         cause=cause.key,
         created_by=cause.actor,

@@ -107,12 +107,19 @@ def _member(path: str, was: bool, is_: bool, before: Any, after: Any) -> list[Ch
 
 
 def _touched(changes: list[Change], before: dict[str, Any], declared: dict[str, Any]) -> list[str]:
-    """Models that read a source which is changed, or read one that is removed, and what those models serve."""
+    """Models that read a source which is changed, or read one that is removed, what those models serve, and decisions on other costs."""
     sources = [change for change in changes if change.path.startswith("sources.")]
     removed = [change for change in sources if change.kind == "remove" and change.path.count(".") == 1]
     changed = [change for change in sources if change.path.count(".") > 1]
-    touched = [*_readers(before, removed), *_readers(declared, changed)]
+    touched = [*_readers(before, removed), *_readers(declared, changed), *_decided_anew(changes, before)]
     return list(dict.fromkeys(touched))
+
+
+def _decided_anew(changes: list[Change], before: dict[str, Any]) -> Iterator[str]:
+    """Operations whose costs change: their champion stays, and its decision is fitted anew."""
+    for name in before["operations"]:
+        if any(change.path.startswith(f"operations.{name}.decide") for change in changes):
+            yield f"decision of model {name} is fitted anew for its champion"
 
 
 def _readers(said: dict[str, Any], sources: list[Change]) -> Iterator[str]:

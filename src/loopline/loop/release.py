@@ -23,6 +23,7 @@ from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.incidents.people import People
 from loopline.ledger import chain
 from loopline.loop import store
+from loopline.loop.decision_terms import DECIDED
 from loopline.loop.deployment import Predictors, decision_alias, put_decision
 from loopline.loop.lane import Lane
 from loopline.loop.owner import declared_owner, declared_people
@@ -91,7 +92,10 @@ def enter(
     """
     alias = alias_of(route.environments, environment)
     if "decision" in version.lineage:  # a version registered by hand brings none: the one in force goes on
-        put_decision(tx, route.project, route.model, version.lineage["decision"], cause, alias)
+        decided = {**version.lineage.get(DECIDED, {}), "champion": version.version}
+        body = version.lineage["decision"]
+        number = put_decision(tx, route.project, route.model, body, cause, alias, evidence=decided)
+        evidence = {**evidence, "decision": number}
     replaced = promote(
         tx,
         project=route.project,

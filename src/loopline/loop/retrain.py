@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 import structlog
 
-from loopline.decisions.policy import Decision
-from loopline.decisions.policy import fit as fit_decision
+from loopline.decisions.policy import Decision, DecisionSpec
 from loopline.evaluation.losses import brier, log_loss
 from loopline.features.definitions import views_digest
 from loopline.gates.check import Comparison, Verdict, examine_all
@@ -18,7 +17,9 @@ from loopline.gates.promotion import CHAMPION
 from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.labels.action_log import known_actions
 from loopline.ledger import chain
-from loopline.loop.deployment import Predictors
+from loopline.loop.decision_reference import REFERENCE, DecisionReference, keep, reference_of
+from loopline.loop.decision_terms import DECIDED, DecisionTerms, evidence_of, terms_in_force
+from loopline.loop.deployment import Predictors, declared_costs
 from loopline.loop.describe import code_digest
 from loopline.loop.documents import write_documents
 from loopline.loop.history import History
@@ -52,7 +53,10 @@ class Candidate:
     fitted: Fitted
     package: ModelPackage
     envelope: str
+    declared: DecisionSpec
+    terms: DecisionTerms
     decision: Decision
+    reference: DecisionReference
     trained_on: LabelledRows
     held_out: pl.DataFrame
     leaks: dict[str, float]
@@ -66,20 +70,32 @@ def prepare_retrain(
 ) -> Prepared:
     """Train a candidate on all that is known at `cause.at` and judge it; committing registers it and promotes it if it passed."""
     began = time.perf_counter()
-    candidate = _train(resources, lane, history, predictors, cause)
+    with resources.database.reading() as tx:
+        declared = declared_costs(tx, lane.project, lane.model) or lane.operation.decide
+        terms = terms_in_force(tx, lane.project, lane.model, declared)
+    candidate = _train(resources, lane, history, predictors, cause, terms, declared)
     with resources.database.reading() as tx:
         champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
         comparison = _compare(tx, lane, predictors, candidate, champion)
     verdicts = examine_all(lane.operation.promote, comparison)
+    reference = keep(resources.artifacts, candidate.reference)
     seconds = {"train": time.perf_counter() - began}
 
     def commit(tx: Transaction) -> Outcome:
-        return _commit(tx, lane, cause, candidate, verdicts, seconds)
+        return _commit(tx, lane, cause, candidate, verdicts, reference, seconds)
 
     return Prepared(commit, seconds)
 
 
-def _train(resources: Resources, lane: Lane, history: History, predictors: Predictors, cause: Cause) -> Candidate:
+def _train(
+    resources: Resources,
+    lane: Lane,
+    history: History,
+    predictors: Predictors,
+    cause: Cause,
+    terms: DecisionTerms,
+    declared: DecisionSpec,
+) -> Candidate:
     model, recipe = lane.operation.model, lane.recipe
     rows = assemble(
         recipe,
@@ -105,13 +121,17 @@ def _train(resources: Resources, lane: Lane, history: History, predictors: Predi
     leaks = leak_suspects(fitted.training_set)
     if leaks:
         log.warning("leak_suspects", model=lane.model, features=leaks, why="they tell the label almost perfectly")
+    scored = held_out.frame.with_columns(candidate=predictor.predict_proba(held_out.frame))
     return Candidate(
         fitted,
         package,
         envelope,
-        fit_decision(lane.operation.decide, fitted.unseen_scores),
+        declared,
+        terms,
+        terms.fit(fitted.unseen_scores),
+        reference_of(fitted.unseen_scores, scored, lane.operation.watch.block),
         trained_on,
-        held_out.frame.with_columns(candidate=predictor.predict_proba(held_out.frame)),
+        scored,
         leaks,
         {table: resources.tables.open(table).versions()[-1].version for table in recipe.tables},
         freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
@@ -146,10 +166,12 @@ def _commit(
     cause: Cause,
     candidate: Candidate,
     verdicts: list[Verdict],
+    reference: str,
     seconds: dict[str, float],
 ) -> Outcome:
     run_id = _log_run(tx, lane, cause, candidate)
     passed = all(verdict.passed for verdict in verdicts)
+    decided = _decision_evidence(cause, candidate)
     version = registry.register_version(
         tx,
         project=lane.project,
@@ -157,7 +179,9 @@ def _commit(
         package=candidate.package.digest,
         envelope=candidate.envelope,
         run_id=run_id,
-        lineage=_lineage(lane, candidate) | (_promised(tx, lane, candidate) if passed else {}),
+        lineage=_lineage(lane, candidate)
+        | {REFERENCE: reference, DECIDED: decided}
+        | (_promised(tx, lane, candidate) if passed else {}),
         metrics=_metrics(candidate),
         at=cause.at,
         cause=cause.key,
@@ -167,6 +191,7 @@ def _commit(
         "cause": cause.sentence,
         "package": candidate.package.digest,
         "metrics": _metrics(candidate),
+        "expected_cost": decided["expected"],
         "verdicts": [msgspec.to_builtins(verdict) for verdict in verdicts],
     }
     subject, found = f"{lane.model}:{version.version}", {**evidence, "leak_suspects": candidate.leaks}
@@ -189,6 +214,18 @@ def _commit(
             evidence=evidence,
         )
     return release(tx, route_of(lane), version, cause, evidence)
+
+
+def _decision_evidence(cause: Cause, candidate: Candidate) -> dict[str, Any]:
+    return evidence_of(
+        candidate.reference,
+        candidate.decision,
+        origin="promotion",
+        reason=cause.sentence,
+        terms=candidate.terms,
+        declared=candidate.declared,
+        champion=None,
+    )
 
 
 def _promised(tx: Transaction, lane: Lane, candidate: Candidate) -> dict[str, Any]:

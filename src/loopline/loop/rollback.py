@@ -6,9 +6,13 @@ from loopline.errors import NotFound
 from loopline.gates.promotion import CHAMPION, previous_champion, roll_back
 from loopline.gates.smoke import smoke_test
 from loopline.incidents.actions import Cause, Outcome, Prepared
-from loopline.loop.deployment import Predictors, put_decision
+from loopline.loop.decision_rollback import decision_with
+from loopline.loop.decision_terms import DECIDED
+from loopline.loop.deployment import Predictors, decision_alias, put_decision
 from loopline.loop.resources import Resources
 from loopline.models import registry
+from loopline.models.decision_versions import set_current_decision
+from loopline.models.registry import ModelVersion
 from loopline.storage.database import Transaction
 
 
@@ -37,6 +41,7 @@ def prepare_rollback(
     evidence: dict[str, Any] = {"cause": cause.sentence, "smoke_test": "passed"}
 
     def commit(tx: Transaction) -> Outcome:
+        with_it = decision_with(tx, project, model, target, alias)
         present, back = roll_back(
             tx,
             project=project,
@@ -48,8 +53,22 @@ def prepare_rollback(
             to=target,
             alias=alias,
         )
-        if "decision" in found.lineage:  # a version registered by hand brings none: the one in force goes on
-            put_decision(tx, project, model, found.lineage["decision"], cause, alias)
+        _bring_decision(tx, project, model, with_it, found, cause, alias)
         return Outcome(changed=True, sentence=f"Version {back} serves again in place of {present}.", evidence=evidence)
 
     return Prepared(commit)
+
+
+def _bring_decision(
+    tx: Transaction, project: str, model: str, with_it: int | None, found: ModelVersion, cause: Cause, alias: str
+) -> None:
+    """The decision that was in force with the version, or, where it never served, the one it was trained with.
+
+    A version registered by hand brings none: the one in force goes on.
+    """
+    if with_it is not None:
+        named = decision_alias(alias)
+        set_current_decision(tx, project=project, model=model, version=with_it, at=cause.at, alias=named)
+    elif "decision" in found.lineage:
+        decided = found.lineage.get(DECIDED)
+        put_decision(tx, project, model, found.lineage["decision"], cause, alias, evidence=decided)

@@ -14,19 +14,31 @@ CURRENT = "current"
 
 
 class DecisionVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON of a decision under its number; `cause` is the key that makes registering idempotent."""
+    """The JSON of a decision under its number; `cause` is the key that makes registering idempotent.
+
+    `evidence` says what it was fitted from, for which champion and why, and what it was expected to cost.
+    """
 
     project: str
     model: str
     version: int
     body: dict[str, Any]
+    evidence: dict[str, Any]
     cause: str
     created_at: datetime
     created_by: str
 
 
 def register_decision(
-    tx: Transaction, *, project: str, model: str, body: dict[str, Any], at: datetime, cause: str, created_by: str
+    tx: Transaction,
+    *,
+    project: str,
+    model: str,
+    body: dict[str, Any],
+    evidence: dict[str, Any] | None = None,
+    at: datetime,
+    cause: str,
+    created_by: str,
 ) -> int:
     """Register a decision as the model's next: 1, 2, ...; a `cause` seen before gives the number it gave then.
 
@@ -40,6 +52,7 @@ def register_decision(
         "project": project,
         "model": model,
         "body": body,
+        "evidence": evidence or {},
         "cause": cause,
         "created_at": at,
         "created_by": created_by,
@@ -83,6 +96,13 @@ def current_decision(
     return None if version is None else get_decision(tx, project, model, version)
 
 
-def decision_history(tx: Transaction, project: str, model: str) -> list[AliasChange]:
+def previous_decision(tx: Transaction, project: str, model: str) -> int | None:
+    """The decision that was in force before the present one and is not the present one."""
+    changes = decision_history(tx, project, model)
+    earlier = [change.version for change in changes if change.version not in {None, changes[-1].version}]
+    return earlier[-1] if earlier else None
+
+
+def decision_history(tx: Transaction, project: str, model: str, *, alias: str = CURRENT) -> list[AliasChange]:
     """Every change of what decides, from the first."""
-    return aliases.history(tx, project, model, "decision", CURRENT)
+    return aliases.history(tx, project, model, "decision", alias)

@@ -41,6 +41,7 @@ decision_version = sa.Table(
     sa.Column("model", sa.String, primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("body", Json, nullable=False),
+    sa.Column("evidence", Json, nullable=False),
     sa.Column("cause", sa.String, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("created_by", sa.String, nullable=False),

@@ -18,6 +18,7 @@ from loopline.server.control.edge import Edge
 from loopline.server.control.guard import guard, need_of
 from loopline.server.control.problem import answer
 from loopline.server.control.routes import (
+    decisions,
     freeze,
     health,
     incidents,
@@ -42,6 +43,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _API: tuple[ControllerRouterHandler, ...] = (
     status.read_status,
     *models.HANDLERS,
+    *decisions.HANDLERS,
     *incidents.HANDLERS,
     *freeze.HANDLERS,
     why.explain,

@@ -1,4 +1,4 @@
-"""Models, their versions and decisions; promotion and rollback."""
+"""Models and their versions; promotion and rollback."""
 
 from datetime import datetime
 
@@ -10,8 +10,7 @@ from loopline.access.permissions import Permission
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents.actions import Outcome
 from loopline.loop import changes
-from loopline.models import decision_versions, registry
-from loopline.models.decision_versions import DecisionVersion
+from loopline.models import registry
 from loopline.models.registry import ModelVersion
 from loopline.server.control.inputs import Body, Caller, Home, PathVersion, Reason, Version
 from loopline.server.control.places import models_of
@@ -69,13 +68,6 @@ def read_version(home: Home, project: FromPath[str], model: FromPath[str], versi
         return registry.get_version(tx, project, model, version)
 
 
-@get(f"{_MODEL}/decisions", permission=Permission.MODELS_READ, sync_to_thread=True)
-def list_decisions(home: Home, project: FromPath[str], model: FromPath[str]) -> list[DecisionVersion]:
-    """All decisions of a model, from the first."""
-    with home.database.reading() as tx:
-        return decision_versions.decisions(tx, project, model)
-
-
 @post(f"{_MODEL}/promote", permission=Permission.MODELS_PROMOTE, status_code=200, sync_to_thread=True)
 def promote(
     home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Promotion]
@@ -94,4 +86,4 @@ def roll_back(
     return changes.roll_back(home, project=project, model=model, actor=caller.principal, reason=data.reason, to=data.to)
 
 
-HANDLERS = (list_models, list_versions, read_version, list_decisions, promote, roll_back)
+HANDLERS = (list_models, list_versions, read_version, promote, roll_back)

@@ -246,6 +246,7 @@ def upgrade() -> None:
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("body", Json(), nullable=False),
+        sa.Column("evidence", Json(), nullable=False),
         sa.Column("cause", sa.String(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("created_by", sa.String(), nullable=False),

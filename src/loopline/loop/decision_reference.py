@@ -1,0 +1,69 @@
+"""What a champion's decision is fitted and judged on: scores on rows it had not seen, kept with the version."""
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from loopline.decisions.policy import Decision
+from loopline.errors import NotFound
+from loopline.evaluation.intervals import Interval, mean_by_block
+from loopline.gates.promotion import CHAMPION
+from loopline.loop.resources import Resources
+from loopline.models import registry
+from loopline.storage.artifacts import ArtifactStore
+from loopline.storage.database import Transaction
+from loopline.values import MICROSECOND, duration
+
+REFERENCE = "decision_reference"
+
+
+class DecisionReference(msgspec.Struct, frozen=True):
+    """`scores` size the band; `held_out`, `labels` and `blocks` (each of the held-out rows) tell what a decision costs.
+
+    All scores are calibrated probabilities of rows that were not learnt from; a block is its number since 1970.
+    """
+
+    scores: list[float]
+    held_out: list[float]
+    labels: list[float]
+    blocks: list[int]
+
+    def cost(self, decision: Decision, prices: Decision | None = None) -> Interval | None:
+        """What the decision costs per prediction, at its own prices or at those of another; None without held-out rows."""
+        rows = self.costs(decision, prices)
+        return mean_by_block(rows, np.array(self.blocks)) if len(rows) else None
+
+    def costs(self, decision: Decision, prices: Decision | None = None) -> np.ndarray:
+        """The same for each held-out row."""
+        taken = decision.decide(np.array(self.held_out))
+        return (prices or decision).cost(taken, np.array(self.labels))
+
+
+def reference_of(scores: np.ndarray, held_out: pl.DataFrame, block: str) -> DecisionReference:
+    """From the scores the decision was fitted on, and the held-out rows with `candidate`, `label` and `_event_time`."""
+    known = held_out.filter(pl.col("label").is_not_null() & pl.col("label").is_not_nan())
+    length = duration(block) // MICROSECOND
+    numbers = (known["_event_time"].dt.timestamp("us") - 1) // length
+    return DecisionReference(scores.tolist(), known["candidate"].to_list(), known["label"].to_list(), numbers.to_list())
+
+
+def keep(artifacts: ArtifactStore, reference: DecisionReference) -> str:
+    """As an artifact; gives its digest."""
+    return artifacts.put(msgspec.msgpack.encode(reference))
+
+
+def of_champion(resources: Resources, tx: Transaction, project: str, model: str) -> tuple[int, DecisionReference]:
+    """The champion's version and its reference, which is empty where it was registered without one. Raises `NotFound` without a
+    champion.
+    """
+    champion = registry.alias(tx, project, model, CHAMPION)
+    if champion is None:
+        raise NotFound(
+            "decision.no_champion",
+            f"{model} has no champion to decide for",
+            remedy="Wait for the first model, or promote a version.",
+        )
+    digest = registry.get_version(tx, project, model, champion).lineage.get(REFERENCE)
+    if digest is None:
+        return champion, DecisionReference([], [], [], [])
+    return champion, msgspec.msgpack.decode(resources.artifacts.get(digest), type=DecisionReference)
