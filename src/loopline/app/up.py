@@ -19,7 +19,6 @@ from loopline.config import Settings
 from loopline.deploy.process import ScoringProcess
 from loopline.errors import Conflict, NotFound
 from loopline.features.online import OnlineFeatures
-from loopline.loop.backoff import Backoff
 from loopline.loop.declare import Loop
 from loopline.loop.history import History
 from loopline.loop.operating import Operating
@@ -106,11 +105,9 @@ class Up:
         self._claim.close()
 
     def _schedule(self) -> None:
-        backoff = Backoff()
         while not self._stop.wait(STEP_SECONDS):
             self._operating.keep()
-            if backoff.ready():
-                backoff.note(succeeded=self._operating.step())
+            self._operating.step()
 
     def _attend(self) -> None:
         """In a thread of its own: people are told in time, however long a training takes."""

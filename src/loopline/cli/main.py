@@ -34,6 +34,7 @@ COMMANDS = {
     "unfreeze": "Allow automatic action again.",
     "track": "Run a script as a run, with all that is worth knowing about it.",
     "runs": "Tracked runs: list, show, compare.",
+    "sources": "Sources: how fresh, how they were asked last; or try each.",
     "tables": "Tables, their versions, quarantined rows.",
     "ledger": "Show or verify the ledger.",
     "tokens": "Issue, list and revoke tokens.",

@@ -38,6 +38,9 @@ def _print(console: Console, found: list[ProjectStatus]) -> None:
     ]
     columns = ["project", "model", "champion", "since (UTC)", "turns", "harm", "labelled", "incidents", "state"]
     console.print(table("Status", columns, rows))
+    for source in (one for project in found for one in project.sources if one.state in {"stale", "failing"}):
+        newest = f"newest row {source.newest:%Y-%m-%d %H:%M} UTC" if source.newest else "no row yet"
+        console.print(f"[yellow]{source.state}[/] {source.table}: {newest}")
     for project in found:
         for one in project.incidents:
             console.print(f"[yellow]open[/] {one.id} {one.project}: {one.sentence}")

@@ -101,7 +101,8 @@ def notifications(tx: Transaction, project: str, *, due: datetime | None = None,
     if due is not None:
         query = query.where(notification.c.due_at <= due)
     ordered = query.order_by(notification.c.created_at, notification.c.id).limit(limit)
-    return [dict(row) for row in tx.execute(ordered).mappings()]
+    # SQLAlchemy names the column "to" by a text type of its own, which msgspec does not take for text.
+    return [{str(name): value for name, value in row.items()} for row in tx.execute(ordered).mappings()]
 
 
 def one_incident(tx: Transaction, project: str, incident_id: str) -> Row | None:

@@ -1,7 +1,7 @@
 """The loop in operation: what is done again and again while it runs for real."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,16 @@ from loopline.clock import SystemClock
 from loopline.features.definitions import View
 from loopline.features.online import OnlineFeatures
 from loopline.loop import store
+from loopline.loop.backoff import Backoff
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import champion_views, publish
 from loopline.loop.describe import describe
-from loopline.loop.ingestion import ingest_until
+from loopline.loop.freshness import watch_freshness
+from loopline.loop.ingestion import ingest_each
 from loopline.loop.notices import attend
 from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
+from loopline.loop.source import Source
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
 from loopline.scoring.shipper import Shipped, ship_all
 from loopline.values import Window, duration
@@ -33,7 +36,8 @@ LOOK_BACK = timedelta(days=2)
 class Operating:
     """One loop in operation: its lanes' work, the online store and the spools of its scoring processes.
 
-    `begin` is from when sources are asked the first time; a turn back by default.
+    `begin` is from when sources are asked the first time; a turn back by default. A source that fails is asked again ever later,
+    the others go on; a lane that reads it waits with its turn, since outcomes that did not come are no outcomes.
     """
 
     resources: Resources
@@ -42,6 +46,11 @@ class Operating:
     online: OnlineFeatures
     spools: Path
     begin: datetime | None = None
+    failing: dict[str, Backoff] = field(default_factory=dict)
+    patience: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patience", Backoff(self._seconds))
 
     def prepare(self) -> None:
         """Bring the online store to what the tables hold, ship what spools hold, and publish what serves."""
@@ -66,18 +75,18 @@ class Operating:
         publish(self.resources, self.loop.name, at=SystemClock().now())
 
     def due(self) -> bool:
-        """Whether the time of the next turn has come."""
-        last = self._last_turn()
-        return last is None or self.resources.clock.now() - last >= duration(self.loop.turn)
+        """Whether the time of a lane's next turn has come."""
+        return any(self._is_due(work) for work in self.works)
 
     def turn(self) -> list[TurnSummary]:
-        """Ingest what became known, update the online store, and take each lane's next turn. What fails waits for the next."""
+        """Ingest what became known, update the online store, and take the next turn of each lane that is due.
+
+        A lane that reads a source which fails waits for it.
+        """
         end = self.resources.clock.now()
-        begin = self._last_turn() or self._beginning(end)
-        self._ingest(end, at_leisure=False)
-        summaries = [
-            run_turn(work, number=self._next_number(work), window=Window(begin, end), due=None) for work in self.works
-        ]
+        due = [work for work in self.works if self._is_due(work)]
+        self._ingest(end, urgent={table for work in due if not self._waits(work) for table in work.lane.recipe.tables})
+        summaries = [self._take_turn(work, end) for work in due if not self._waits(work)]
         self.publish()
         return summaries
 
@@ -99,24 +108,54 @@ class Operating:
     def step(self) -> bool:
         """Ask the sources whose time has come, and turn where it is time; says whether that went well.
 
-        An error is logged. What was done stays done, and the rest is for the next call: leave some time between.
+        An error is logged. What was done stays done; the rest is for a later call, and the later the more calls failed before.
+        A source that fails holds back itself and the lanes that read it, and nothing else.
         """
+        if not self.patience.ready():
+            return False
+        now = self.resources.clock.now()
         try:
-            self._ingest(self.resources.clock.now(), at_leisure=True)
+            self._ingest(now)
+            watch_freshness(self.resources, self.loop, now, tells=True)
             if self.due():
                 for summary in self.turn():
                     log.info("turn", number=summary.number, alarms=len(summary.alarms), action=summary.action)
-        except Exception as error:  # also whatever a source's own code raises: the loop must outlive a bad hour
+        except Exception as error:  # the database, a fit, a full disk: the loop must outlive a bad hour
             log.exception("turn_failed", error=str(error))
+            self.patience.note(succeeded=False)
             return False
-        return True
+        self.patience.note(succeeded=True)
+        return not self.failing
+
+    def _is_due(self, work: LaneWork) -> bool:
+        last = self._last_turn(work)
+        return last is None or self.resources.clock.now() - last >= duration(self.loop.turn)
+
+    def _waits(self, work: LaneWork) -> bool:
+        return any(table in self.failing for table in work.lane.recipe.tables)
+
+    def _take_turn(self, work: LaneWork, end: datetime) -> TurnSummary:
+        window = Window(self._last_turn(work) or self._beginning(end), end)
+        return run_turn(work, number=self._next_number(work), window=window, due=None)
 
     def _beginning(self, end: datetime) -> datetime:
         return self.begin or end - duration(self.loop.turn)
 
-    def _ingest(self, end: datetime, *, at_leisure: bool) -> None:
-        begin = self._beginning(end)
-        ingest_until(self.resources, self.loop, end, begin=begin, at_leisure=at_leisure)
+    def _ingest(self, end: datetime, *, urgent: Collection[str] = ()) -> None:
+        """Ask the sources whose time has come, and those whose tables are urgent or that failed and may be tried again."""
+        intake = ingest_each(
+            self.resources,
+            self.loop,
+            end,
+            begin=self._beginning(end),
+            at_leisure=True,
+            urgent={*urgent, *self.failing},
+            asked=self._may_be_asked,
+        )
+        for table in intake.failed:
+            self.failing.setdefault(table, Backoff(self._seconds)).note(succeeded=False)
+        for table in intake.done:
+            self.failing.pop(table, None)
         self._tag()
         views = self._views()
         for table in {view.table for view in views}:
@@ -149,11 +188,16 @@ class Operating:
         if rows.height:
             self.online.update(views, table, rows, horizon=end - LOOK_BACK)
 
-    def _last_turn(self) -> datetime | None:
+    def _may_be_asked(self, source: Source) -> bool:
+        return source.table not in self.failing or self.failing[source.table].ready()
+
+    def _seconds(self) -> float:
+        return self.resources.clock.now().timestamp()
+
+    def _last_turn(self, work: LaneWork) -> datetime | None:
         with self.resources.database.reading() as tx:
-            rows = [store.last_turn(tx, work.lane.project, work.lane.model) for work in self.works]
-        ends = [row["window_end"] for row in rows if row]
-        return min(ends) if len(ends) == len(rows) and ends else None
+            row = store.last_turn(tx, work.lane.project, work.lane.model)
+        return row["window_end"] if row else None
 
     def _next_number(self, work: LaneWork) -> int:
         with self.resources.database.reading() as tx:

@@ -20,6 +20,7 @@ from loopline.loop import store
 from loopline.loop.declare import Loop
 from loopline.loop.describe import describe
 from loopline.loop.due import Due
+from loopline.loop.freshness import watch_freshness
 from loopline.loop.history import History
 from loopline.loop.ingestion import ingest_until
 from loopline.loop.measured import measured
@@ -115,6 +116,7 @@ def _turn_all(
     number, window, acts = turn
     with measured(spent, "ingest"):
         ingest_until(resources, loop, window.end, begin=period.start)
+        watch_freshness(resources, loop, window.end)
     with measured(spent, "features"):
         rows = [due.rows(work.lane, window) if acts else None for work in works]
     tasks = [

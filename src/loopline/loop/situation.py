@@ -43,12 +43,13 @@ class LaneSituation:
         return self._open(HARM)
 
     def _data_fault(self) -> bool:
-        return self._open(DATA_FAULT)
+        return self._open(DATA_FAULT, also=self._lane.recipe.tables)
 
-    def _open(self, kind: str) -> bool:
+    def _open(self, kind: str, *, also: tuple[str, ...] = ()) -> bool:
+        """Whether an incident of the kind is open for the model, or for one of the tables `also`."""
         with self._resources.database.reading() as tx:
-            found = incident.find(tx, self._lane.project, model=self._lane.model, only_open=True)
-        return any(one.kind == kind for one in found)
+            found = incident.find(tx, self._lane.project, only_open=True)
+        return any(one.kind == kind and one.model in {self._lane.model, *also} for one in found)
 
     def _growth(self) -> float:
         with self._resources.database.reading() as tx:

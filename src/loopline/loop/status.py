@@ -12,11 +12,13 @@ from loopline.incidents import incident
 from loopline.incidents.incident import Incident
 from loopline.ledger import chain
 from loopline.loop import store
+from loopline.loop.freshness import newest_known
 from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
 from loopline.monitoring.performance import read_performance
 from loopline.monitoring.watch import list_monitors
 from loopline.storage.database import Transaction
+from loopline.values import duration
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):
@@ -43,12 +45,33 @@ class ModelStatus(msgspec.Struct, frozen=True):
     monitors: list[MonitorStatus]
 
 
+class SourceStatus(msgspec.Struct, frozen=True):
+    """A source: when its newest row became known, whether that is as fresh as promised, and how it went when it was asked last.
+
+    `asked` and `until` are in the loop's time, `seconds` is how long it took. `state` is "ok", "stale", "failing" or "not asked".
+    """
+
+    source: str
+    table: str
+    newest: datetime | None
+    freshness: str | None
+    state: str
+    asked: datetime | None
+    until: datetime | None
+    seconds: float | None
+    rows: int | None
+    quarantined: int | None
+    failures: int
+    error: str | None
+
+
 class ProjectStatus(msgspec.Struct, frozen=True):
     """One project. `ledger` is the digest of its newest entry."""
 
     project: str
     frozen: freezes.Freeze | None
     models: list[ModelStatus]
+    sources: list[SourceStatus]
     incidents: list[Incident]
     ledger_entries: int
     ledger: str
@@ -57,7 +80,7 @@ class ProjectStatus(msgspec.Struct, frozen=True):
 def status(resources: Resources) -> list[ProjectStatus]:
     """Every project of this home."""
     with resources.database.reading() as tx:
-        return [_project(tx, name) for name in projects(tx)]
+        return [_project(resources, tx, name) for name in projects(tx)]
 
 
 def projects(tx: Transaction) -> list[str]:
@@ -86,15 +109,46 @@ def _policies(tx: Transaction, loop: str) -> list[str]:
     return list(dict.fromkeys(policy for operation in operations for policy in operation["compare"]))
 
 
-def _project(tx: Transaction, project: str) -> ProjectStatus:
+def _project(resources: Resources, tx: Transaction, project: str) -> ProjectStatus:
     head = chain.head(tx, project)
     return ProjectStatus(
         project=project,
         frozen=freezes.frozen(tx, project),
         models=[_model(tx, project, model) for model in registry.models(tx, project)],
+        sources=sources_of(resources, tx, project),
         incidents=incident.find(tx, project, only_open=True),
         ledger_entries=head.seq,
         ledger=head.digest,
+    )
+
+
+def sources_of(resources: Resources, tx: Transaction, project: str) -> list[SourceStatus]:
+    """The sources of an applied loop; none for the policies that it was replayed against, which share them."""
+    applied = store.latest_applied(tx, project)
+    said = applied["declaration"]["sources"] if applied else {}
+    return [_source(resources, tx, name, f"{project}.{name}", one.get("freshness")) for name, one in said.items()]
+
+
+def _source(resources: Resources, tx: Transaction, name: str, table: str, freshness: str | None) -> SourceStatus:
+    asked = store.last_asked(tx, table)
+    newest = newest_known(resources.tables, table)
+    since = newest or store.ingested_since(tx, table)
+    late = freshness is not None and since is not None and resources.clock.now() - since > duration(freshness)
+    failing = bool(asked and asked["failures"])
+    told = asked or dict.fromkeys(("at", "until", "seconds", "rows", "quarantined", "error"))
+    return SourceStatus(
+        source=name,
+        table=table,
+        newest=newest,
+        freshness=freshness,
+        state="failing" if failing else "stale" if late else "ok" if asked else "not asked",
+        asked=told["at"],
+        until=told["until"],
+        seconds=told["seconds"],
+        rows=told["rows"],
+        quarantined=told["quarantined"],
+        failures=told.get("failures") or 0,
+        error=told["error"],
     )
 
 

@@ -27,6 +27,20 @@ ingested = sa.Table(
     sa.Column("until", UtcTime, nullable=False),
 )
 
+source_asked = sa.Table(
+    "source_asked",
+    metadata,
+    sa.Column("source", sa.String(200), primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("until", UtcTime, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("quarantined", sa.Integer, nullable=False),
+    sa.Column("code", sa.String(80)),
+    sa.Column("error", sa.Text),
+    sa.Column("failures", sa.Integer, nullable=False),
+)
+
 turn = sa.Table(
     "turn",
     metadata,
@@ -77,6 +91,15 @@ def ingested_since(tx: Transaction, source: str) -> datetime | None:
 def set_ingested(tx: Transaction, source: str, *, since: datetime, until: datetime) -> None:
     values = {"source": source, "since": ingested_since(tx, source) or since, "until": until}
     upsert(tx, ingested, values, key=["source"])
+
+
+def last_asked(tx: Transaction, source: str) -> Row | None:
+    row = tx.execute(sa.select(source_asked).where(source_asked.c.source == source)).mappings().first()
+    return dict(row) if row else None
+
+
+def put_asked(tx: Transaction, values: Row) -> None:
+    upsert(tx, source_asked, values, key=["source"])
 
 
 def last_turn(tx: Transaction, project: str, model: str) -> Row | None:

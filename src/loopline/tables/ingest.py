@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from loopline.tables import quarantine
-from loopline.tables.checks import Checked, check
+from loopline.tables.checks import REASON, Checked, check
 from loopline.tables.conform import conform, payload_columns
 from loopline.tables.log import TableVersion
 from loopline.tables.schema import TableSchema
@@ -70,6 +70,18 @@ def ingest(
         provenance={**(provenance or {}), **_told(spec, checked, window)},
     )
     return _ingested(spec, version)
+
+
+def rehearse(tables: Tables | None, spec: SourceSpec, frame: pl.DataFrame, window: Window) -> Checked:
+    """What `ingest` would keep and what it would quarantine; nothing is written. Raises as `ingest` does."""
+    known = tables is not None and tables.exists(spec.name)
+    present = tables.open(spec.name).schema if tables is not None and known else None
+    columns = payload_columns(frame, spec, present)
+    if not columns:
+        return Checked(
+            TableSchema().empty(), TableSchema().empty().with_columns(pl.lit(None, pl.String).alias(REASON)), 0
+        )
+    return check(conform(frame, columns, spec), spec, window)
 
 
 def ingested(tables: Tables, spec: SourceSpec, window: Window) -> Ingested | None:
