@@ -230,6 +230,19 @@ def upgrade() -> None:
         op.f("ix_run_project_experiment_started_at"), "run", ["project", "experiment", "started_at"], unique=False
     )
     op.create_table(
+        "source_asked",
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("at", UtcTime(), nullable=False),
+        sa.Column("until", UtcTime(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("quarantined", sa.Integer(), nullable=False),
+        sa.Column("code", sa.String(length=80), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_source_asked")),
+    )
+    op.create_table(
         "turn",
         sa.Column("project", sa.String(length=200), nullable=False),
         sa.Column("model", sa.String(length=200), nullable=False),
