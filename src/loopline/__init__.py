@@ -43,10 +43,16 @@ if TYPE_CHECKING:
     from loopline.sources.known import modified as modified
     from loopline.sources.query import sql as sql
     from loopline.sources.spreadsheet import spreadsheet as spreadsheet
+    from loopline.training.folds import Folds as Folds
+    from loopline.training.space import choice as choice
+    from loopline.training.space import integer as integer
+    from loopline.training.space import loguniform as loguniform
+    from loopline.training.space import uniform as uniform
     from loopline.training.training_set import TrainingSet as TrainingSet
     from loopline.values import Window as Window
 
 _WHERE = {
+    "Folds": "training.folds",
     "Loop": "loop.declare",
     "Risk": "monitoring.risk",
     "TrainingSet": "training.training_set",
@@ -54,6 +60,7 @@ _WHERE = {
     "approval": "gates.approval_terms",
     "better": "gates.better",
     "category": "loop.declare",
+    "choice": "training.space",
     "costs": "decisions.policy",
     "count": "loop.windowed",
     "data_fault": "incidents.conditions",
@@ -63,8 +70,10 @@ _WHERE = {
     "freeze_window": "incidents.people",
     "grown": "incidents.conditions",
     "harm": "incidents.conditions",
+    "integer": "training.space",
     "label": "loop.declare",
     "logged": "loop.declare",
+    "loguniform": "training.space",
     "max": "loop.windowed",
     "mean": "loop.windowed",
     "min": "loop.windowed",
@@ -81,6 +90,7 @@ _WHERE = {
     "std": "loop.windowed",
     "sum": "loop.windowed",
     "track": "app.track",
+    "uniform": "training.space",
 }
 
 _TRAILING = {"max", "min", "sum"}  # named with an underscore where they would hide a builtin

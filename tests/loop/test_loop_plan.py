@@ -6,8 +6,9 @@ import pytest
 import loopline as ll
 from loopline.ledger import chain
 from loopline.loop import store
+from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop
-from loopline.loop.describe import code_digest, describe
+from loopline.loop.describe import describe
 from loopline.loop.plan import Change, Plan, apply, plan
 from loopline.storage.database import Database
 from loopline.values import canonical_json, digest

@@ -60,7 +60,7 @@ def test_rows_are_those_that_were_due_and_labelled_in_order_of_time(rows, world)
     expected = {key: at for key, at in due.items() if key in labels}
     assert dict(zip(rows.frame["_key"], rows.frame["_event_time"], strict=True)) == expected
     assert rows.frame["_event_time"].is_sorted()
-    assert rows.frame.columns == ["_key", "_event_time", *rows.recipe.feature_names, "label"]
+    assert rows.frame.columns == ["_key", "_event_time", *rows.recipe.feature_names, "label", "_label_known_at"]
     assert (rows.pins["rows"], rows.pins["subjects"], rows.pins["as_of"]) == (rows.frame.height, len(due), AS_OF)
 
 

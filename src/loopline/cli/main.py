@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "What a changed loop file would change, before it does.",
     "apply": "Make a loop file the one in force.",
     "replay": "Run the loop over history, against other policies.",
+    "search": "Search a model's parameters on the data there is.",
     "report": "Write the report of a replay again.",
     "up": "Run the loop for real: control plane, scheduler and scoring.",
     "predict": "Ask a running endpoint for predictions.",

@@ -16,13 +16,16 @@ from loopline.storage.database import Transaction
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """Why an action is carried out: its idempotency key, a sentence, who asks, the incident it answers, if any."""
+    """Why an action is carried out: its idempotency key, a sentence, who asks, the incident it answers, if any; and whether a
+    training is to search its parameters anew.
+    """
 
     key: str
     sentence: str
     actor: str
     at: datetime
     incident: str | None = None
+    search: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -152,19 +152,21 @@ class Either(Condition, frozen=True, tag="either"):
 class Action(msgspec.Struct, frozen=True):
     """A named callable that the app registers, with how often it may and must be carried out.
 
-    `cooldown`: not again within this time of the last. `at_least_every`: due by itself after this time without one.
+    `cooldown`: not again within this time of the last. `at_least_every`: due by itself after this time without one. `search`
+    asks a training for a new search of its parameters; unset, which is not written, it is not asked for.
     """
 
     name: str
     cooldown: str = ""
     at_least_every: str = ""
+    search: bool | msgspec.UnsetType = msgspec.UNSET
 
-    def __call__(self, *, cooldown: str = "", at_least_every: str = "") -> "Action":
+    def __call__(self, *, cooldown: str = "", at_least_every: str = "", search: bool = False) -> "Action":
         """The same action with limits. Raises `InvalidInput` for an unreadable duration."""
         for text in (cooldown, at_least_every):
             if text:
                 duration(text)
-        return Action(self.name, cooldown, at_least_every)
+        return Action(self.name, cooldown, at_least_every, search or msgspec.UNSET)
 
     def cooling_down(self, situation: Situation) -> bool:
         """Whether the last one is too recent."""

@@ -22,6 +22,9 @@ from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
 from loopline.monitoring.risk import Risk
+from loopline.training.folds import Folds
+from loopline.training.search_spec import SearchSpec
+from loopline.training.space import Range
 from loopline.training.training_set import Recipe
 from loopline.values import duration
 
@@ -53,6 +56,7 @@ class Model:
     where: tuple[str, int]
     owner: str = ""
     explain: bool | None = None
+    search: SearchSpec | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -132,6 +136,11 @@ class Loop(Sourcing):
         holdout: str = "7d",
         owner: str = "",
         explain: bool | None = None,
+        search: Mapping[str, Range] | None = None,
+        trials: int = 30,
+        folds: int | Folds = 4,
+        timeout: str = "",
+        search_every: str = "",
     ) -> Callable[[FitFunction], Model]:
         """Declare a model: `function(training_set, params)` returns a fitted scikit-learn classifier.
 
@@ -139,6 +148,10 @@ class Loop(Sourcing):
         can answer. The last `holdout` of labelled rows are kept from training, for the gates. `explain` says whether each
         version gets a summary of which features matter: by default in operation, and not in a replay, which it would slow;
         False also keeps no rows to explain single predictions with.
+
+        `search` names ranges of parameters: the first training tries up to `trials` of them on `folds` in order of time, and
+        later ones use what was found, until `ll.retrain(search=True)`, or `search_every` has passed since, or the model
+        changed. `timeout` ends a search early; a replay does without.
         """
         where = caller()
 
@@ -152,6 +165,7 @@ class Loop(Sourcing):
                 )
             with blaming_caller():
                 duration(holdout)
+                searching = _searching(search, trials, folds, timeout, search_every)
             given, categories, views = _sort_features(features)
             made = Model(
                 name,
@@ -168,6 +182,7 @@ class Loop(Sourcing):
                 where,
                 _owner(owner),
                 explain,
+                searching,
             )
             _check_unique(made)
             self.models[name] = made
@@ -263,6 +278,14 @@ def _owner(name: str) -> str:
 def category(column: str) -> Category:
     """A given column whose values are names."""
     return Category(column)
+
+
+def _searching(
+    space: Mapping[str, Range] | None, trials: int, folds: int | Folds, timeout: str, every: str
+) -> SearchSpec | None:
+    if space is None:
+        return None
+    return SearchSpec(dict(space), trials, folds if isinstance(folds, Folds) else Folds(folds), timeout, every)
 
 
 def _sort_features(

@@ -1,13 +1,11 @@
 """A declaration as plain values, in a stable order: what a plan compares and a digest covers."""
 
-import hashlib
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from loopline.gates.environment import ONLY_PRODUCTION
+from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop, Model, Operation
 from loopline.loop.source import Source
 from loopline.sources.known import Delayed, KnownAt
@@ -26,17 +24,6 @@ def describe(loop: Loop) -> dict[str, Any]:
         "operations": {name: _describe_operation(found) for name, found in loop.operations.items()},
         **({"people": people} if people else {}),
     }
-
-
-def code_digest(function: Callable[..., Any]) -> str:
-    """SHA-256 of a function's source text, or of what a reader reads, so that a version can say which code made it."""
-    if isinstance(function, Reading):
-        return function.code
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
-        text = repr(function)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _describe_source(source: Source) -> dict[str, Any]:
@@ -76,7 +63,9 @@ def _known_by(known_at: KnownAt) -> Any:
 
 
 def _describe_model(model: Model) -> dict[str, Any]:
+    searched = {"search": model.search.describe()} if model.search else {}
     return {
+        **searched,
         "on": model.on.table,
         "at": model.at,
         "given": list(model.given),

@@ -11,8 +11,8 @@ import structlog
 
 from loopline.errors import InvalidInput, LooplineError, Unavailable
 from loopline.loop import store
+from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop
-from loopline.loop.describe import code_digest
 from loopline.loop.measured import measured
 from loopline.loop.resources import Resources
 from loopline.loop.source import Source

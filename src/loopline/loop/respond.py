@@ -32,11 +32,14 @@ RETRAIN = "retrain"
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """The one action of a turn: what and why. `waits` says that it is held back by a cool-down or a freeze."""
+    """The one action of a turn: what and why. `waits` says that it is held back by a cool-down or a freeze, `search` that a
+    training searches its parameters anew.
+    """
 
     action: str
     sentence: str
     waits: str = ""
+    search: bool = False
 
 
 def open_incidents(resources: Resources, lane: Lane, references: References, window: Window) -> None:
@@ -124,13 +127,14 @@ def _by_playbook(lane: Lane, situation: Situation) -> Decided | None:
     if match is None:
         return None
     action = match.response.action
-    return Decided(action.name, match.reason, "cooling down" if match.waits else "")
+    return Decided(action.name, match.reason, "cooling down" if match.waits else "", action.search is True)
 
 
 def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation) -> Prepared:
     """Prepare the action. One that cannot be done is an outcome, not a crash: the next turn must come."""
     at = situation.window.end
-    cause = Cause(key=_key(lane, decided.action, situation.window), sentence=decided.sentence, actor=ACTOR, at=at)
+    key = _key(lane, decided.action, situation.window)
+    cause = Cause(key=key, sentence=decided.sentence, actor=ACTOR, at=at, search=decided.search)
     try:
         return actions.prepare(decided.action, cause)
     except LooplineError as error:

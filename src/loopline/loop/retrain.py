@@ -15,20 +15,21 @@ from loopline.features.definitions import views_digest
 from loopline.gates.check import Comparison, Verdict, examine_all
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents.actions import Cause, Outcome, Prepared
-from loopline.labels.action_log import known_actions
 from loopline.ledger import chain
+from loopline.loop.code import code_digest
 from loopline.loop.decision_reference import REFERENCE, DecisionReference, keep, reference_of
 from loopline.loop.decision_terms import DECIDED, DecisionTerms, evidence_of, terms_in_force
 from loopline.loop.deployment import Predictors, declared_costs
-from loopline.loop.describe import code_digest
 from loopline.loop.documents import write_documents
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
 from loopline.loop.promise import promised
+from loopline.loop.rebuild import REBUILD, rebuilt_from
 from loopline.loop.release import release, route_of
 from loopline.loop.resources import Resources
-from loopline.loop.watch import pushed_labels
+from loopline.loop.search import Tuned, tuned
+from loopline.loop.training_rows import table_versions, training_rows
 from loopline.models import registry
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
 from loopline.models.packaging import package as package_model
@@ -38,8 +39,8 @@ from loopline.runs.run import Input
 from loopline.storage.database import Transaction
 from loopline.training.fit import Fitted, fit
 from loopline.training.leaks import leak_suspects
-from loopline.training.training_set import LabelledRows, assemble
-from loopline.values import derive_id, duration
+from loopline.training.training_set import LabelledRows
+from loopline.values import derive_id
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,8 @@ class Candidate:
     table_versions: dict[str, int]
     inputs_profile: str
     documents: dict[str, str]
+    tuned: Tuned
+    seed: int
 
 
 def prepare_retrain(
@@ -96,17 +99,12 @@ def _train(
     terms: DecisionTerms,
     declared: DecisionSpec,
 ) -> Candidate:
-    model, recipe = lane.operation.model, lane.recipe
-    rows = assemble(
-        recipe,
-        history.all_known(recipe.tables, cause.at),
-        as_of=cause.at,
-        pushed=pushed_labels(resources, lane, cause.at),
-        actions=_actions(lane, history, cause),
-    )
-    trained_on, held_out = rows.hold_out(duration(model.holdout))
+    model = lane.operation.model
+    versions = table_versions(resources, lane)
+    trained_on, held_out = training_rows(resources, lane, history, cause.at)
+    found = tuned(resources, lane, trained_on, cause)
     seed = training_seed(lane, cause.at.isoformat())
-    fitted = fit(model.fit, model.params, trained_on, seed=seed)
+    fitted = fit(model.fit, found.params, trained_on, seed=seed)
     sample = np.linspace(0, len(fitted.training_set) - 1, min(PARITY_ROWS, len(fitted.training_set))).astype(int)
     package = package_model(
         fitted.estimator,
@@ -133,16 +131,12 @@ def _train(
         trained_on,
         scored,
         leaks,
-        {table: resources.tables.open(table).versions()[-1].version for table in recipe.tables},
+        versions,
         freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
         write_documents(resources, lane, fitted, predictor, held_out.frame),
+        found,
+        seed,
     )
-
-
-def _actions(lane: Lane, history: History, cause: Cause) -> pl.DataFrame | None:
-    """The actions to weigh training rows by; None where the label does not ask for it."""
-    log, table = lane.recipe.label.logged, lane.recipe.label.table
-    return known_actions(history.known(table, cause.at), log) if log and log.weigh_training else None
 
 
 def _compare(
@@ -236,7 +230,7 @@ def _promised(tx: Transaction, lane: Lane, candidate: Candidate) -> dict[str, An
 def _log_run(tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate) -> str:
     run_id = derive_id("run", lane.seed, lane.project, lane.model, cause.key)
     tracking.start(tx, project=lane.project, experiment=lane.model, run_id=run_id, at=cause.at)
-    tracking.log_params(tx, run_id, dict(lane.operation.model.params))
+    tracking.log_params(tx, run_id, candidate.tuned.params)
     tracking.log_metrics(tx, run_id, _metrics(candidate), at=cause.at)
     tracking.log_inputs(tx, run_id, _inputs(candidate))
     tracking.log_artifacts(tx, run_id, {"package": candidate.package.digest, "onnx": candidate.package.onnx})
@@ -273,7 +267,9 @@ def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
         "views": [msgspec.to_builtins(view) for view in model.views],
         "views_digest": views_digest(model.views),
         "code": code_digest(model.fit),
-        "params": dict(model.params),
+        "params": candidate.tuned.params,
+        **({"search": candidate.tuned.found_by} if candidate.tuned.found_by else {}),
+        REBUILD: rebuilt_from(lane, candidate.trained_on, seed=candidate.seed),
         "calibration": msgspec.to_builtins(candidate.fitted.calibration),
         "seed": candidate.fitted.training_set.seed,
         "decision": msgspec.to_builtins(candidate.decision),

@@ -149,3 +149,55 @@ def logged(tx: Transaction, table: sa.Table, run_ids: Sequence[str]) -> list[sa.
     """What was logged into `table` about the runs, in the order of its key (sorted here: databases collate differently)."""
     rows = tx.execute(sa.select(table).where(table.c.run_id.in_(run_ids))).mappings()
     return sorted(rows, key=lambda row: tuple(row[column.name] for column in table.primary_key.columns))
+
+
+search = sa.Table(
+    "search",
+    metadata,
+    sa.Column("search_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("project", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("definition", sa.String, nullable=False),
+    sa.Column("rows", sa.String, nullable=False),
+    sa.Column("as_of", UtcTime, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("result", Json),
+    sa.Index(None, "project", "model", "as_of"),
+)
+
+trial = sa.Table(
+    "trial",
+    metadata,
+    sa.Column("search_id", sa.ForeignKey("search.search_id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("params", Json, nullable=False),
+    sa.Column("scores", Json, nullable=False),
+    sa.Column("reason", sa.String),
+    sa.Column("measured", Json, nullable=False),
+)
+
+
+def one_search(tx: Transaction, search_id: str) -> sa.RowMapping | None:
+    """One search's own row."""
+    return tx.execute(sa.select(search).where(search.c.search_id == search_id)).mappings().one_or_none()
+
+
+def searches(tx: Transaction, project: str, model: str) -> list[sa.RowMapping]:
+    """The searches of a model, the newest data first, ties by when they began."""
+    query = sa.select(search).where(search.c.project == project, search.c.model == model)
+    newest = search.c.as_of.desc(), search.c.started_at.desc(), search.c.search_id
+    return list(tx.execute(query.order_by(*newest)).mappings())
+
+
+def set_result(tx: Transaction, search_id: str, result: dict[str, Any]) -> None:
+    """Say what a search came to."""
+    tx.execute(search.update().where(search.c.search_id == search_id).values(result=result))
+
+
+def trials(tx: Transaction, search_id: str) -> list[sa.RowMapping]:
+    """The trials of a search in the order they were made."""
+    query = sa.select(trial).where(trial.c.search_id == search_id).order_by(trial.c.number)
+    return list(tx.execute(query).mappings())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from loopline.errors import InvalidInput
@@ -48,16 +49,24 @@ def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *,
     whole = rows.training_set(signature, derive_seed(seed, "fit"))
     cut = int(len(whole) * (1 - CALIBRATION_SHARE))
     with threadpool_limits(limits=1):
-        early = _estimator(function, whole.part(slice(None, cut), derive_seed(seed, "calibration")), params)
+        early = estimator_of(function, whole.part(slice(None, cut), derive_seed(seed, "calibration")), params)
         later = whole.part(slice(cut, None), seed)
         later = later.part(~later.censored, seed)
-        unseen = early.predict_proba(later.X)[:, 1].astype(np.float64)
-        estimator = _estimator(function, whole, params)
+        unseen = outputs_of(early, later.X)
+        estimator = estimator_of(function, whole, params)
         calibration = choose("binary", unseen, later.y)
     return Fitted(estimator, signature, calibration, whole, calibration.apply(unseen), later.y)
 
 
-def _estimator(function: FitFunction, part: TrainingSet, params: Mapping[str, Any]) -> Any:
+def outputs_of(estimator: Any, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """What a fitted estimator says of rows (n, features), as it is: float64 of shape (n,), the probability of a 1."""
+    return np.asarray(estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
+
+
+def estimator_of(function: FitFunction, part: TrainingSet, params: Mapping[str, Any]) -> Any:
+    """What `function` makes of `part`. Raises `InvalidInput` for one class only, for whatever the function raises, and for a
+    result without `predict_proba`.
+    """
     if len(np.unique(part.y)) < 2:  # noqa: PLR2004 - two classes
         raise InvalidInput(
             "training.one_class",

@@ -91,8 +91,8 @@ class TrainingSet:
 class LabelledRows:
     """Labelled rows with their features, in order of time, and the pins that would make them again.
 
-    `frame`: `_key`, `_event_time` (the row's time), `label`, one column for each feature, and perhaps `_weight` and `_censored`
-    (1.0 and false without).
+    `frame`: `_key`, `_event_time` (the row's time), `label`, `_label_known_at` (when that label became known; where absence is
+    the label, when it was due), one column for each feature, and perhaps `_weight` and `_censored` (1.0 and false without).
     """
 
     frame: pl.DataFrame
@@ -188,18 +188,21 @@ def assemble(
     if frame.height == 0 or ("_censored" in frame.columns and frame["_censored"].all()):
         raise _no_rows(recipe, as_of)
     pins = {"as_of": as_of, "rows": frame.height, "subjects": subjects.height, "label": recipe.label.describe()}
+    pins["leave_out"] = [[start, end] for start, end in leave_out]
     return LabelledRows(frame, recipe, pins)
 
 
 def _kept(told: pl.DataFrame, label: Label, actions: pl.DataFrame | None) -> pl.DataFrame:
-    """`label` and, where they can differ, `_weight` and `_censored`: a bound is a label only where it is asked for."""
+    """`label`, `_label_known_at` and, where they can differ, `_weight` and `_censored`: a bound is a label only where it is asked for."""
     if actions is not None:
         chosen = told.join(actions.select("_key", "propensity"), on="_key", how="left", maintain_order="left")
         told = told.with_columns(weight=told["weight"] / chosen["propensity"].fill_null(1.0))
+    due = pl.col("_event_time") + label.maturity
+    known = pl.coalesce("label_known_at", due).alias("_label_known_at")
     if actions is None and not label.censors:
-        return told.select("label")
+        return told.select("label", known)
     value = pl.coalesce("label", "bound") if label.keep_censored else pl.col("label")
-    return told.select(label=value, _weight="weight", _censored="censored")
+    return told.select(known, label=value, _weight="weight", _censored="censored")
 
 
 def _no_rows(recipe: Recipe, as_of: datetime) -> InvalidInput:
