@@ -364,6 +364,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "name", name=op.f("pk_run_param")),
     )
     op.create_table(
+        "search",
+        sa.Column("search_id", sa.String(), nullable=False),
+        sa.Column("project", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("definition", sa.String(), nullable=False),
+        sa.Column("rows", sa.String(), nullable=False),
+        sa.Column("as_of", UtcTime(), nullable=False),
+        sa.Column("seed", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", UtcTime(), nullable=False),
+        sa.Column("result", Json(), nullable=True),
+        sa.ForeignKeyConstraint(["search_id"], ["run.run_id"], name=op.f("fk_search_search_id_run")),
+        sa.PrimaryKeyConstraint("search_id", name=op.f("pk_search")),
+    )
+    op.create_index(op.f("ix_search_project_model_as_of"), "search", ["project", "model", "as_of"], unique=False)
+    op.create_table(
         "token",
         sa.Column("token_id", sa.String(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -378,3 +393,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_token_digest")),
     )
     op.create_index(op.f("ix_token_principal"), "token", ["principal"], unique=False)
+    op.create_table(
+        "trial",
+        sa.Column("search_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("run_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("params", Json(), nullable=False),
+        sa.Column("scores", Json(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("measured", Json(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_trial_run_id_run")),
+        sa.ForeignKeyConstraint(["search_id"], ["search.search_id"], name=op.f("fk_trial_search_id_search")),
+        sa.PrimaryKeyConstraint("search_id", "number", name=op.f("pk_trial")),
+    )
