@@ -28,16 +28,18 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database.open(settings.database_url, durable=settings.durable)
     upgrade(database)
+    key = _signing_key(settings.keys_path)
+    pseudonyms = _pseudonyms(settings)
     return Resources(
         database=database,
-        tables=Tables(settings.tables_url, durable=settings.durable, clock=used),
+        tables=Tables(settings.tables_url, durable=settings.durable, clock=used, pseudonyms=pseudonyms),
         artifacts=open_artifacts(settings.artifacts_url, durable=settings.durable),
-        key=_signing_key(settings.keys_path),
+        key=key,
         clock=used,
         channels=Channels([]) if silent else _channels(settings),
         seed=seed,
         manifests=settings.manifests_path,
-        pseudonyms=_pseudonyms(settings),
+        pseudonyms=pseudonyms,
     )
 
 

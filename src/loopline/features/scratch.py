@@ -30,5 +30,8 @@ class Scratch:
         held = sorted((key, value) for key, value in self.values.items() if value is not None)
         return ((key, value) for key, value in held if key.startswith(prefix))
 
+    def forget(self) -> None:
+        """Memory keeps nothing of what is deleted."""
+
     def close(self) -> None:
         """Nothing to let go of."""

@@ -33,6 +33,9 @@ class ArtifactStore(Protocol):
     def exists(self, digest: str) -> bool:
         """Whether the artifact is kept here; it is not read."""
 
+    def remove(self, digest: str) -> None:
+        """Delete the bytes; what is not there is passed over. References have to be gone before."""
+
     def digests(self) -> Iterator[str]:
         """The digest of every artifact kept here."""
 
@@ -43,6 +46,7 @@ class Blobs(Protocol):
     def write(self, name: str, content: bytes) -> None: ...
     def read(self, name: str) -> bytes | None: ...
     def exists(self, name: str) -> bool: ...
+    def remove(self, name: str) -> None: ...
     def names(self) -> Iterator[str]: ...
 
 
@@ -99,6 +103,11 @@ class ContentAddressed:
         """Whether there is a file of this name."""
         name = _name(digest)
         return _reach(lambda: self._blobs.exists(name))
+
+    def remove(self, digest: str) -> None:
+        """Delete the file of this name."""
+        name = _name(digest)
+        _reach(lambda: self._blobs.remove(name))
 
     def digests(self) -> Iterator[str]:
         """What the names say, skipping names that are no digests."""

@@ -61,6 +61,12 @@ class Database:
         with self.engine.connect().execution_options(**self._reading) as connection, connection.begin():
             yield connection
 
+    def forget(self) -> str:
+        """Take what was deleted and replaced out of the files too, as far as this can be done from here; says how far."""
+        remote = self.engine.dialect.name == "postgresql"
+        with self._writers:
+            return postgres_driver.forget(self.engine) if remote else sqlite_driver.forget(self.engine)
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

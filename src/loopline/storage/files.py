@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_PENDING = ".pending-"
+PENDING = ".pending-"
 
 
 def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -19,7 +19,7 @@ def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     Raises `OSError`; then the old file is untouched. A failed sync is never tried again: the page may be lost silently.
     """
     make_folder(path.parent, durable=durable)
-    handle, pending = tempfile.mkstemp(dir=path.parent, prefix=_PENDING)
+    handle, pending = tempfile.mkstemp(dir=path.parent, prefix=PENDING)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -75,10 +75,17 @@ class Files:
         """Whether there is such a name."""
         return (self._folder / name).is_file()
 
+    def remove(self, name: str) -> None:
+        """Delete it; what is not there is passed over."""
+        path = self._folder / name
+        path.unlink(missing_ok=True)
+        if self._durable and path.parent.is_dir():
+            sync_folder(path.parent)
+
     def names(self) -> Iterator[str]:
         """Every name, sorted; not what a killed writer left unfinished."""
         for path in sorted(self._folder.rglob("*")):
-            if path.is_file() and not path.name.startswith(_PENDING):
+            if path.is_file() and not path.name.startswith(PENDING):
                 yield path.relative_to(self._folder).as_posix()
 
 
@@ -86,7 +93,7 @@ def secret_in(path: Path, *, length: int = 32) -> bytes:
     """The random bytes kept at `path`, readable by its owner only; made by the first who asks, whoever else asks at once."""
     while not path.exists():
         make_folder(path.parent)
-        handle, pending = tempfile.mkstemp(dir=path.parent, prefix=_PENDING)
+        handle, pending = tempfile.mkstemp(dir=path.parent, prefix=PENDING)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(os.urandom(length))

@@ -29,6 +29,9 @@ class KeyValues(Protocol):
         A long scan is not of one moment: it sees each key that stays throughout, and may see what is written meanwhile.
         """
 
+    def forget(self) -> None:
+        """Write every record anew and overwrite what deleted and replaced ones left in the files. Others may go on reading."""
+
     def close(self) -> None:
         """Let go of it; the last one to let go in this process closes the files."""
 

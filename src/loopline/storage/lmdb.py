@@ -18,6 +18,8 @@ _LEAST_RESERVED = 1 << 26
 _MAX_READERS = 1024
 _MAX_KEY = 511
 _PAGE = 1000
+_ROUNDS = 3
+_PAGE_HEADER = 16
 
 Result = TypeVar("Result")
 
@@ -54,6 +56,18 @@ class LmdbKeyValues:
         while page := self._environment.read(partial(_page, prefix=prefix, after=after)):
             yield from page
             after = page[-1][0]
+
+    def forget(self) -> None:
+        """Write every record anew, and zeros over what is free then: LMDB itself never clears a page.
+
+        Zeros come first as well: it makes new pages in memory that held old ones, and their gaps would keep what those held.
+        """
+        used = self._environment.pages() - self._environment.free_pages()
+        self._environment.overwrite(max(2 * used, self._environment.free_pages()))
+        self._environment.rewrite()
+        free = self._environment.free_pages()
+        for _ in range(_ROUNDS):  # what an old reader held in one round can be taken in the next
+            self._environment.overwrite(free)
 
     def close(self) -> None:
         """Let go of the environment; a second time does nothing."""
@@ -99,6 +113,33 @@ class _Environment:
     def read(self, work: Callable[[Any], Result]) -> Result:
         with self._lmdb.begin() as tx:
             return work(tx)
+
+    def rewrite(self) -> None:
+        with self._lmdb.begin(write=True) as tx:
+            records = list(tx.cursor())
+            tx.drop(self._lmdb.open_db(), delete=False)
+            tx.cursor().putmulti(records, append=True)
+
+    def pages(self) -> int:
+        return int(self._lmdb.info()["last_pgno"]) + 1
+
+    def free_pages(self) -> int:
+        stat = self._lmdb.stat()
+        return self.pages() - int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+
+    def overwrite(self, pages: int) -> None:
+        """Fill so many pages with zeros, and free them again."""
+        size = self._lmdb.stat()["psize"]
+        names = [b"\xff" * 8 + number.to_bytes(8, "big") for number in range(pages + 2)]
+        for _ in range(2):  # pages can be taken two transactions after they were freed
+            self.write({names[0]: b""})
+        self.write(dict.fromkeys(names, bytes(size - _PAGE_HEADER)))  # each fills a page of its own
+        self.write(dict.fromkeys(names))
+        with self._lmdb.begin(write=True):
+            end = self.pages() * size
+            data = self._folder / "data.mdb"
+            if data.stat().st_size > end:  # a writer that was killed left pages that no list names
+                os.truncate(data, end)
 
     def write(self, values: Mapping[bytes, bytes | None]) -> None:
         try:

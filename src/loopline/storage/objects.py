@@ -1,6 +1,7 @@
 """Object storage (S3, GCS, Azure) and memory, through obstore."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import obstore
 from obstore.store import from_url
@@ -42,6 +43,11 @@ class Objects:
         except FileNotFoundError:
             return False
         return True
+
+    def remove(self, name: str) -> None:
+        """Delete it; what is not there is passed over."""
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
 
     def names(self) -> Iterator[str]:
         """Every name, in the store's order."""

@@ -1,6 +1,7 @@
 """SQLite through `pysqlite3`, whose library is newer than most CPython builds'."""
 
 import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ _BACKPORTS = ((3, 44, 6), (3, 50, 7))
 
 READING = {"loopline_write": False}
 _PATIENCE = 30.0
+_BUSY_SECONDS = 0.05
 
 
 def check_version(version: tuple[int, ...]) -> None:
@@ -112,3 +114,25 @@ def reading_engine(path: Path) -> sa.Engine:
         return driver.connect(address, uri=True, check_same_thread=False)
 
     return sa.create_engine("sqlite://", module=driver, creator=connect, poolclass=sa.pool.NullPool)
+
+
+def forget(engine: sa.Engine) -> str:
+    """Write the file anew without free pages, and empty the write-ahead log. Raises `Unavailable` "database.log_held"."""
+    connection = engine.raw_connection()
+    try:
+        execute = connection.driver_connection.execute  # type: ignore[union-attr]  # it is open
+        execute("pragma query_only=off")
+        execute("pragma temp_store=memory")  # no copy in a folder for temporary files
+        execute("vacuum")
+        deadline = time.monotonic() + _PATIENCE
+        while execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "database.log_held",
+                    "a transaction that goes on keeps old pages in SQLite's log",
+                    remedy="Try again when it is over, or stop the process that holds it.",
+                )
+            time.sleep(_BUSY_SECONDS)
+    finally:
+        connection.close()
+    return "the database file was written anew and its log emptied"

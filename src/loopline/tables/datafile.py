@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 import polars as pl
@@ -16,7 +17,7 @@ from loopline.values import utc
 
 MAX_ROWS = 250_000
 _ROW_GROUP = 50_000
-_TIMES = ("_known_at", "_event_time")
+TIMES = ("_known_at", "_event_time")
 _ORDER_TAG = "loopline.order"
 _TIME_TEXT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -49,7 +50,7 @@ class DataFile:
 def from_add(add: Add, version: int, index: int) -> DataFile:
     """The data file that `add`, the `index`th of its log entry, brings into the table at `version`."""
     stats = decode_stats(add.stats)
-    known, event = (_span(stats, name) for name in _TIMES)
+    known, event = (_span(stats, name) for name in TIMES)
     order = _read_order(add) or (version, index)
     return DataFile(unquote(add.path), add.size, stats.num_records, known, event, order, version)
 
@@ -73,14 +74,36 @@ def write_one(
     data_change: bool = True,
 ) -> Add:
     """Write `frame` as one file; `order` where it holds rows of older files."""
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
-    content = buffer.getvalue()
+    content = encoded(frame)
     identity = hashlib.sha256(name.encode() + b"\x00" + content).hexdigest()
     path = f"part-{identity[:32]}.parquet"
     folder.put(path, content)
     tags: dict[str, str | None] | None = {_ORDER_TAG: f"{order[0]}.{order[1]}"} if order else None
-    return Add(quote(path), len(content), modified, data_change, encode_stats(_statistics(frame)), tags)
+    return Add(quote(path), len(content), modified, data_change, statistics(frame), tags)
+
+
+def encoded(frame: pl.DataFrame) -> bytes:
+    """The Parquet file of `frame`."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
+    return buffer.getvalue()
+
+
+def path_of(url: str) -> str:
+    """The path below the table's folder that a log entry writes as `url`."""
+    return unquote(url)
+
+
+def statistics(frame: pl.DataFrame) -> str:
+    """What the log is told of a file's rows: how many, and the bounds of their times. Of no other column: it would be a copy."""
+    least, greatest = (
+        {name: value.strftime(_TIME_TEXT) for name, value in row.items() if value is not None}
+        for row in (
+            frame.select(pl.col(TIMES).min()).row(0, named=True),
+            frame.select(pl.col(TIMES).max()).row(0, named=True),
+        )
+    )
+    return encode_stats(Stats(frame.height, least, greatest, dict.fromkeys(TIMES, 0)))
 
 
 def read(folder: Folder, files: list[DataFile], schema: dict[str, pl.DataType], columns: list[str]) -> pl.DataFrame:
@@ -90,6 +113,33 @@ def read(folder: Folder, files: list[DataFile], schema: dict[str, pl.DataType], 
     """
     if not files:
         return pl.DataFrame(schema=schema).select(columns)
+    while True:
+        before = _marks(folder, files)
+        try:
+            frame = _collected(folder, files, schema, columns)
+        except (pl.exceptions.PolarsError, OSError):
+            if _marks(folder, files) == before:
+                raise
+            continue
+        if _marks(folder, files) == before:  # an erasure puts another file under the same name
+            return frame
+
+
+def _marks(folder: Folder, files: list[DataFile]) -> list[tuple[int, int] | None]:
+    return [_mark(folder.path / file.path) for file in files]
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def _collected(
+    folder: Folder, files: list[DataFile], schema: dict[str, pl.DataType], columns: list[str]
+) -> pl.DataFrame:
     scan = pl.scan_parquet(
         [folder.path / file.path for file in files],
         schema=schema,
@@ -105,17 +155,6 @@ def read(folder: Folder, files: list[DataFile], schema: dict[str, pl.DataType], 
             f"a data file that the log of {folder.path} names is gone: {error}",
             remedy="Restore it from a backup. Do not vacuum away files of versions that are still read.",
         ) from error
-
-
-def _statistics(frame: pl.DataFrame) -> Stats:
-    least, greatest = (
-        {name: value.strftime(_TIME_TEXT) for name, value in row.items()}
-        for row in (
-            frame.select(pl.col(_TIMES).min()).row(0, named=True),
-            frame.select(pl.col(_TIMES).max()).row(0, named=True),
-        )
-    )
-    return Stats(frame.height, least, greatest, dict.fromkeys(_TIMES, 0))
 
 
 def _span(stats: Stats, name: str) -> Span:

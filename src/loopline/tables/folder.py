@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loopline.errors import Unavailable
+from loopline.storage.shared_lock import SharedLock
 
 
 class Folder:
-    """Writes and reads files below `path`. With `durable`, what a call has written survives the death of the machine once the
+    """Writes and reads files below `path`. Writers share its `lock`; an erasure holds it alone. With `durable`, what a call has written survives the death of the machine once the
     call returns; without, only that of the process. Safe between threads and processes.
     """
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         self.path = path
         self.durable = durable
+        self.lock = SharedLock(path / "_lock")
 
     def make(self, child: str) -> None:
         """Make the folder and its `child`, and make their names durable."""

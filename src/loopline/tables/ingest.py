@@ -12,6 +12,7 @@ from loopline.tables.conform import conform, payload_columns
 from loopline.tables.log import TableVersion
 from loopline.tables.schema import TableSchema
 from loopline.tables.source import SourceSpec
+from loopline.tables.table import Table
 from loopline.tables.tables import Tables
 from loopline.values import Window, micros
 
@@ -21,7 +22,7 @@ WRITER = "ingest"
 @dataclass(frozen=True)
 class Ingested:
     """What became of a window: `rows` in the table's `version`, `quarantined` rows by `reasons`, and `collapsed` rows that were
-    left out because an identical one came with them.
+    left out because an identical one came with them. `erased` rows were left out because their persons were erased.
     """
 
     table: str
@@ -30,6 +31,7 @@ class Ingested:
     quarantined: int = 0
     collapsed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    erased: int = 0
 
 
 def ingest(
@@ -60,15 +62,18 @@ def ingest(
     checked = check(conform(frame, columns, spec), spec, window) if columns else None
     table = tables.create(spec.name, schema)
     table.refuse_passed(WRITER, micros(window.end))
-    if checked is not None and checked.bad.height:
-        _quarantine(tables, spec, checked, window)
-    # The good rows come last: once they are committed, the window is done.
-    version = table.append(
-        schema.empty() if checked is None else checked.good,
-        writer=WRITER,
-        sequence=micros(window.end),
-        provenance={**(provenance or {}), **_told(spec, checked, window)},
-    )
+    with table.held():
+        taken, erased = (None, 0) if checked is None else _without_erased(table, checked)
+        if taken is not None and taken.bad.height:
+            _quarantine(tables, spec, taken, window)
+        told = {**_told(spec, taken, window), **({"erased": erased} if erased else {})}
+        # The good rows come last: once they are committed, the window is done.
+        version = table.append(
+            schema.empty() if taken is None else taken.good,
+            writer=WRITER,
+            sequence=micros(window.end),
+            provenance={**(provenance or {}), **told},
+        )
     return _ingested(spec, version)
 
 
@@ -90,6 +95,13 @@ def ingested(tables: Tables, spec: SourceSpec, window: Window) -> Ingested | Non
         return None
     version = tables.open(spec.name).find(WRITER, micros(window.end))
     return None if version is None else _ingested(spec, version)
+
+
+def _without_erased(table: Table, checked: Checked) -> tuple[Checked, int]:
+    """What was checked without the rows of erased persons, and how many those were: they come to no quarantine either."""
+    good, bad = table.without_erased(checked.good), table.without_erased(checked.bad)
+    dropped = checked.good.height - good.height + checked.bad.height - bad.height
+    return (Checked(good, bad, checked.collapsed), dropped) if dropped else (checked, 0)
 
 
 def _schema(columns: Mapping[str, pl.DataType], spec: SourceSpec, present: TableSchema | None) -> TableSchema:
@@ -121,5 +133,11 @@ def _told(spec: SourceSpec, checked: Checked | None, window: Window) -> dict[str
 def _ingested(spec: SourceSpec, version: TableVersion) -> Ingested:
     told = version.provenance
     return Ingested(
-        spec.name, version.version, told["rows"], told["quarantined"], told["collapsed"], dict(told["reasons"])
+        spec.name,
+        version.version,
+        told["rows"],
+        told["quarantined"],
+        told["collapsed"],
+        dict(told["reasons"]),
+        told.get("erased", 0),
     )

@@ -25,6 +25,7 @@ from loopline.tables.schema import TableSchema
 from loopline.values import from_micros
 
 READER_VERSION, WRITER_VERSION = 1, 2
+ERASE = "erase"
 _FOLDER = "_delta_log"
 
 
@@ -32,7 +33,7 @@ _FOLDER = "_delta_log"
 class TableVersion:
     """One committed version of a table.
 
-    `operation` is "create", "append", "evolve" or "compact", or another program's own word; `rows` counts the rows
+    `operation` is "create", "append", "evolve", "compact" or "erase", or another program's own word; `rows` counts the rows
     it appended; `writer` and `sequence` are None unless it is an append; `provenance` is what the appender gave.
     `committed_at` is the committing process's domain time, to the millisecond.
     """
@@ -52,6 +53,9 @@ class Log:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._lock = threading.RLock()
+        self._forget()
+
+    def _forget(self) -> None:
         self._schemas: list[tuple[int, TableSchema]] = []
         self._files: list[DataFile] = []
         self._active: dict[str, DataFile] = {}
@@ -59,6 +63,7 @@ class Log:
         self._by_sequence: dict[tuple[str, int], int] = {}
         self.versions: list[TableVersion] = []
         self.meta_data: MetaData | None = None
+        self.erasures: dict[str, int] = {}
 
     @property
     def version(self) -> int:
@@ -74,6 +79,9 @@ class Log:
         with self._lock:
             if entries := list(self._new_entries()):
                 self._folder.sync(_FOLDER)
+            if self.versions and any(_is_erasure(actions) for actions in entries):
+                self._forget()  # an erasure changes the entries before it
+                entries = list(self._new_entries())
             for actions in entries:
                 self._apply(self.version + 1, actions)
         return self
@@ -159,6 +167,8 @@ class Log:
             self._take(file)
         rows = sum(file.rows for file, add in zip(files, adds, strict=True) if add.data_change)
         self.versions.append(_table_version(version, info, rows))
+        if self.versions[-1].operation == ERASE:
+            self.erasures[str(self.versions[-1].provenance.get("erasure", version))] = version
 
     def _apply_to_state(self, version: int, action: Action) -> None:
         if action.protocol:
@@ -181,6 +191,11 @@ class Log:
     def _drop(self, path: str, version: int) -> None:
         if (file := self._active.pop(path, None)) is not None:
             file.removed = version
+
+
+def _is_erasure(actions: list[Action]) -> bool:
+    told = next((action.commit_info.loopline for action in actions if action.commit_info), None)
+    return told is not None and told.get("operation") == ERASE
 
 
 def _entry_name(version: int) -> str:

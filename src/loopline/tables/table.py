@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ import polars as pl
 from loopline.clock import Clock
 from loopline.errors import Conflict, InvalidInput
 from loopline.tables import compaction, datafile
+from loopline.tables import erasure as erasing
 from loopline.tables.actions import Action, MetaData, Protocol, Txn, commit_info
+from loopline.tables.blocked import Blocked
 from loopline.tables.bounds import Bounds
 from loopline.tables.datafile import DataFile
+from loopline.tables.erasure import Erased, Theirs
 from loopline.tables.folder import Folder
 from loopline.tables.log import READER_VERSION, WRITER_VERSION, Log, TableVersion
 from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema, refuse_unknown
 from loopline.values import canonical_json, micros
 
+_PATIENCE = 600.0  # seconds
 # Log entries hold the provenance of every version, so no program may clean them up.
 _SETTINGS = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
 
@@ -29,11 +34,12 @@ class Table:
     and reads only what was committed since.
     """
 
-    def __init__(self, name: str, path: Path, *, durable: bool, clock: Clock) -> None:
+    def __init__(self, name: str, path: Path, *, durable: bool, clock: Clock, blocked: Blocked) -> None:
         self.name = name
         self._folder = Folder(path, durable=durable)
         self._log = Log(self._folder)
         self._clock = clock
+        self._blocked = blocked
 
     @property
     def uri(self) -> str:
@@ -50,6 +56,11 @@ class Table:
         """The newest version; 0 is the creation."""
         return self._log.refresh().version
 
+    @property
+    def erasures(self) -> Mapping[str, int]:
+        """The erasures that took rows out of every version: their ids, and the version that says it was done."""
+        return dict(self._log.refresh().erasures)
+
     def append(
         self, frame: pl.DataFrame, *, writer: str, sequence: int, provenance: Mapping[str, Any] | None = None
     ) -> TableVersion:
@@ -57,8 +68,8 @@ class Table:
 
         The sequences of a writer grow strictly. One that is committed already changes nothing and returns the version that
         holds it, whatever `frame` is; one that was passed over raises `Conflict` (`table.sequence_passed`). `frame` has the
-        columns of `schema.all_columns`; it may be empty, which counts as done, too. `provenance` is kept as JSON with the
-        version. On a durable table the rows survive the death of the machine once this returns.
+        columns of `schema.all_columns`; it may be empty, which counts as done, too. Rows of persons who were erased are
+        left out. `provenance` is kept as JSON with the version. On a durable table the rows survive the death of the machine once this returns.
 
         Raises `InvalidInput` (`table.unknown_column`, `table.missing_column`, `table.wrong_dtype`,
         `table.null_in_system_column`, `table.bad_sequence`) before anything is written, `Unavailable` (`table.write_failed`).
@@ -70,12 +81,36 @@ class Table:
         schema = self._log.schema()
         schema.check(frame)
         told = _told(writer, sequence, provenance or {})
-        rows = frame.select(list(schema.all_columns))
-        adds = list(datafile.write(self._folder, rows, f"{writer}\x00{sequence}", self._now()))
-        info = commit_info("append", "WRITE", self._now(), told)
-        actions = [Action(info), Action(txn=Txn(writer, sequence)), *(Action(add=add) for add in adds)]
-        self._log.commit(lambda: self._unless_committed(writer, sequence, actions))
+        with self._folder.lock.shared():
+            rows = self.without_erased(frame.select(list(schema.all_columns)))
+            adds = list(datafile.write(self._folder, rows, f"{writer}\x00{sequence}", self._now()))
+            info = commit_info("append", "WRITE", self._now(), told)
+            actions = [Action(info), Action(txn=Txn(writer, sequence)), *(Action(add=add) for add in adds)]
+            self._log.commit(lambda: self._unless_committed(writer, sequence, actions))
         return self._log.holding(writer, sequence)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keeps erasures off this table for as long as what is written here and elsewhere belongs together."""
+        return self._folder.lock.shared()
+
+    def without_erased(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`frame`, rows that are meant for this table, without those of persons who were erased; needs only the columns that tell
+        whose a row is. Raises `InvalidInput` (`table.no_pseudonyms`).
+        """
+        theirs = self._blocked.erased(self.name, self._log.refresh().schema(), frame)
+        return frame if theirs is None else frame.filter(~theirs)
+
+    def erase(self, theirs: Theirs, *, erasure: str, dry: bool = False, finish: bool = False) -> Erased:
+        """Take a person's rows out of every version, whose other rows stay as they are; or with `dry` say what there is.
+
+        Idempotent by the id `erasure`, and can be killed anywhere and begun again; `finish` says that an earlier attempt may have
+        done all but the last step. Appends wait meanwhile. Raises `Unavailable` (`lock.busy`) where they do not end, `Corrupt`
+        (`table.file_unreadable`).
+        """
+        with nullcontext() if dry else self._folder.lock.alone(patience=_PATIENCE):
+            return erasing.erase(
+                self._log, self._folder, theirs, erasure=erasure, timestamp=self._now(), dry=dry, finish=finish
+            )
 
     def find(self, writer: str, sequence: int) -> TableVersion | None:
         """The version that holds this append, or None if it is not committed."""
@@ -168,7 +203,8 @@ class Table:
 
         Rows keep their order, older versions stay readable, sequences stay as they are; readers and appenders may go on.
         """
-        return compaction.compact(self._log, self._folder, target_rows, self._now())
+        with self._folder.lock.shared():
+            return compaction.compact(self._log, self._folder, target_rows, self._now())
 
     def declare(self, schema: TableSchema) -> None:
         """Make the table, or add what `schema` has and it lacks: columns, personal tags. Raises `Conflict`

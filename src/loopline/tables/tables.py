@@ -4,8 +4,10 @@ import re
 import threading
 from pathlib import Path
 
+from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock, SystemClock
 from loopline.errors import InvalidInput, NotFound
+from loopline.tables.blocked import Blocked
 from loopline.tables.schema import TableSchema
 from loopline.tables.table import Table
 
@@ -17,13 +19,21 @@ class Tables:
     """The tables in the folder `root`, each a Delta table in a folder of its name. Share it between threads.
 
     With `durable`, what a call acknowledges survives the death of the machine; without, that of the process. `clock` gives the
-    times of commits. Raises `InvalidInput` (`tables.remote_root`) for a URL of an object store.
+    times of commits. `pseudonyms` are those of the home, by whose key persons are known who were erased. Raises `InvalidInput` (`tables.remote_root`) for a URL of an object store.
     """
 
-    def __init__(self, root: str | Path, *, durable: bool = True, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        durable: bool = True,
+        clock: Clock | None = None,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
         self._root = _local(root)
         self._durable = durable
         self._clock = clock or SystemClock()
+        self.blocked = Blocked(self._root, pseudonyms, durable=durable)
         self._handles: dict[str, Table] = {}
         self._lock = threading.Lock()
 
@@ -63,7 +73,7 @@ class Tables:
         path = self._root / _checked(name)
         with self._lock:
             if name not in self._handles:
-                self._handles[name] = Table(name, path, durable=self._durable, clock=self._clock)
+                self._handles[name] = Table(name, path, durable=self._durable, clock=self._clock, blocked=self.blocked)
             return self._handles[name]
 
 

@@ -1,0 +1,11 @@
+"""Monitoring: profiles with their examples, the evidence of alarms. Without the names of persons who are erased."""
+
+from loopline.access.erasure import Eraser
+from loopline.access.rows import rows_eraser
+from loopline.monitoring import store
+from loopline.storage.database import Database
+
+
+def eraser(database: Database) -> Eraser:
+    """Takes a person out of this part's rows."""
+    return rows_eraser("monitoring", database, [store.monitor, store.profile_block, store.alarm])

@@ -1,0 +1,127 @@
+"""Whose rows are not taken again: persons who were erased, and the keys of what was theirs, known by their codes only."""
+
+import fcntl
+import os
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from loopline.access.pseudonyms import Pseudonyms
+from loopline.errors import InvalidInput
+from loopline.storage.files import write_file
+from loopline.tables.schema import TableSchema
+
+_FILE = "_erased.json"
+_Mark = tuple[int, int, int]
+
+
+class Codes(msgspec.Struct):
+    """Codes of erased persons by subject column ("" is every one), and of row keys by the table they were keys of."""
+
+    subjects: dict[str, set[str]] = {}
+    keys: dict[str, set[str]] = {}
+
+
+class Blocked:
+    """The list in the folder of the tables, for every table there, also for those still to come. Share it between threads.
+
+    It holds keyed digests (`Pseudonyms.code`) and no names. Reading rows against it takes the same `pseudonyms` as adding to it.
+    """
+
+    def __init__(self, root: Path, pseudonyms: Pseudonyms | None, *, durable: bool) -> None:
+        self._path = root / _FILE
+        self._pseudonyms = pseudonyms
+        self._durable = durable
+        self._lock = threading.Lock()
+        self._read: tuple[_Mark, Codes] | None = None
+
+    def erased(self, name: str, schema: TableSchema, frame: pl.DataFrame) -> pl.Series | None:
+        """Which rows of `frame`, meant for the table `name`, are an erased person's; None where nobody is erased.
+
+        A row is theirs by its subject; by its key in tables that have another's keys, and where it names no subject (a deletion).
+        """
+        codes = self._codes()
+        subject = schema.subject if schema.subject in frame.columns else None
+        subjects = self._subjects(codes, subject)
+        keys = codes.keys.get(schema.keys_of or name, set())
+        if not subjects and not keys:
+            return None
+        theirs = pl.repeat(value=False, n=frame.height, eager=True, dtype=pl.Boolean)
+        if subject and subjects:
+            theirs = theirs | self._among(frame[subject], subjects)
+        if keys and "_key" in frame.columns:
+            by_key = self._among(frame["_key"], keys)
+            theirs = theirs | (by_key & frame[subject].is_null() if subject else by_key)
+        return theirs
+
+    def add(self, value: str, columns: Collection[str], keys: dict[str, set[str]]) -> None:
+        """Take no more rows of the person `value`, in these subject columns (none: in all), nor with these keys."""
+        called = self._called()
+        with self._changing() as codes:
+            for column in columns or [""]:
+                codes.subjects.setdefault(column, set()).add(called.code(value))
+            for table, found in keys.items():
+                codes.keys.setdefault(table, set()).update(map(called.code, found))
+
+    def lift(self, value: str, keys: dict[str, set[str]]) -> None:
+        """Take the person's rows again."""
+        called = self._called()
+        with self._changing() as codes:
+            for found in codes.subjects.values():
+                found.discard(called.code(value))
+            for table, theirs in keys.items():
+                codes.keys.get(table, set()).difference_update(map(called.code, theirs))
+
+    def holds(self, value: str) -> bool:
+        """Whether the person is on the list."""
+        codes = self._codes()
+        if self._pseudonyms is None or not codes.subjects:
+            return False
+        return any(self._pseudonyms.code(value) in found for found in codes.subjects.values())
+
+    def _subjects(self, codes: Codes, subject: str | None) -> set[str]:
+        if subject is None:
+            return set()
+        return codes.subjects.get("", set()) | codes.subjects.get(subject, set())
+
+    def _among(self, column: pl.Series, codes: set[str]) -> pl.Series:
+        called = self._called()
+        distinct = column.cast(pl.String).drop_nulls().unique()
+        theirs = [value for value in distinct if called.code(value) in codes]
+        return column.cast(pl.String).is_in(theirs).fill_null(value=False)
+
+    def _called(self) -> Pseudonyms:
+        if self._pseudonyms is None:
+            raise InvalidInput(
+                "table.no_pseudonyms",
+                "persons were erased from these tables, and without the home's key nobody can tell whose rows are theirs",
+                remedy="Open them with the pseudonyms of their home: `Tables(root, pseudonyms=...)`.",
+            )
+        return self._pseudonyms
+
+    def _codes(self) -> Codes:
+        with self._lock:
+            try:
+                stat = self._path.stat()
+            except FileNotFoundError:
+                return Codes()
+            mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            if self._read is None or self._read[0] != mark:
+                self._read = (mark, msgspec.json.decode(self._path.read_bytes(), type=Codes))
+            return self._read[1]
+
+    @contextmanager
+    def _changing(self) -> Iterator[Codes]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        held = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            codes = msgspec.convert(msgspec.to_builtins(self._codes()), Codes)
+            yield codes
+            write_file(self._path, msgspec.json.encode(codes, order="deterministic"), durable=self._durable)
+        finally:
+            os.close(held)
