@@ -48,7 +48,7 @@ def test_the_online_store_keeps_no_page_of_what_was_deleted(tmp_path):
     store.forget()
     size = data.stat().st_size
     store.forget()
-    assert data.stat().st_size < 1.2 * size
+    assert data.stat().st_size < 1.1 * size
     store.close()
     reader.close()
 

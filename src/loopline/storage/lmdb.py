@@ -1,7 +1,9 @@
 """LMDB, the embedded online store: memory-mapped, many reading processes, one writer at a time."""
 
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,9 @@ _MAX_KEY = 511
 _PAGE = 1000
 _ROUNDS = 3
 _PAGE_HEADER = 16
+_READERS_SECONDS, _POLL_SECONDS = 5.0, 0.005
+_BATCHES, _LEAST_BATCH = 64, 64
+_JUNK = b"\xff" * 8
 
 Result = TypeVar("Result")
 
@@ -62,12 +67,11 @@ class LmdbKeyValues:
 
         Zeros come first as well: it makes new pages in memory that held old ones, and their gaps would keep what those held.
         """
-        used = self._environment.pages() - self._environment.free_pages()
-        self._environment.overwrite(max(2 * used, self._environment.free_pages()))
+        self._environment.fill(2 * self._environment.used_pages())
         self._environment.rewrite()
-        free = self._environment.free_pages()
-        for _ in range(_ROUNDS):  # what an old reader held in one round can be taken in the next
-            self._environment.overwrite(free)
+        for _ in range(_ROUNDS):
+            self._environment.outwait_readers()
+            self._environment.fill()
 
     def close(self) -> None:
         """Let go of the environment; a second time does nothing."""
@@ -120,25 +124,45 @@ class _Environment:
             tx.drop(self._lmdb.open_db(), delete=False)
             tx.cursor().putmulti(records, append=True)
 
-    def pages(self) -> int:
+    def used_pages(self) -> int:
+        stat = self._lmdb.stat()
+        return int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+
+    def fill(self, at_once: int | None = None) -> None:
+        """Fill free pages with zeros and free them again: so many in one transaction, or all there are."""
+        for _ in range(2):  # pages can be taken two transactions after they were freed
+            self.write({_JUNK: b""})
+        before = taken = self._pages()
+        step = at_once or max(before // _BATCHES, _LEAST_BATCH)
+        zeros = bytes(self._lmdb.stat()["psize"] - _PAGE_HEADER)  # each fills a page of its own
+        for first in range(0, at_once or sys.maxsize, step):
+            self.write({_JUNK + number.to_bytes(8, "big"): zeros for number in range(first, first + step)})
+            taken = first + step
+            if self._pages() > before:  # the file grew: there was none left
+                break
+        self.write(dict.fromkeys([_JUNK, *(_JUNK + number.to_bytes(8, "big") for number in range(taken))]))
+        self._cut()
+
+    def outwait_readers(self) -> None:
+        """Wait until nobody reads what was replaced up to now, for some seconds at most."""
+        self._lmdb.reader_check()
+        newest, deadline = self._lmdb.info()["last_txnid"], time.monotonic() + _READERS_SECONDS
+        while any(found < newest for found in self._reading()) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+    def _reading(self) -> list[int]:
+        """The transactions whose state is being read, from LMDB's table: a line of process, thread and transaction each."""
+        lines = self._lmdb.readers().splitlines()[1:]
+        return [int(line.split()[-1]) for line in lines if line.split()[-1].isdigit()]
+
+    def _pages(self) -> int:
         return int(self._lmdb.info()["last_pgno"]) + 1
 
-    def free_pages(self) -> int:
-        stat = self._lmdb.stat()
-        return self.pages() - int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
-
-    def overwrite(self, pages: int) -> None:
-        """Fill so many pages with zeros, and free them again."""
-        size = self._lmdb.stat()["psize"]
-        names = [b"\xff" * 8 + number.to_bytes(8, "big") for number in range(pages + 2)]
-        for _ in range(2):  # pages can be taken two transactions after they were freed
-            self.write({names[0]: b""})
-        self.write(dict.fromkeys(names, bytes(size - _PAGE_HEADER)))  # each fills a page of its own
-        self.write(dict.fromkeys(names))
+    def _cut(self) -> None:
+        """A writer that was killed may have left pages that no list names."""
         with self._lmdb.begin(write=True):
-            end = self.pages() * size
-            data = self._folder / "data.mdb"
-            if data.stat().st_size > end:  # a writer that was killed left pages that no list names
+            data, end = self._folder / "data.mdb", self._pages() * self._lmdb.stat()["psize"]
+            if data.stat().st_size > end:
                 os.truncate(data, end)
 
     def write(self, values: Mapping[bytes, bytes | None]) -> None:
