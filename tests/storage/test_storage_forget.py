@@ -11,7 +11,7 @@ from loopline.storage import sqlite
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.key_values import open_key_values
-from loopline.storage.shared_lock import SharedLock
+from loopline.storage.locks import SharedLock
 
 PLANTED = b"PLANTED-4711"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loopline.errors import Unavailable
-from loopline.storage.shared_lock import SharedLock
+from loopline.storage.locks import SharedLock
 
 
 class Folder:
