@@ -30,12 +30,14 @@ def gap(mean, half, error=0.0018):
 
 
 def result(policy, log_loss, **changed):
-    losses = {"log_loss": log_loss, "brier": log_loss / 3, "cost": log_loss / 1.5}
+    losses = {"loss": log_loss, "other_loss": log_loss / 3, "cost": log_loss / 1.5}
     return PolicyResult(policy=policy, **{**losses, **COUNTS, **ACTS, **REST, **changed})
 
 
 def comparison(*policies):
-    return Comparison("flights", "late_arrival", START, UNTIL, SINCE, 365.25, -0.03, [], list(policies))
+    return Comparison(
+        "flights", "late_arrival", START, UNTIL, SINCE, "log_loss", "brier", 365.25, -0.03, [], list(policies)
+    )
 
 
 @pytest.fixture
@@ -45,13 +47,11 @@ def usual():
         result(
             "train_once",
             0.5031,
-            against_loop={"log_loss": gap(0.041, 0.007), "cost": gap(0.0273, 0.004)},
+            against_loop={"loss": gap(0.041, 0.007), "cost": gap(0.0273, 0.004)},
             pages=2,
             retrains=1,
         ),
-        result(
-            "monthly", 0.4601, against_loop={"log_loss": gap(-0.002, 0.003), "cost": gap(-0.0013, 0.002)}, retrains=11
-        ),
+        result("monthly", 0.4601, against_loop={"loss": gap(-0.002, 0.003), "cost": gap(-0.0013, 0.002)}, retrains=11),
         result("never", math.nan),
     )
 
@@ -66,7 +66,7 @@ def test_the_headline_says_where_the_loop_is_worse(usual):
     assert cost.startswith(
         "It costs 308.1 per 1,000 predictions: 27.3 less than train_once (23.3 to 31.3), 1.3 more than"
     )
-    worse = result("monthly", 0.40, against_loop={"log_loss": gap(-0.06, 0.01), "cost": gap(-0.1, 0.02)})
+    worse = result("monthly", 0.40, against_loop={"loss": gap(-0.06, 0.01), "cost": gap(-0.1, 0.02)})
     loss, cost = headline(comparison(result("loop", 0.46, retrains=1, pages=1), worse))
     assert loss == (
         "The loop's log loss is 0.4600: 0.0600 above monthly (0.0500 to 0.0700), with 1 retrain against 8, and 1 page against 0."
@@ -78,13 +78,13 @@ def test_the_headline_says_where_the_loop_is_worse(usual):
     ("against", "expected"),
     [
         (None, "not compared with b (no rows in common)"),
-        ({"log_loss": gap(0.0, 0.0, 0.0), "cost": gap(0.0, 0.0, 0.0)}, "the same as b"),
+        ({"loss": gap(0.0, 0.0, 0.0), "cost": gap(0.0, 0.0, 0.0)}, "the same as b"),
         (
-            {"log_loss": gap(0.02, math.inf, math.inf), "cost": gap(0.0, math.inf)},
+            {"loss": gap(0.02, math.inf, math.inf), "cost": gap(0.0, math.inf)},
             "0.020 below b (one day gives no interval)",
         ),
         (
-            {name: {"mean": 0.02, "lower": None, "upper": None, "error": None} for name in ("log_loss", "cost")},
+            {name: {"mean": 0.02, "lower": None, "upper": None, "error": None} for name in ("loss", "cost")},
             "0.020 below b (one day gives no interval)",
         ),
     ],

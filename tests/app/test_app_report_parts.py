@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from loopline.app.report.chart import Plot, apart, shortened
 from loopline.app.report.figure import MISSING, decimals_for, fixed, moment, percent, times
 from loopline.app.report.harm_chart import weekly_means
-from loopline.app.report.loss_chart import between, entropy
+from loopline.app.report.loss_chart import between
 from loopline.app.report.markup import Markup, element, escape, join
 from loopline.app.report.scale import Scale, month_start, next_month, span, ticks, time_ticks
 from loopline.loop.compare import Day
@@ -146,15 +145,6 @@ def test_weekly_means_against_the_definition(steps):
             if timedelta(0) <= day.end - other.end < timedelta(days=7) and other.excess == (other.excess or 0.0)
         ]
         assert mean == (pytest.approx(np.mean(recent)) if recent else None)
-
-
-@given(st.floats(0, 1))
-def test_entropy_is_scipys(rate):
-    assert entropy(rate) == pytest.approx(stats.entropy([rate, 1 - rate]))
-
-
-def test_entropy_of_an_unknown_rate():
-    assert entropy(math.nan) is None
 
 
 @given(st.lists(REAL, min_size=1, max_size=8), st.floats(-3, 12))

@@ -45,6 +45,7 @@ def manifest(settings):
             "false_positive": 1.0,
             "false_negative": 1.0,
             "review": 1.0,
+            "type": "threshold",
             "threshold": 0.5,
             "abstain_low": 0.5,
             "abstain_high": 0.5,

@@ -69,10 +69,10 @@ def test_harm_is_noticed_and_the_loop_recovers(replayed) -> None:
     assert policies["train_once"]["pages"] == 1, "an incident that nobody answers pages once"
     assert 1 <= policies["loop"]["pages"] <= 2
     assert policies["loop"]["promotions"] > policies["train_once"]["promotions"] == 1
-    assert policies["loop"]["log_loss"] < policies["train_once"]["log_loss"] - 0.02
+    assert policies["loop"]["loss"] < policies["train_once"]["loss"] - 0.02
     alarms = [event for event in policies["loop"]["events"] if event["kind"] == "alarm"]
     assert alarms[0]["at"] >= "2024-01-31", "no alarm before the drift"
-    assert policies["train_once"]["against_loop"]["log_loss"]["lower"] > 0
+    assert policies["train_once"]["against_loop"]["loss"]["lower"] > 0
 
 
 def test_the_same_seed_gives_the_same_ledger(replayed, tmp_path) -> None:

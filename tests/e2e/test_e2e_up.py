@@ -207,7 +207,7 @@ def offline(home: Path, rows: list[dict[str, Any]]) -> np.ndarray:
     views = load_loop(TINY).models["returns"].views
     frame = pl.DataFrame(rows).with_columns(pl.col("ordered_at").str.to_datetime(time_unit="us", time_zone="UTC"))
     history = {view.table: Tables(home / "tables").open(view.table).read() for view in views}
-    return predictor.predict_proba(frame.hstack(point_in_time(frame, at="ordered_at", views=views, history=history)))
+    return predictor.predict(frame.hstack(point_in_time(frame, at="ordered_at", views=views, history=history)))
 
 
 def test_http_gives_the_numbers_of_the_tables_and_of_the_replay(shared, secret, logged):

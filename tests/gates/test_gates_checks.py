@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 
 import loopline as ll
 from loopline.errors import InvalidInput, NotFound
-from loopline.evaluation.losses import LOSSES
+from loopline.evaluation.losses import losses_of, named
 from loopline.gates.better import better
 from loopline.gates.check import Check, Comparison, examine_all
 from loopline.gates.not_worse import NotWorse, not_worse
@@ -48,13 +48,13 @@ def swapped(made_rows: Comparison) -> Comparison:
 
 
 def block_means(found: Comparison, loss: str) -> np.ndarray:
-    rows, of = found.rows, LOSSES[loss].rows
+    rows, of = found.rows, named(loss).rows
     difference = of(rows["candidate"], rows["label"]) - of(rows["champion"], rows["label"])
     means = pl.DataFrame({"block": rows["block"], "difference": difference}).group_by("block").mean()
     return means["difference"].to_numpy()
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("loss", losses_of("binary"))
 @given(seed=st.integers(0, 10_000), confidence=st.floats(0.6, 0.99))
 @settings(max_examples=15, deadline=None)
 def test_with_even_blocks_it_is_the_t_interval_of_their_means(loss, seed, confidence):
@@ -97,7 +97,7 @@ def test_a_candidate_that_is_no_better_seldom_passes():
 
 
 def row_by_row_passes(found: Comparison) -> bool:
-    loss, rows = LOSSES["log_loss"].rows, found.rows
+    loss, rows = named("log_loss").rows, found.rows
     difference = loss(rows["candidate"], rows["label"]) - loss(rows["champion"], rows["label"])
     return bool(stats.ttest_1samp(difference, 0, alternative="less").pvalue < 0.1)
 
@@ -134,7 +134,7 @@ def test_slice_levels_are_those_of_scipy_after_holm():
 def p_of(found: Comparison, carrier: str, margin: float) -> float:
     """Blocks of unequal size by hand: the clusters' residuals, summed, against Student's t."""
     rows = found.rows.filter(pl.col("carrier") == carrier)
-    loss = LOSSES["log_loss"].rows
+    loss = named("log_loss").rows
     difference = loss(rows["candidate"], rows["label"]) - loss(rows["champion"], rows["label"])
     mean = difference.mean()
     sums = [(difference[(rows["block"] == block).to_numpy()] - mean).sum() for block in rows["block"].unique()]

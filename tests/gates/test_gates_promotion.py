@@ -9,6 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from loopline.errors import Conflict, LooplineError, NotFound, Unavailable
+from loopline.evaluation.kind import Output
 from loopline.gates.promotion import CHAMPION, previous_champion, promote, roll_back
 from loopline.gates.smoke import smoke_test
 from loopline.ledger import chain
@@ -226,11 +227,11 @@ class Scores:
     """A predictor that gives what it is told to."""
 
     def __init__(self, *scores: float) -> None:
-        self.signature = SimpleNamespace(fields=[None, None, None])
+        self.signature = SimpleNamespace(fields=[None, None, None], output=Output())
         self.package = SimpleNamespace(takes_missing=True)
         self._scores = np.asarray(scores)
 
-    def scores(self, rows: np.ndarray) -> np.ndarray:
+    def outputs(self, rows: np.ndarray) -> np.ndarray:
         assert rows.dtype == np.float32
         np.testing.assert_array_equal(rows, [[0, 0, 0], [np.nan, np.nan, np.nan]])
         return self._scores
@@ -253,7 +254,7 @@ def test_a_model_that_takes_no_missing_values_passes_without(tmp_path: Path):
     signature, artifacts = infer(frame, label, {"a"}), open_artifacts(str(tmp_path), durable=False)
     rows = signature.encode(frame)
     packaged = package(LogisticRegression().fit(rows, label), signature, rows, calibrator=None, artifacts=artifacts)
-    predictor = Predictor(packaged, OnnxModel(artifacts.get(packaged.onnx)))
+    predictor = Predictor(packaged, [OnnxModel(artifacts.get(packaged.models[0]))])
     assert not packaged.takes_missing
     smoke_test(predictor)
 

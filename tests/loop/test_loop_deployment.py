@@ -69,7 +69,7 @@ def test_predictors_give_what_was_scored(replayed):
             predictor = Predictors(resources).version(tx, "parcels", "late", version)
             scored = rows.filter(rows["model_version"] == version)
             features = scored.rename({f"feature_{name}": name for name in predictor.signature.names})
-            np.testing.assert_allclose(predictor.predict_proba(features), scored["score"].to_numpy(), rtol=1e-12)
+            np.testing.assert_allclose(predictor.predict(features), scored["score"].to_numpy(), rtol=1e-12)
 
 
 def test_predictors_are_kept_and_refuse_what_was_not_signed(replayed):

@@ -124,7 +124,7 @@ def test_the_earlier_model_is_asked_on_the_rows_since_the_last_change(replayed):
         since, until = T0 + 28 * DAY, T0 + (day - 1) * DAY
         rows = predictions.filter((pl.col("_event_time") > since) & (pl.col("_event_time") <= until))
         rows = rows.join(labels, on="_key").rename({f"feature_{name}": name for name in earlier.signature.names})
-        expected = shown_better(rows, earlier.predict_proba(rows)) if rows.height else False
+        expected = shown_better(rows, earlier.predict(rows)) if rows.height else False
         verdicts.append(expected)
         assert situation(resources, lane, day).previous_is_better() is expected
     assert verdicts[0] is False

@@ -49,8 +49,8 @@ def test_packaged_classifiers_score_as_their_estimators(fitted, artifacts, estim
     rows = fitted.rows if takes_missing else np.nan_to_num(fitted.rows)
     estimator.fit(rows, fitted.label)
     made = package(estimator, fitted.signature, rows, calibrator=None, artifacts=artifacts)
-    onnx = OnnxModel(artifacts.get(made.onnx))
-    np.testing.assert_allclose(onnx.probabilities(rows), estimator.predict_proba(rows)[:, 1], atol=2e-6)
+    onnx = OnnxModel(artifacts.get(made.models[0]))
+    np.testing.assert_allclose(onnx.outputs(rows), estimator.predict_proba(rows)[:, 1], atol=2e-6)
     assert made.takes_missing is takes_missing
     assert made.parity.cases["real"] == made.parity.rows == len(rows)
     assert made.parity.cases["missing"] == (3 * 100 + 1 if takes_missing else 0)
@@ -74,14 +74,14 @@ def test_thresholds_between_neighbouring_float32_numbers_split_as_they_did():
     rows = random.choice(ladder, size=(4000, 1))
     label = (random.random(4000) < np.where(np.searchsorted(ladder, rows[:, 0]) % 2, 0.9, 0.1)).astype(int)
     estimator = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=64, min_samples_leaf=5).fit(rows, label)
-    scores = OnnxModel(to_onnx(estimator, 1)).probabilities(ladder[:, None])
+    scores = OnnxModel(to_onnx(estimator, 1)).outputs(ladder[:, None])
     np.testing.assert_allclose(scores, estimator.predict_proba(ladder[:, None])[:, 1], atol=1e-6)
 
 
 def test_forests_send_missing_values_where_they_learnt_to(fitted):
     forest = RandomForestClassifier(10, random_state=1).fit(fitted.rows, fitted.label)
     gaps = fitted.rows[np.isnan(fitted.rows).any(axis=1)]
-    scores = OnnxModel(to_onnx(forest, 3)).probabilities(gaps)
+    scores = OnnxModel(to_onnx(forest, 3)).outputs(gaps)
     np.testing.assert_allclose(scores, forest.predict_proba(gaps)[:, 1], atol=1e-6)
 
 
@@ -141,10 +141,8 @@ def refused_kind(fitted, model: ModelProto) -> str:
 
 def test_what_cannot_be_packaged_stores_nothing(fitted, artifacts):
     rows, label = np.nan_to_num(fitted.rows), fitted.label
-    native = HistGradientBoostingClassifier(max_iter=5, categorical_features=[2]).fit(rows, label)
     three = LogisticRegression(max_iter=3000).fit(rows, label + (rows[:, 0] > 1))
     for estimator, given, code in [
-        (native, rows, "model.native_categories"),
         (three, rows, "model.not_binary"),
         (LinearRegression().fit(rows, label), rows, "model.not_binary"),
         (HistGradientBoostingClassifier(), rows, "model.not_binary"),
@@ -159,7 +157,7 @@ def test_what_cannot_be_packaged_stores_nothing(fitted, artifacts):
     assert not list(artifacts.digests())
 
 
-def test_a_scaler_before_trees_is_refused_with_the_way_out(artifacts):
+def test_a_scaler_before_trees_does_not_become_onnx(artifacts):
     random = np.random.default_rng(0)
     rows = random.uniform(0, 1e4, size=(3000, 3)).astype(np.float32)
     label = (np.sin(rows[:, 1]) + random.normal(size=3000) > 0).astype(int)
@@ -167,7 +165,19 @@ def test_a_scaler_before_trees_is_refused_with_the_way_out(artifacts):
         rows, label
     )
     with pytest.raises(InvalidInput, match="drop a scaler"):
-        package(estimator, numbers(3), rows, calibrator=None, artifacts=artifacts)
+        prove(estimator, OnnxModel(to_onnx(estimator, 3)), numbers(3), rows, 1e-5)
+    made = package(estimator, numbers(3), rows, calibrator=None, artifacts=artifacts)
+    assert (made.format, made.parity.max_abs_difference) == ("skops", 0)
+    assert made == package(estimator, numbers(3), rows, calibrator=None, artifacts=artifacts)
+
+
+def test_native_categories_are_kept_by_skops(fitted, artifacts):
+    rows = np.nan_to_num(fitted.rows)
+    native = HistGradientBoostingClassifier(max_iter=5, categorical_features=[2]).fit(rows, fitted.label)
+    with pytest.raises(InvalidInput, match="native categories"):
+        to_onnx(native, 3)
+    made = package(native, fitted.signature, rows, calibrator=None, artifacts=artifacts)
+    assert (made.format, made.parity.max_abs_difference) == ("skops", 0)
 
 
 @pytest.mark.parametrize("classes", [np.array([False, True]), np.array(["late", "punctual"])])
@@ -183,7 +193,7 @@ def test_the_calibrator_is_part_of_the_digest(fitted, artifacts):
         for calibrator in (None, LogisticCalibrator(1.0, 0.0), LogisticCalibrator(1.1, 0.0))
     ]
     assert len({one.digest for one in made}) == 3
-    assert len({one.onnx for one in made}) == 1
+    assert len({one.models[0] for one in made}) == 1
 
 
 PROGRAM = textwrap.dedent("""

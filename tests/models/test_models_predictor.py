@@ -30,24 +30,24 @@ def test_a_loaded_predictor_scores_frames_as_estimator_and_calibrator_do(fitted,
     predictor = load_predictor(artifacts, made.digest, envelope=envelope, keys=keys)
     raw = fitted.estimator.predict_proba(fitted.rows)[:, 1]
     expected = 1 / (1 + np.exp(-(0.8 * np.log(raw / (1 - raw)) - 0.2)))
-    scores = predictor.predict_proba(fitted.frame)
+    scores = predictor.predict(fitted.frame)
     assert scores.dtype == np.float64
     np.testing.assert_allclose(scores, expected, atol=2e-6)
-    np.testing.assert_array_equal(scores, predictor.scores(fitted.rows))
+    np.testing.assert_array_equal(scores, predictor.outputs(fitted.rows))
     shuffled = fitted.frame.select("carrier", pl.lit(1).alias("more"), "delay", "distance")
-    np.testing.assert_array_equal(scores, predictor.predict_proba(shuffled))
+    np.testing.assert_array_equal(scores, predictor.predict(shuffled))
 
 
 def test_one_row_scores_as_it_does_among_many_and_fast(fitted, artifacts, stored):
-    predictor = Predictor(stored[0], OnnxModel(artifacts.get(stored[0].onnx)))
-    together = predictor.scores(fitted.rows[:50])
-    alone = [predictor.scores(fitted.rows[place : place + 1])[0] for place in range(50)]
+    predictor = Predictor(stored[0], [OnnxModel(artifacts.get(stored[0].models[0]))])
+    together = predictor.outputs(fitted.rows[:50])
+    alone = [predictor.outputs(fitted.rows[place : place + 1])[0] for place in range(50)]
     np.testing.assert_array_equal(together, alone)
     times = []
     for place in range(500):
         row = fitted.rows[place : place + 1]
         begin = time.perf_counter()
-        predictor.scores(row)
+        predictor.outputs(row)
         times.append(time.perf_counter() - begin)
     assert np.median(times) < 200e-6  # 15 us on an idle core; room for a busy one
 
@@ -97,9 +97,9 @@ def test_a_model_that_takes_no_missing_values_says_so(fitted, artifacts):
     rows = np.nan_to_num(fitted.rows)
     estimator = LogisticRegression(max_iter=3000).fit(rows, fitted.label)
     made = package(estimator, fitted.signature, rows, calibrator=None, artifacts=artifacts)
-    predictor = Predictor(made, OnnxModel(artifacts.get(made.onnx)))
+    predictor = Predictor(made, [OnnxModel(artifacts.get(made.models[0]))])
     with pytest.raises(Unavailable) as caught:
-        predictor.scores(np.array([[1, np.nan, 2]], dtype=np.float32))
+        predictor.outputs(np.array([[1, np.nan, 2]], dtype=np.float32))
     assert (caught.value.code, caught.value.context["fields"]) == ("model.missing_values", ["distance"])
 
 
@@ -115,7 +115,7 @@ def tensor() -> TensorProto:
 
 
 def test_external_data_is_refused_wherever_it_hides(fitted, artifacts, stored):
-    content = artifacts.get(stored[0].onnx)
+    content = artifacts.get(stored[0].models[0])
     constant = helper.make_node("Constant", [], ["c"], value=external(tensor()))
     inner = helper.make_graph([constant], "inner", [], [])
     hiding_places = [
@@ -149,7 +149,7 @@ def test_bytes_that_are_no_classifier_are_refused():
     for content, code in [
         (b"\xff\xff\xff", "model.unreadable"),
         (b"", "model.unreadable"),
-        (identity, "model.no_probabilities"),
+        (identity, "model.no_output"),
     ]:
         with pytest.raises(Corrupt) as caught:
             OnnxModel(content)

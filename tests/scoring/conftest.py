@@ -22,6 +22,7 @@ DECISION = {
     "false_positive": 1.0,
     "false_negative": 4.0,
     "review": 0.5,
+    "type": "threshold",
     "threshold": 0.2,
     "abstain_low": 0.15,
     "abstain_high": 0.3,
@@ -36,7 +37,7 @@ class Sum:
         self.weight = weight
         self.fails = False
 
-    def scores(self, matrix: np.ndarray) -> np.ndarray:
+    def outputs(self, matrix: np.ndarray) -> np.ndarray:
         if self.fails:
             raise RuntimeError("out of order")
         assert matrix.dtype == np.float32

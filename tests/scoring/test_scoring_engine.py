@@ -187,7 +187,7 @@ def test_no_rung_left_is_unavailable(deployment, scorer, clock):
 
 def test_a_score_that_is_no_number_is_a_failure(deployment, scorer, rows, clock):
     champion = scorer()
-    champion.scores = lambda matrix: np.full(len(matrix), np.nan)
+    champion.outputs = lambda matrix: np.full(len(matrix), np.nan)
     engine = make(deployment, champion, None, FrameFeatures(rows), clock=clock)
     assert engine.predict(as_requests(rows)[:1], principal=None)[0].variant == "fallback"
 

@@ -154,5 +154,5 @@ def test_one_class_is_refused_before_anything_is_fitted(cut):
 def test_what_gives_no_probabilities_is_refused(made):
     with pytest.raises(InvalidInput) as caught:
         fit(lambda *_: made, {}, rows(100), seed=0)
-    assert caught.value.code == "training.no_classifier"
+    assert caught.value.code == "model.not_binary"
     assert type(made).__name__ in caught.value.message

@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 POSITIVE, NEGATIVE, ABSTAIN = "positive", "negative", "abstain"
 
 
-class DecisionSpec(msgspec.Struct, frozen=True):
+class DecisionSpec(msgspec.Struct, frozen=True, tag="costs"):
     """What a person declares: costs in one unit of their choice, and the share of predictions that may go to review."""
 
     false_positive: float
@@ -20,7 +20,7 @@ class DecisionSpec(msgspec.Struct, frozen=True):
     abstain_at_most: float = 0.0
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, tag="threshold"):
     """A fitted decision, JSON-serialisable: costs, the threshold on the calibrated probability, and the band that abstains.
 
     A score in the open interval (`abstain_low`, `abstain_high`) abstains, any other is positive from `threshold` on. An

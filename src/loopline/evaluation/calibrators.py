@@ -7,20 +7,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from loopline.evaluation.beta import BetaCalibrator, fit_beta
-from loopline.evaluation.calibration import IDENTITY, LogisticCalibrator, fit_logistic
-from loopline.evaluation.conformal import QuantileShift, fit_shift
+from loopline.evaluation.beta import fit_beta
+from loopline.evaluation.calibration import IDENTITY, fit_logistic
+from loopline.evaluation.calibrator import Calibrator
+from loopline.evaluation.conformal import fit_shift
 from loopline.evaluation.intervals import paired_by_block
-from loopline.evaluation.isotonic import IsotonicCalibrator, fit_isotonic
+from loopline.evaluation.isotonic import fit_isotonic
 from loopline.evaluation.losses import CLIP
-from loopline.evaluation.softmax import TemperatureCalibrator, VectorCalibrator, fit_temperature, fit_vector
+from loopline.evaluation.softmax import fit_temperature, fit_vector
 
 Floats = npt.NDArray[np.float64]
-
-Calibrator = (
-    LogisticCalibrator | BetaCalibrator | IsotonicCalibrator | TemperatureCalibrator | VectorCalibrator | QuantileShift
-)
-"""What a package can hold. `apply(outputs)` gives calibrated outputs of the same shape, each row's the same alone or among others."""
 
 Fit = Callable[[Floats, Floats], Calibrator | None]
 

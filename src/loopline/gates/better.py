@@ -22,10 +22,8 @@ class Better(Check, frozen=True, tag="better"):
         require_confidence(self.confidence)
 
     def examine(self, comparison: Comparison) -> Verdict:
-        rows, loss = comparison.rows, named(self.loss).rows
-        labels = rows["label"].to_numpy()
-        candidate = loss(rows["candidate"].to_numpy(), labels)
-        champion = loss(rows["champion"].to_numpy(), labels)
+        rows = comparison.losses(self.loss)
+        candidate, champion = rows["candidate_loss"].to_numpy(), rows["champion_loss"].to_numpy()
         found = paired_by_block(candidate, champion, rows["block"].to_numpy(), confidence=2 * self.confidence - 1)
         passed = found.upper < 0
         figures: dict[str, Any] = {

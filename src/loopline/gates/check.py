@@ -7,18 +7,35 @@ import msgspec
 import polars as pl
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.kind import BINARY, Output, from_column
+from loopline.evaluation.losses import require_fit
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """Candidate and champion on the same rows, none of which the candidate was trained on.
 
-    `rows` has `block` (what moves together, e.g. the day), `label` (0.0 or 1.0), `candidate` and `champion` (probabilities), and
-    the columns to slice by. `champion_name` says what the candidate is compared with: a version, or the fallback.
+    `rows` has `block` (what moves together, e.g. the day), `label`, `candidate` and `champion` (outputs of the kind `output`,
+    lists where a row has several), `_group` for rankings, and the columns to slice by. `champion_name` says what the candidate
+    is compared with: a version, or the fallback.
     """
 
     rows: pl.DataFrame
     candidate_name: str
     champion_name: str
+    output: Output = BINARY
+
+    def losses(self, name: str) -> pl.DataFrame:
+        """`rows` with the columns `candidate_loss` and `champion_loss`: those rows that are judged, which for a loss of groups
+        is the first of each. Raises `NotFound` and `InvalidInput` for a loss that does not judge this kind of model.
+        """
+        loss, rows = require_fit(name, self.output), self.rows
+        labels = rows["label"].to_numpy()
+        groups = rows["_group"].to_numpy() if "_group" in rows.columns else None
+        judged = {
+            f"{side}_loss": pl.Series(loss.rows(self.output.shaped(from_column(rows[side])), labels, groups))
+            for side in ("candidate", "champion")
+        }
+        return rows.with_columns(**judged).filter(pl.all_horizontal(pl.col(*judged).is_not_nan()))
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ class NotWorse(Check, frozen=True, tag="not_worse"):
                 f"there is no column {self.by!r} to slice by",
                 remedy=f"Slice by one of: {', '.join(rows.columns)}.",
             )
-        worse, found = self._worse(rows)
+        worse, found = self._worse(comparison.losses(self.loss))
         figures: dict[str, Any] = {
             "slices": [msgspec.to_builtins(one) for one in found],
             "rows_not_judged": rows.height - sum(one.interval.rows for one in found),
@@ -48,10 +48,9 @@ class NotWorse(Check, frozen=True, tag="not_worse"):
     def _worse(self, rows: pl.DataFrame) -> tuple[list[str], list[SliceInterval]]:
         if rows.height == 0:
             return [], []
-        loss, labels = named(self.loss).rows, rows["label"].to_numpy()
         found = by_slice(
-            loss(rows["candidate"].to_numpy(), labels),
-            loss(rows["champion"].to_numpy(), labels),
+            rows["candidate_loss"].to_numpy(),
+            rows["champion_loss"].to_numpy(),
             rows["block"].to_numpy(),
             slices_of(rows[self.by], at_most=rows[self.by].n_unique(), min_rows=self.min_rows),
             margin=self.margin,

@@ -11,13 +11,15 @@ from loopline.labels.action_log import ActionLog
 from loopline.values import duration
 
 Absence = Literal["unlabelled", "negative", "censored"]
+Values = Literal["binary", "class", "number"]
 
 
 @dataclass(frozen=True)
 class Label:
-    """A label read from a table by the prediction's key.
+    """A label read from a table by the prediction's key, or by the columns `by` of the row that is predicted for.
 
-    `expression` gives true or false (or 0 and 1, or null) from the payload of `table`. A cohort is mature `matures` after its last
+    `expression` gives, from the payload of `table`, true or false (or 0 and 1), where `values` is `"binary"`; one of `classes`,
+    where it is `"class"`; or a number; or null. A cohort is mature `matures` after its last
     prediction. `absent` says what no row by then means: `"unlabelled"` (the outcome is not known, ever), `"negative"`, or
     `"censored"` (it had not happened when observation ended, and that is all). `censored` is an expression over the same row that is true where
     the value is only a lower bound: what was sold on a day that sold out, a customer who left before the thirty days were over. With
@@ -36,6 +38,9 @@ class Label:
     outcome_depends_on_action: bool = False
     observed_after: str | None = None
     logged: ActionLog | None = None
+    classes: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
+    values: Values = "binary"
 
     def __post_init__(self) -> None:
         duration(self.matures)
@@ -78,6 +83,9 @@ class Label:
             "expression": str(self.expression),
             "matures": self.matures,
             "absent": self.absent,
+            **({"classes": list(self.classes)} if self.classes else {}),
+            **({"by": list(self.by)} if self.by else {}),
+            **({"values": self.values} if self.values != "binary" else {}),
         }
         also = {
             "censored": None if self.censored is None else str(self.censored),

@@ -8,6 +8,9 @@ import polars as pl
 from loopline.errors import InvalidInput
 from loopline.labels.label import Label
 
+LABEL_KEY = "_label_key"
+
+_NO_CLASS = -1.0
 _VERSION = ("_key", "_known_at", "_tombstone", "_event_time")
 _SECOND = 1_000_000
 
@@ -15,14 +18,56 @@ _SECOND = 1_000_000
 def known_labels(
     history: pl.DataFrame, label: Label, *, as_of: datetime, pushed: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """The label of each key as known at `as_of`: `_key`, `label` (Float64, 0.0 or 1.0; never null), `label_known_at` (UTC).
+    """The label of each key as known at `as_of`: `_key`, `label` (Float64; never null), `label_known_at` (UTC).
+
+    A label is 0.0 or 1.0, the place of its class, or a finite number, as the label's `values` say.
 
     `history` holds rows of the label's table, `pushed` those of the table of pushed labels, whose column `label` is one
     already. A correction replaces the label it corrects, a tombstone withdraws it, whichever way either came. A value that is
-    a lower bound only is no label. Raises `InvalidInput` for labels that are neither 0 nor 1.
+    a lower bound only is no label. Raises `InvalidInput` for labels of another kind.
     """
     said = _last_said(history, label, as_of, pushed).filter(~pl.col("_bound") & pl.col("label").is_not_null())
     return said.select("_key", "label", "label_known_at")
+
+
+def _with_pushed(joined: pl.DataFrame, pushed: pl.DataFrame, label: Label, as_of: datetime) -> pl.DataFrame:
+    """Whoever pushed a label spoke of this very prediction: it goes before the one that several predictions share."""
+    own = _last_said(pushed.clear(), label, as_of, pushed)
+    both = joined.join(own, on="_key", how="left", maintain_order="left", suffix="_pushed")
+    said = pl.col("label_known_at_pushed").is_not_null()
+    columns = [name for name in own.columns if name != "_key"]
+    merged = [pl.when(said).then(f"{name}_pushed").otherwise(name).alias(name) for name in columns]
+    return both.with_columns(merged).drop(f"{name}_pushed" for name in columns)
+
+
+def _value(label: Label) -> pl.Expr:
+    """The label as a number; a class as its place, and one that was not declared as a place there is not."""
+    if label.values != "class":
+        return label.expression.cast(pl.Float64)
+    text, places = label.expression.cast(pl.String), list(range(len(label.classes)))
+    place = text.replace_strict(list(label.classes), places, default=_NO_CLASS, return_dtype=pl.Float64)
+    return pl.when(text.is_not_null()).then(place)
+
+
+def _require_known_values(labels: pl.DataFrame, label: Label) -> None:
+    if label.values == "number":
+        odd, wanted, remedy = ~pl.col("label").is_finite(), "finite", "Let the label's expression give null there."
+    elif label.values == "class":
+        wanted = f"of {', '.join(label.classes)}"
+        odd, remedy = (
+            pl.col("label") == _NO_CLASS,
+            "Declare the class, or map it to one that is, in the label's expression.",
+        )
+    else:
+        odd, wanted = ~pl.col("label").is_in([0.0, 1.0]), "true or false"
+        remedy = "Let the label's expression give a boolean, or say which kind of model it is for."
+    found = labels.filter(odd)
+    if found.height:
+        raise InvalidInput(
+            f"label.not_{label.values}",
+            f"{found.height} labels of {label.table} are not {wanted}",
+            remedy=remedy,
+        )
 
 
 def outcomes(
@@ -33,7 +78,8 @@ def outcomes(
     as_of: datetime,
     pushed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """`predictions` with what became of them, joined on `_key`; same rows, same order.
+    """`predictions` with what became of them, joined on `_key`, or on `_label_key` for a label that is read `by` columns; same
+    rows, same order.
 
     `label` is null where it is not known by `as_of`; under `absent="negative"` it is 0.0 once the prediction (`_event_time`) is
     mature. `label_known_at` is when the last was said. `censored` is true where the outcome is known in part: it is at least
@@ -42,9 +88,12 @@ def outcomes(
 
     A bound of 1 of a label that is 0 or 1 is a 1, and a bound of 0 that was observed until the prediction was mature is a 0.
     """
-    asked = history.join(predictions.select("_key"), on="_key", how="semi", maintain_order="left")
-    said = _last_said(asked, label, as_of, pushed)
-    joined = predictions.join(said, on="_key", how="left", maintain_order="left")
+    named = LABEL_KEY if label.by else "_key"
+    asked = history.join(predictions.select(_key=named), on="_key", how="semi", maintain_order="left")
+    said = _last_said(asked, label, as_of, None if label.by else pushed)
+    joined = predictions.join(said, left_on=named, right_on="_key", how="left", maintain_order="left")
+    if label.by and pushed is not None:
+        joined = _with_pushed(joined, pushed, label, as_of)
     due = pl.col("_event_time") <= label.mature_until(as_of)
     silent = pl.col("label").is_null() & ~pl.col("_bound").fill_null(value=False) & due
     length = label.maturity.total_seconds()
@@ -72,7 +121,7 @@ def _last_said(history: pl.DataFrame, label: Label, as_of: datetime, pushed: pl.
         history = history.clear().with_columns(label=pl.lit(None, pl.Float64))
         label = replace(label, expression=pl.col("label"), censored=None)
     bound = pl.lit(value=False) if label.censored is None else label.censored.cast(pl.Boolean).fill_null(value=False)
-    value = label.expression.cast(pl.Float64).fill_nan(None)
+    value = _value(label).fill_nan(None)
     said = [history.lazy().select(*_VERSION, label=value, _bound=bound)]
     if pushed is not None:
         given = pl.col("label").cast(pl.Float64).fill_nan(None)
@@ -83,15 +132,6 @@ def _last_said(history: pl.DataFrame, label: Label, as_of: datetime, pushed: pl.
     found = latest.filter(pl.col("label").is_not_null() | pl.col("_bound")).select(
         "_key", "label", "_bound", label_known_at="_known_at", _ended_at="_event_time"
     )
-    return _checked(found.collect(), label)
-
-
-def _checked(labels: pl.DataFrame, label: Label) -> pl.DataFrame:
-    odd = labels.filter(~pl.col("label").is_in([0.0, 1.0]))
-    if odd.height:
-        raise InvalidInput(
-            "label.not_binary",
-            f"{odd.height} labels of {label.table} are neither true nor false, e.g. {odd['label'][0]} for key {odd['_key'][0]!r}",
-            remedy="Let the label's expression give a boolean.",
-        )
+    labels = found.collect()
+    _require_known_values(labels, label)
     return labels

@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from loopline.decisions.policy import Decision
-from loopline.evaluation.intervals import paired_by_block
-from loopline.evaluation.losses import brier, log_loss
+from loopline.decisions.decision import only_costs
+from loopline.evaluation.intervals import Interval, paired_by_block
+from loopline.evaluation.kind import from_column
+from loopline.evaluation.losses import losses_of, named
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident
 from loopline.ledger import chain
@@ -26,13 +27,14 @@ from loopline.storage.database import Transaction
 
 
 class Month(msgspec.Struct, frozen=True):
-    """One calendar month (UTC) of one policy; means over labelled rows."""
+    """One calendar month (UTC) of one policy; means over judged rows. `constant` is the loss of the best constant of the month."""
 
     month: str
     labelled: int
-    base_rate: float
-    log_loss: float
-    brier: float
+    mean_label: float
+    constant: float
+    loss: float
+    other_loss: float | None
     cost: float
 
 
@@ -53,7 +55,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class PolicyResult(msgspec.Struct, frozen=True):
-    """What came of one policy. Losses and costs are means over labelled rows since the first champion (`since`), costs in the
+    """What came of one policy. `loss` is the one that is watched, `other_loss` another of this kind of model. Losses and costs are means over labelled rows since the first champion (`since`), costs in the
     declared unit; `predictions`, `labelled` and `unlabelled` count the whole period. `seconds` are measured.
     """
 
@@ -63,8 +65,8 @@ class PolicyResult(msgspec.Struct, frozen=True):
     labelled: int
     unlabelled: int
     evaluated: int
-    log_loss: float
-    brier: float
+    loss: float
+    other_loss: float | None
     cost: float
     abstained: float
     pages: int
@@ -81,13 +83,17 @@ class PolicyResult(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """The policies of one model side by side. `since` is when the first champion began to serve."""
+    """The policies of one model side by side. `since` is when the first champion began to serve; `loss` and `other_loss` name
+    what the model is judged by.
+    """
 
     loop: str
     model: str
     start: datetime
     until: datetime
     since: datetime
+    loss: str
+    other_loss: str | None
     threshold: float
     allowed_excess: float
     assumptions: list[str]
@@ -110,6 +116,8 @@ def compare(
         start=start,
         until=until,
         since=since,
+        loss=lanes[0].operation.watch.loss,
+        other_loss=_other_loss(lanes[0]),
         threshold=lanes[0].operation.watch.threshold,
         allowed_excess=monitor,
         assumptions=assumptions,
@@ -119,14 +127,26 @@ def compare(
 
 def _rows(resources: Resources, lane: Lane, history: History, *, start: datetime, end: datetime) -> pl.DataFrame:
     rows = matured(resources, lane, history, after=start, until=end, now=end)
-    labels = rows["label"].fill_null(np.nan).to_numpy()
-    spec = lane.operation.decide
-    taken = Decision(spec.false_positive, spec.false_negative, spec.review, 0.5, 0.5, 0.5)  # only its costs are asked
+    output, labels = lane.operation.model.output, rows["label"].fill_null(np.nan).to_numpy()
+    outputs = output.shaped(from_column(rows["outputs" if output.wide else "score"]))
+    groups = None if lane.operation.model.group is None else rows["_group"].to_numpy()
+    priced = only_costs(lane.operation.decide, classes=output.classes)
+    losses = {"loss": lane.operation.watch.loss, "other_loss": _other_loss(lane)}
+    judged = [
+        pl.Series(column, named(name, output).rows(outputs, labels, groups) if name else None, dtype=pl.Float64)
+        for column, name in losses.items()
+    ]
     return rows.with_columns(
-        log_loss=log_loss(rows["score"].to_numpy(), labels),
-        brier=brier(rows["score"].to_numpy(), labels),
-        cost=taken.cost(rows["decision"].to_numpy().astype(np.str_), labels),
+        *judged,
+        cost=priced.cost(rows["decision"].fill_null("").to_numpy().astype(np.str_), labels),
     ).sort("at", "_key")
+
+
+def _other_loss(lane: Lane) -> str | None:
+    """Another loss that judges this kind of model, to be shown beside the one that is watched."""
+    return next(
+        (name for name in losses_of(lane.operation.model.output.kind) if name != lane.operation.watch.loss), None
+    )
 
 
 def _result(
@@ -148,8 +168,8 @@ def _result(
         labelled=labelled.height,
         unlabelled=rows.height - labelled.height,
         evaluated=judged.height,
-        log_loss=_mean(judged, "log_loss"),
-        brier=_mean(judged, "brier"),
+        loss=_mean(judged, "loss"),
+        other_loss=_mean(judged, "other_loss") if _other_loss(lane) else None,
         cost=_mean(judged, "cost"),
         abstained=judged.filter(pl.col("decision") == "abstain").height / max(judged.height, 1),
         pages=pages,
@@ -159,7 +179,7 @@ def _result(
         train_seconds=sum(turn["measured"].get("train", 0.0) for turn in turns),
         score_seconds=sum(turn["measured"].get("score", 0.0) for turn in turns),
         against_loop=None if lane.policy == LOOP_POLICY else _difference(judged, reference),
-        months=_months(labelled),
+        months=_months(lane, labelled),
         days=days,
         events=[_event(entry) for entry in entries if entry.kind in _TOLD],
         ledger=head.digest,
@@ -185,29 +205,47 @@ def _sentence(body: dict[str, Any]) -> str:
 
 
 def _mean(rows: pl.DataFrame, column: str) -> float:
-    return float(rows[column].to_numpy().mean()) if rows.height else float("nan")
+    known = rows[column].drop_nans()
+    return float(known.to_numpy().mean()) if len(known) else float("nan")
 
 
 def _difference(judged: pl.DataFrame, reference: pl.DataFrame) -> dict[str, Any] | None:
     """Loss and cost of the policy minus the loop's on the same rows, with intervals over days."""
-    both = judged.join(reference.select("_key", loop_loss="log_loss", loop_cost="cost"), on="_key", how="inner")
+    both = judged.join(reference.select("_key", loop_loss="loss", loop_cost="cost"), on="_key", how="inner")
     if both.height == 0:
         return None
-    day = both["at"].dt.truncate("1d").to_numpy()
-    return {
-        name: msgspec.to_builtins(paired_by_block(both[name].to_numpy(), both[of_loop].to_numpy(), day))
-        for name, of_loop in (("log_loss", "loop_loss"), ("cost", "loop_cost"))
-    }
+    found = {name: _paired(both, name, f"loop_{name}") for name in ("loss", "cost")}
+    return {name: msgspec.to_builtins(interval) for name, interval in found.items() if interval is not None}
 
 
-def _months(labelled: pl.DataFrame) -> list[Month]:
-    means = [pl.col(name).mean() for name in ("log_loss", "brier", "cost")]
-    grouped = (
-        labelled.with_columns(month=pl.col("at").dt.strftime("%Y-%m"))
-        .group_by("month", maintain_order=True)
-        .agg(pl.len().alias("labelled"), pl.col("label").mean().alias("base_rate"), *means)
-    )
-    return [Month(**row) for row in grouped.iter_rows(named=True)]
+def _paired(both: pl.DataFrame, name: str, of_loop: str) -> Interval | None:
+    judged = both.filter(pl.col(name).is_not_nan() & pl.col(of_loop).is_not_nan())
+    if not judged.height:
+        return None
+    day = judged["at"].dt.truncate("1d").to_numpy()
+    return paired_by_block(judged[name].to_numpy(), judged[of_loop].to_numpy(), day)
+
+
+def _months(lane: Lane, labelled: pl.DataFrame) -> list[Month]:
+    by_month = labelled.with_columns(month=pl.col("at").dt.strftime("%Y-%m"))
+    return [
+        Month(
+            month=str(month),
+            labelled=rows.height,
+            mean_label=_mean(rows, "label"),
+            constant=_constant(lane, rows),
+            loss=_mean(rows, "loss"),
+            other_loss=_mean(rows, "other_loss") if _other_loss(lane) else None,
+            cost=_mean(rows, "cost"),
+        )
+        for (month,), rows in by_month.partition_by("month", as_dict=True, maintain_order=True).items()
+    ]
+
+
+def _constant(lane: Lane, rows: pl.DataFrame) -> float:
+    loss, labels = named(lane.operation.watch.loss, lane.operation.model.output), rows["label"].to_numpy()
+    groups = None if lane.operation.model.group is None else rows["_group"].to_numpy()
+    return float(np.nanmean(loss.best_constant(np.empty(0), labels, groups)))
 
 
 def _days(tx: Transaction, lane: Lane) -> list[Day]:

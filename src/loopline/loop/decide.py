@@ -10,6 +10,7 @@ import polars as pl
 import structlog
 
 from loopline.clock import SystemClock
+from loopline.decisions.decision import AnySpec, decode_decision
 from loopline.decisions.expected import expected_costs, smoke_test
 from loopline.decisions.policy import Decision, DecisionSpec, costs
 from loopline.errors import InvalidInput, NotFound
@@ -26,7 +27,7 @@ from loopline.loop.decision_terms import (
     evidence_of,
     terms_in_force,
 )
-from loopline.loop.deployment import declared_costs, publish, put_decision
+from loopline.loop.deployment import declared_costs, declared_output, publish, put_decision
 from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
 from loopline.scoring.record import prediction_table
@@ -94,9 +95,8 @@ def propose(resources: Resources, *, project: str, model: str, asked: Asked) -> 
         terms = _asked_terms(terms_in_force(tx, project, model, declared), asked)
         champion, reference = of_champion(resources, tx, project, model)
         current = decision_versions.current_decision(tx, project, model)
-    decision = terms.fit(reference.scores)
-    smoke_test(decision, reference.scores, abstain_at_most=terms.spec.abstain_at_most)
-    before = msgspec.convert(current.body, Decision) if current else decision
+    decision, before = _decisions(terms, reference, current.body if current else None)
+    smoke_test(decision, reference.scores, abstain_at_most=_abstain_at_most(terms))
     scores, days = _recent(resources, project, model)
     return Proposal(
         model=model,
@@ -107,6 +107,27 @@ def propose(resources: Resources, *, project: str, model: str, asked: Asked) -> 
         measured=_measured(reference, before, decision),
         recent=_expected(scores, days, before, decision),
         changed=float((before.decide(scores) != decision.decide(scores)).mean()) if len(scores) else None,
+    )
+
+
+def _decisions(terms: DecisionTerms, reference: DecisionReference, body: Any) -> tuple[Decision, Decision]:
+    """The decision that is asked for, and the one in force: between two classes, both."""
+    decision = terms.fit(reference.scores)
+    before = decision if body is None else decode_decision(body)
+    if not isinstance(decision, Decision) or not isinstance(before, Decision):
+        raise _not_by_threshold()
+    return decision, before
+
+
+def _abstain_at_most(terms: DecisionTerms) -> float:
+    return terms.spec.abstain_at_most if isinstance(terms.spec, DecisionSpec) else 0.0
+
+
+def _not_by_threshold() -> InvalidInput:
+    return InvalidInput(
+        "decision.not_by_threshold",
+        "this model does not decide between two classes",
+        remedy="Change the costs in the loop file and `loopline apply` it: the champion's decision follows.",
     )
 
 
@@ -131,7 +152,7 @@ def put_in_force(
     model: str,
     terms: DecisionTerms,
     reference: DecisionReference,
-    declared: DecisionSpec,
+    declared: AnySpec,
     cause: Cause,
     *,
     origin: Origin,
@@ -185,7 +206,7 @@ def follow_declaration(resources: Resources, *, project: str, model: str, actor:
         if declared is None or not _to_follow(tx, project, model):
             return None
         champion, reference = of_champion(resources, tx, project, model)
-        terms = DecisionTerms(declared)
+        terms = DecisionTerms(declared, output=declared_output(tx, project, model))
         try:
             return put_in_force(
                 tx, project, model, terms, reference, declared, cause, origin="declaration", champion=champion
@@ -213,7 +234,7 @@ def _to_follow(tx: Transaction, project: str, model: str) -> bool:
     )
 
 
-def _declared(tx: Transaction, project: str, model: str) -> DecisionSpec:
+def _declared(tx: Transaction, project: str, model: str) -> AnySpec:
     found = declared_costs(tx, project, model)
     if found is None:
         raise NotFound(
@@ -234,6 +255,8 @@ def _asked_terms(present: DecisionTerms, asked: Asked) -> DecisionTerms:
         )
     threshold = said.pop("threshold", None)
     spec = present.spec
+    if not isinstance(spec, DecisionSpec):
+        raise _not_by_threshold()
     priced = {"false_positive", "false_negative"} & set(said)
     if not priced and "review" not in said:
         said["review"] = spec.review

@@ -1,10 +1,12 @@
 """What a champion's decision is fitted and judged on: scores on rows it had not seen, kept with the version."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import polars as pl
 
-from loopline.decisions.policy import Decision
+from loopline.decisions.decision import AnyDecision
 from loopline.errors import NotFound
 from loopline.evaluation.intervals import Interval, mean_by_block
 from loopline.gates.promotion import CHAMPION
@@ -18,22 +20,23 @@ REFERENCE = "decision_reference"
 
 
 class DecisionReference(msgspec.Struct, frozen=True):
-    """`scores` size the band; `held_out`, `labels` and `blocks` (each of the held-out rows) tell what a decision costs.
+    """`scores` size the band, outputs as the model gives them (numbers, or lists of numbers); `held_out`, `labels` and `blocks` (each of the held-out rows) tell what a decision costs.
 
-    All scores are calibrated probabilities of rows that were not learnt from; a block is its number since 1970.
+    All are calibrated outputs of rows that were not learnt from; a block is its number since 1970.
     """
 
-    scores: list[float]
-    held_out: list[float]
+    scores: list[Any]
+    held_out: list[Any]
     labels: list[float]
     blocks: list[int]
 
-    def cost(self, decision: Decision, prices: Decision | None = None) -> Interval | None:
+    def cost(self, decision: AnyDecision, prices: AnyDecision | None = None) -> Interval | None:
         """What the decision costs per prediction, at its own prices or at those of another; None without held-out rows."""
         rows = self.costs(decision, prices)
-        return mean_by_block(rows, np.array(self.blocks)) if len(rows) else None
+        known = ~np.isnan(rows)
+        return mean_by_block(rows[known], np.array(self.blocks)[known]) if known.any() else None
 
-    def costs(self, decision: Decision, prices: Decision | None = None) -> np.ndarray:
+    def costs(self, decision: AnyDecision, prices: AnyDecision | None = None) -> np.ndarray:
         """The same for each held-out row."""
         taken = decision.decide(np.array(self.held_out))
         return (prices or decision).cost(taken, np.array(self.labels))

@@ -4,9 +4,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from loopline.decisions.decision import AnyDecision, AnySpec, fit_decision
 from loopline.decisions.expected import at_threshold
-from loopline.decisions.policy import Decision, DecisionSpec, fit
+from loopline.decisions.policy import DecisionSpec
 from loopline.evaluation.intervals import Interval
+from loopline.evaluation.kind import BINARY, Output
 from loopline.loop.decision_reference import DecisionReference
 from loopline.models import decision_versions
 from loopline.models.decision_versions import DecisionVersion
@@ -19,16 +21,17 @@ Origin = Literal["promotion", "declaration", "person"]
 
 
 class DecisionTerms(msgspec.Struct, frozen=True):
-    """What a decision is fitted from: costs and the share that may abstain, and perhaps a threshold that a person named."""
+    """What a decision is fitted from: costs, the outputs they are for, and perhaps a threshold that a person named."""
 
-    spec: DecisionSpec
+    spec: AnySpec
     threshold: float | None = None
+    output: Output = BINARY
 
-    def fit(self, scores: Any) -> Decision:
-        """The decision that follows, with its band sized on `scores` (rows,)."""
-        if self.threshold is None:
-            return fit(self.spec, scores)
-        return at_threshold(self.spec, self.threshold)
+    def fit(self, outputs: Any) -> AnyDecision:
+        """The decision that follows, with its band sized on `outputs`."""
+        if self.threshold is not None and isinstance(self.spec, DecisionSpec):
+            return at_threshold(self.spec, self.threshold)
+        return fit_decision(self.spec, outputs, classes=self.output.classes, levels=self.output.levels)
 
 
 class DecisionEvidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,19 +42,19 @@ class DecisionEvidence(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     reason: str
     terms: DecisionTerms
-    declared: DecisionSpec
+    declared: AnySpec
     champion: int | None
     expected: Interval | None
 
 
 def evidence_of(
     reference: DecisionReference | None,
-    decision: Decision,
+    decision: AnyDecision,
     *,
     origin: Origin,
     reason: str,
     terms: DecisionTerms,
-    declared: DecisionSpec,
+    declared: AnySpec,
     champion: int | None,
 ) -> dict[str, Any]:
     """As it is kept."""
@@ -63,15 +66,17 @@ def evidence_of(
     return told
 
 
-def terms_in_force(tx: Transaction, project: str, model: str, declared: DecisionSpec) -> DecisionTerms:
+def terms_in_force(
+    tx: Transaction, project: str, model: str, declared: AnySpec, output: Output = BINARY
+) -> DecisionTerms:
     """Those of the decision in force; the declared ones before the first, and where the declaration changed since."""
     current = decision_versions.current_decision(tx, project, model)
     if current is None or "terms" not in current.evidence or declaration_changed(tx, project, model, declared):
-        return DecisionTerms(declared)
+        return DecisionTerms(declared, output=output)
     return msgspec.convert(current.evidence["terms"], DecisionTerms)
 
 
-def declaration_changed(tx: Transaction, project: str, model: str, declared: DecisionSpec) -> bool:
+def declaration_changed(tx: Transaction, project: str, model: str, declared: AnySpec) -> bool:
     """Whether the loop declares other costs than when the newest decision was made."""
     known = newest(tx, project, model)
     return known is not None and "declared" in known.evidence and _spec(known.evidence["declared"]) != declared
@@ -83,5 +88,6 @@ def newest(tx: Transaction, project: str, model: str) -> DecisionVersion | None:
     return known[-1] if known else None
 
 
-def _spec(said: Any) -> DecisionSpec:
-    return msgspec.convert(said, DecisionSpec)
+def _spec(said: Any) -> AnySpec:
+    found: AnySpec = msgspec.convert(said, AnySpec)
+    return found

@@ -1,12 +1,15 @@
 """A loop, declared. Everything here is pure data; nothing runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from loopline.decisions.policy import DecisionSpec
+from loopline.decisions.decision import AnySpec, NoCosts, require_fit
+from loopline.evaluation.kind import BINARY, Kind, Output
+from loopline.evaluation.losses import require_fit as require_loss
 from loopline.features.definitions import LatestView, View, WindowView
 from loopline.gates.approval_terms import ApprovalTerms
 from loopline.gates.check import Check
@@ -17,7 +20,7 @@ from loopline.incidents.people import FreezeWindow, People, check_name
 from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
 from loopline.labels.action_log import ActionLog
-from loopline.labels.label import Absence, Label
+from loopline.labels.label import Absence, Label, Values
 from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
@@ -29,6 +32,16 @@ from loopline.training.training_set import Recipe
 from loopline.values import duration
 
 FitFunction = Callable[..., Any]
+
+NO_COSTS = NoCosts()
+_PROBABLE = {"binary", "multiclass"}
+_VALUES: Mapping[Kind, Values] = {
+    "binary": "binary",
+    "multiclass": "class",
+    "regression": "number",
+    "quantile": "number",
+    "ranking": "number",
+}
 
 
 @dataclass(frozen=True)
@@ -51,17 +64,30 @@ class Model:
     label: Label
     fit: FitFunction
     params: Mapping[str, Any]
-    fallback: float
+    fallback: float | tuple[float, ...]
     holdout: str
     where: tuple[str, int]
     owner: str = ""
     explain: bool | None = None
     search: SearchSpec | None = None
+    output: Output = BINARY
+    group: str | None = None
+    target: str | None = None
 
     @property
     def recipe(self) -> Recipe:
         """What its training sets are made of."""
-        return Recipe(self.on.table, self.at, self.given, self.categories, self.views, self.label)
+        return Recipe(
+            self.on.table,
+            self.at,
+            self.given,
+            self.categories,
+            self.views,
+            self.label,
+            self.output,
+            self.group,
+            self.target,
+        )
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -74,7 +100,7 @@ class Operation:
     """How a model is operated: decided by, promoted on, watched for, responded to."""
 
     model: Model
-    decide: DecisionSpec
+    decide: AnySpec
     promote: tuple[Check, ...]
     watch: Risk
     respond: tuple[Response, ...]
@@ -132,7 +158,7 @@ class Loop(Sourcing):
         features: Sequence[View | Category | str],
         label: Label,
         params: Mapping[str, Any] | None = None,
-        fallback: float = 0.5,
+        fallback: float | Sequence[float] | None = None,
         holdout: str = "7d",
         owner: str = "",
         explain: bool | None = None,
@@ -141,11 +167,17 @@ class Loop(Sourcing):
         folds: int | Folds = 4,
         timeout: str = "",
         search_every: str = "",
+        kind: Kind = "binary",
+        levels: Sequence[float] = (),
+        target: str | None = None,
+        group: str | None = None,
     ) -> Callable[[FitFunction], Model]:
-        """Declare a model: `function(training_set, params)` returns a fitted scikit-learn classifier.
+        """Declare a model: `function(training_set, params)` returns a fitted estimator of scikit-learn, LightGBM or XGBoost.
 
-        It answers for each row of `on` at the time in column `at`. `fallback` is the probability given while no model
-        can answer. The last `holdout` of labelled rows are kept from training, for the gates. `explain` says whether each
+        It answers for each row of `on` at the time in column `at`. `kind` is `"binary"` (a classifier of two classes),
+        `"multiclass"` (one of the label's `classes`), `"regression"` (a number), `"quantile"` (the function returns a mapping of each
+        of `levels` to its fitted regressor; `target` names the column of the time that a forecast is for) or `"ranking"` (`group`
+        names the column of what is ordered together). `fallback` is the output given while no model can answer. The last `holdout` of labelled rows are kept from training, for the gates. `explain` says whether each
         version gets a summary of which features matter: by default in operation, and not in a replay, which it would slow;
         False also keeps no rows to explain single predictions with.
 
@@ -154,15 +186,21 @@ class Loop(Sourcing):
         changed. `timeout` ends a search early; a replay does without.
         """
         where = caller()
+        with blaming_caller():
+            output = Output(kind, label.classes, tuple(levels))
+        constant = _constant(output, fallback)
+        wanted = replace(label, values=_VALUES[kind])
+        if (kind == "ranking") != (group is not None):
+            raise mistake(
+                "model.group",
+                f"group={group!r} does not go with a {kind} model",
+                "Name the group's column of a ranking.",
+            )
 
         def declare(function: FitFunction) -> Model:
             name = function.__name__
             if name in self.models:
                 raise mistake("model.declared_twice", f"model {name!r} is declared twice", "Give each its own name.")
-            if not 0 <= fallback <= 1:
-                raise mistake(
-                    "model.bad_fallback", f"fallback={fallback} is not a probability", "Give one from 0 to 1."
-                )
             with blaming_caller():
                 duration(holdout)
                 searching = _searching(search, trials, folds, timeout, search_every)
@@ -174,15 +212,18 @@ class Loop(Sourcing):
                 given,
                 categories,
                 views,
-                label,
+                wanted,
                 function,
                 dict(params or {}),
-                fallback,
+                constant,
                 holdout,
                 where,
                 _owner(owner),
                 explain,
                 searching,
+                output,
+                group,
+                target,
             )
             _check_unique(made)
             self.models[name] = made
@@ -194,7 +235,7 @@ class Loop(Sourcing):
         self,
         model: Model,
         *,
-        decide: DecisionSpec,
+        decide: AnySpec = NO_COSTS,
         promote: Sequence[Check],
         watch: Risk,
         respond: Sequence[Response] = (),
@@ -203,7 +244,7 @@ class Loop(Sourcing):
         environments: Sequence[str] = ONLY_PRODUCTION,
         approve: ApprovalTerms | None = None,
     ) -> Operation:
-        """Say how `model` is operated. `compare` names other responses that a replay runs beside these.
+        """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
 
         The first model is trained `first_after` the loop's first rows. A version passes `environments` in their order: gates
         promote it into the first, people on from there; the last is production. `approve` says which of them take a
@@ -227,6 +268,9 @@ class Loop(Sourcing):
                 )
         with blaming_caller():
             duration(first_after)
+            output = model.output
+            require_fit(decide, output.kind, output.classes)
+            require_loss(watch.loss, output)
             passed = read_environments(environments)
             for environment in approve.environments if approve else ():
                 alias_of(passed, environment)
@@ -241,6 +285,8 @@ def label(
     *,
     matures: str,
     absent: Absence = "unlabelled",
+    classes: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     censored: pl.Expr | None = None,
     keep_censored: bool = False,
     outcome_depends_on_action: bool = False,
@@ -248,6 +294,9 @@ def label(
     logged: ActionLog | None = None,
 ) -> Label:
     """The label of a prediction: `expression` over the row of `source` that has the prediction's key.
+
+    Or that whose key the columns `by` of the predicted row name: a forecast's label has the key of what it forecasts. `classes`
+    are what the expression gives for a model of several classes.
 
     See `loopline.labels.label.Label` for what absence, censoring and actions mean.
     """
@@ -262,6 +311,8 @@ def label(
             outcome_depends_on_action,
             observed_after,
             logged,
+            tuple(classes),
+            (by,) if isinstance(by, str) else tuple(by),
         )
 
 
@@ -286,6 +337,21 @@ def _searching(
     if space is None:
         return None
     return SearchSpec(dict(space), trials, folds if isinstance(folds, Folds) else Folds(folds), timeout, every)
+
+
+def _constant(output: Output, fallback: float | Sequence[float] | None) -> float | tuple[float, ...]:
+    """The fallback in the shape of the output; where none is said, what knows nothing."""
+    knows_nothing = {"binary": 0.5, "multiclass": 1 / output.width}.get(output.kind, 0.0)
+    said = np.full(output.width, knows_nothing) if fallback is None else fallback
+    given = np.ravel(np.asarray(said, dtype=np.float64))
+    probable = output.kind not in _PROBABLE or bool(((given >= 0) & (given <= 1)).all())
+    if len(given) != output.width or not np.isfinite(given).all() or not probable:
+        raise mistake(
+            "model.bad_fallback",
+            f"fallback={fallback} is no output of a {output.kind} model",
+            "Give a probability from 0 to 1, one for each class, a number, or one for each level.",
+        )
+    return tuple(given.tolist()) if output.wide else float(given[0])
 
 
 def _sort_features(

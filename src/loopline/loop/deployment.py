@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from loopline.access import tokens
-from loopline.decisions.policy import Decision, DecisionSpec, fit
+from loopline.decisions.decision import AnyDecision, AnySpec, decode_decision, fit_decision
 from loopline.errors import NotFound
+from loopline.evaluation.kind import BINARY, Output
 from loopline.features.definitions import View
 from loopline.gates.environment import ONLY_PRODUCTION, alias_of, endpoint_of
 from loopline.gates.promotion import CHAMPION, previous_champion
@@ -25,15 +26,19 @@ from loopline.storage.database import Transaction
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What a declaration says of serving a model: the fields of a request that hold key and time, views, fallback, costs,
-    and the environments it serves in.
+    """What a declaration says of serving a model: its output, the fields of a request that hold key, time, group, target and
+    what names the label, views, fallback, costs, and the environments it serves in.
     """
 
     key: str
     at: str
     views: list[dict[str, Any]]
-    fallback: float
-    decide: DecisionSpec
+    fallback: float | tuple[float, ...]
+    decide: AnySpec
+    output: Output = BINARY
+    group: str | None = None
+    target: str | None = None
+    label_by: tuple[str, ...] = ()
     environments: tuple[str, ...] = ONLY_PRODUCTION
 
 
@@ -41,8 +46,18 @@ def terms_of(operation: Operation) -> Terms:
     """The terms in a loop file."""
     model = operation.model
     views = [msgspec.to_builtins(view) for view in model.views]
-    key = _key_field(model.on.spec.key_columns)
-    return Terms(key, model.at, views, model.fallback, operation.decide, operation.environments)
+    return Terms(
+        _key_field(model.on.spec.key_columns),
+        model.at,
+        views,
+        model.fallback,
+        operation.decide,
+        model.output,
+        model.group,
+        model.target,
+        model.label.by,
+        operation.environments,
+    )
 
 
 def declared_terms(tx: Transaction, loop: str) -> dict[str, Terms]:
@@ -59,21 +74,39 @@ def declared_terms(tx: Transaction, loop: str) -> dict[str, Terms]:
     return {name: _declared(said, name) for name in said["operations"]}
 
 
-def declared_costs(tx: Transaction, project: str, model: str) -> DecisionSpec | None:
+def declared_costs(tx: Transaction, project: str, model: str) -> AnySpec | None:
     """The costs that the applied loop declares for a model; None where no loop was applied that operates it."""
     applied = store.latest_applied(tx, project.split(".", 1)[0])
     if applied is None or model not in applied["declaration"]["operations"]:
         return None
-    return msgspec.convert(applied["declaration"]["operations"][model]["decide"], DecisionSpec)
+    found: AnySpec = msgspec.convert(applied["declaration"]["operations"][model]["decide"], AnySpec)
+    return found
+
+
+def declared_output(tx: Transaction, project: str, model: str) -> Output:
+    """What the applied loop declares that a model gives back."""
+    applied = store.latest_applied(tx, project.split(".", 1)[0])
+    said = {} if applied is None else applied["declaration"]["models"].get(model, {})
+    return msgspec.convert(said.get("output", {}), Output)
 
 
 def _declared(said: dict[str, Any], name: str) -> Terms:
     model = said["models"][name]
     source = said["sources"][model["on"].split(".", 1)[1]]
     operation = said["operations"][name]
-    decide = msgspec.convert(operation["decide"], DecisionSpec)
-    passed = tuple(operation.get("environments", ONLY_PRODUCTION))
-    return Terms(_key_field(tuple(source["key"])), model["at"], model["views"], model["fallback"], decide, passed)
+    rest = {
+        "key": _key_field(tuple(source["key"])),
+        "at": model["at"],
+        "views": model["views"],
+        "fallback": model["fallback"],
+        "decide": operation["decide"],
+        "output": model.get("output", {}),
+        "group": model.get("group"),
+        "target": model.get("target"),
+        "label_by": model["label"].get("by", []),
+        "environments": operation.get("environments", ONLY_PRODUCTION),
+    }
+    return msgspec.convert(rest, Terms)
 
 
 def _key_field(columns: tuple[str, ...]) -> str:
@@ -104,6 +137,10 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
         key=terms.key,
         at=terms.at,
         fallback=terms.fallback,
+        output=terms.output,
+        group=terms.group,
+        target=terms.target,
+        label_by=terms.label_by,
         previous=_packaged(tx, project, model, earlier),
         background=packaged.background if packaged else "",
     )
@@ -127,11 +164,12 @@ def _trained_with(tx: Transaction, project: str, model: str, version: int | None
     return views
 
 
-def _decision_in_force(tx: Transaction, project: str, model: str, terms: Terms, alias: str) -> tuple[int, Decision]:
+def _decision_in_force(tx: Transaction, project: str, model: str, terms: Terms, alias: str) -> tuple[int, AnyDecision]:
     found = decision_versions.current_decision(tx, project, model, alias=decision_alias(alias))
     if found is None:
-        return 0, fit(terms.decide, [terms.fallback])
-    return found.version, msgspec.convert(found.body, Decision)
+        output = terms.output
+        return 0, fit_decision(terms.decide, [terms.fallback], classes=output.classes, levels=output.levels)
+    return found.version, decode_decision(found.body)
 
 
 def _packaged(tx: Transaction, project: str, model: str, version: int | None) -> PackagedVersion | None:

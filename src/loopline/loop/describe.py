@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from loopline.evaluation.kind import BINARY
 from loopline.gates.environment import ONLY_PRODUCTION
 from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop, Model, Operation
@@ -74,6 +75,9 @@ def _describe_model(model: Model) -> dict[str, Any]:
         "label": model.label.describe(),
         "params": dict(model.params),
         "fallback": model.fallback,
+        **({} if model.output == BINARY else {"output": msgspec.to_builtins(model.output)}),
+        **({} if model.group is None else {"group": model.group}),
+        **({} if model.target is None else {"target": model.target}),
         "holdout": duration_text(duration(model.holdout)),
         "code": code_digest(model.fit),
         **_owned(model.owner),

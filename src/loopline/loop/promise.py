@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loopline.decisions.policy import Decision
+from loopline.decisions.decision import AnyDecision
 from loopline.errors import InvalidInput
 from loopline.loop.lane import Lane
 from loopline.loop.watch import HARM_MONITOR, block_floor
@@ -26,7 +26,7 @@ class Promise(msgspec.Struct, frozen=True):
     reference: Reference
 
 
-def promised(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: Decision) -> dict[str, Any]:
+def promised(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: AnyDecision) -> dict[str, Any]:
     """What a version's lineage says of its promise, measured on `rows` it had not seen; nothing where a monitor runs already.
 
     The first champion's promise holds across retrains: a reference that each retrain resets would let a slow decline pass.
@@ -34,7 +34,11 @@ def promised(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: Decision
     risk = lane.operation.watch
     if any(found.model == lane.model for found in watch.list_monitors(tx, lane.project)):
         return {}
-    excesses = [block.excess(risk) for block in cut(rows, risk, decision) if block.labelled >= risk.min_rows]
+    excesses = [
+        block.excess(risk)
+        for block in cut(rows, risk, decision, lane.operation.model.output)
+        if block.labelled >= risk.min_rows
+    ]
     try:
         return {PROMISE: msgspec.to_builtins(Promise(risk, reference_of(excesses)))}
     except InvalidInput as error:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import structlog
 
-from loopline.decisions.policy import Decision, DecisionSpec
-from loopline.evaluation.losses import brier, log_loss
+from loopline.decisions.decision import AnyDecision, AnySpec
+from loopline.evaluation.kind import as_column, from_column
+from loopline.evaluation.losses import losses_of, named
 from loopline.features.definitions import views_digest
 from loopline.gates.check import Comparison, Verdict, examine_all
 from loopline.gates.promotion import CHAMPION
@@ -39,7 +40,7 @@ from loopline.runs.run import Input
 from loopline.storage.database import Transaction
 from loopline.training.fit import Fitted, fit
 from loopline.training.leaks import leak_suspects
-from loopline.training.training_set import LabelledRows
+from loopline.training.training_set import GROUP, LabelledRows
 from loopline.values import derive_id
 
 log = structlog.get_logger(__name__)
@@ -54,9 +55,9 @@ class Candidate:
     fitted: Fitted
     package: ModelPackage
     envelope: str
-    declared: DecisionSpec
+    declared: AnySpec
     terms: DecisionTerms
-    decision: Decision
+    decision: AnyDecision
     reference: DecisionReference
     trained_on: LabelledRows
     held_out: pl.DataFrame
@@ -75,7 +76,7 @@ def prepare_retrain(
     began = time.perf_counter()
     with resources.database.reading() as tx:
         declared = declared_costs(tx, lane.project, lane.model) or lane.operation.decide
-        terms = terms_in_force(tx, lane.project, lane.model, declared)
+        terms = terms_in_force(tx, lane.project, lane.model, declared, lane.operation.model.output)
     candidate = _train(resources, lane, history, predictors, cause, terms, declared)
     with resources.database.reading() as tx:
         champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
@@ -97,7 +98,7 @@ def _train(
     predictors: Predictors,
     cause: Cause,
     terms: DecisionTerms,
-    declared: DecisionSpec,
+    declared: AnySpec,
 ) -> Candidate:
     model = lane.operation.model
     versions = table_versions(resources, lane)
@@ -119,7 +120,7 @@ def _train(
     leaks = leak_suspects(fitted.training_set)
     if leaks:
         log.warning("leak_suspects", model=lane.model, features=leaks, why="they tell the label almost perfectly")
-    scored = held_out.frame.with_columns(candidate=predictor.predict_proba(held_out.frame))
+    scored = held_out.frame.with_columns(as_column("candidate", predictor.predict(held_out.frame)))
     return Candidate(
         fitted,
         package,
@@ -143,15 +144,18 @@ def _compare(
     tx: Transaction, lane: Lane, predictors: Predictors, candidate: Candidate, champion: int | None
 ) -> Comparison:
     rows = candidate.held_out
+    output = lane.operation.model.output
     if champion is None:
-        scores, name = np.full(rows.height, lane.operation.model.fallback), "the declared fallback"
+        constant = output.shaped(lane.operation.model.fallback)
+        scores, name = np.repeat(constant, rows.height, axis=0), "the declared fallback"
     else:
         scores, name = (
-            predictors.version(tx, lane.project, lane.model, champion).predict_proba(rows),
+            predictors.version(tx, lane.project, lane.model, champion).predict(rows),
             f"version {champion}",
         )
     block = pl.col("_event_time").dt.truncate(lane.operation.watch.block)
-    return Comparison(rows.with_columns(champion=scores, block=block), "the candidate", name)
+    both = rows.with_columns(as_column("champion", scores), block=block)
+    return Comparison(both, "the candidate", name, output)
 
 
 def _commit(
@@ -223,7 +227,9 @@ def _decision_evidence(cause: Cause, candidate: Candidate) -> dict[str, Any]:
 
 
 def _promised(tx: Transaction, lane: Lane, candidate: Candidate) -> dict[str, Any]:
-    rows = candidate.held_out.select(at="_event_time", score="candidate", label="label")
+    served = "outputs" if lane.operation.model.output.wide else "score"
+    held_out = candidate.held_out.rename({"_event_time": "at", "candidate": served, GROUP: "group"}, strict=False)
+    rows = held_out.select(name for name in ("at", served, "label", "group") if name in held_out.columns)
     return promised(tx, lane, rows, candidate.decision)
 
 
@@ -233,7 +239,7 @@ def _log_run(tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate) ->
     tracking.log_params(tx, run_id, candidate.tuned.params)
     tracking.log_metrics(tx, run_id, _metrics(candidate), at=cause.at)
     tracking.log_inputs(tx, run_id, _inputs(candidate))
-    tracking.log_artifacts(tx, run_id, {"package": candidate.package.digest, "onnx": candidate.package.onnx})
+    tracking.log_artifacts(tx, run_id, {"package": candidate.package.digest, "model": candidate.package.models[0]})
     tracking.log_artifacts(tx, run_id, candidate.documents)
     tracking.finish(tx, run_id, status="finished", at=cause.at)
     return run_id
@@ -245,12 +251,14 @@ def _inputs(candidate: Candidate) -> list[Input]:
 
 
 def _metrics(candidate: Candidate) -> dict[str, float]:
-    scores, labels = candidate.held_out["candidate"].to_numpy(), candidate.held_out["label"].to_numpy()
+    output, held_out = candidate.fitted.signature.output, candidate.held_out
+    outputs, labels = output.shaped(from_column(held_out["candidate"])), held_out["label"].to_numpy()
+    groups = held_out[GROUP].to_numpy() if GROUP in held_out.columns else None
+    losses = {name: named(name, output).rows(outputs, labels, groups) for name in losses_of(output.kind)[:2]}
     return {
         "rows": float(candidate.trained_on.frame.height),
         "holdout_rows": float(len(labels)),
-        "holdout_log_loss": float(log_loss(scores, labels).mean()),
-        "holdout_brier": float(brier(scores, labels).mean()),
+        **{f"holdout_{name}": float(np.nanmean(rows)) for name, rows in losses.items()},
         "parity_max_abs_difference": candidate.package.parity.max_abs_difference,
         **candidate.fitted.calibration.metrics(),
     }

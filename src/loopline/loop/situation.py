@@ -6,7 +6,8 @@ from functools import cache
 import polars as pl
 
 from loopline.evaluation.intervals import paired_by_block
-from loopline.evaluation.losses import named
+from loopline.evaluation.kind import as_column
+from loopline.gates.check import Comparison
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.incidents import incident, store
 from loopline.loop.deployment import Predictors
@@ -85,10 +86,12 @@ class LaneSituation:
         rows = self._rows_with_features(since, until)
         if rows["block"].n_unique() < LEAST_BLOCKS:
             return False
-        loss = named(lane.operation.watch.loss).rows
-        labels = rows["label"].to_numpy()
-        earlier, present = loss(predictor.predict_proba(rows), labels), loss(rows["score"].to_numpy(), labels)
-        return paired_by_block(earlier, present, rows["block"].to_numpy()).upper < 0
+        output = lane.operation.model.output
+        served = rows["outputs" if output.wide else "score"]
+        rows = rows.with_columns(candidate=as_column("candidate", predictor.predict(rows)), champion=served)
+        judged = Comparison(rows, f"version {before}", "the champion", output).losses(lane.operation.watch.loss)
+        earlier, present = judged["candidate_loss"].to_numpy(), judged["champion_loss"].to_numpy()
+        return paired_by_block(earlier, present, judged["block"].to_numpy()).upper < 0
 
     def _rows_with_features(self, since: datetime, until: datetime) -> pl.DataFrame:
         lane = self._lane

@@ -6,9 +6,9 @@ import msgspec
 import polars as pl
 import structlog
 
-from loopline.decisions.policy import Decision
+from loopline.decisions.decision import decode_decision
 from loopline.labels.intake import label_table
-from loopline.labels.outcomes import outcomes
+from loopline.labels.outcomes import LABEL_KEY, outcomes
 from loopline.ledger import chain
 from loopline.loop.alarms import record_alarm
 from loopline.loop.history import History
@@ -24,7 +24,7 @@ from loopline.values import MICROSECOND, duration, from_micros, micros
 log = structlog.get_logger(__name__)
 
 HARM_MONITOR = "harm"
-_SCORED = ["_key", "_event_time", "score", "decision", "model_version"]
+_SCORED = ["_key", "_event_time", "score", "outputs", "decision", "model_version", "group", "label_key"]
 
 
 def watch_matured(resources: Resources, lane: Lane, history: History, now: datetime) -> list[Alarm]:
@@ -43,7 +43,7 @@ def watch_matured(resources: Resources, lane: Lane, history: History, now: datet
     if until <= monitors[0].watermark:
         return []
     rows = matured(resources, lane, history, after=monitors[0].watermark, until=until, now=now)
-    blocks = cut(rows, lane.operation.watch, msgspec.convert(decision.body, Decision))
+    blocks = cut(rows, lane.operation.watch, decode_decision(decision.body), lane.operation.model.output)
     return _advance(resources, lane, blocks, now)
 
 
@@ -87,14 +87,17 @@ def matured(
 ) -> pl.DataFrame:
     """Predictions made for times in (after, until] with their outcomes as known at `now`.
 
-    Columns `at`, `score`, `decision`, `model_version` and `label` (null = unlabelled), with `_key`.
+    Columns `at`, `score`, `outputs`, `decision`, `model_version`, `group` and `label` (null = unlabelled), with `_key`.
     """
     table = resources.tables.open(prediction_table(lane.project, lane.model))
     scored = table.read(event_after=after, event_until=until, columns=_SCORED)
     label = lane.operation.model.label
     pushed = pushed_labels(resources, lane, now)
+    scored = scored.rename({"label_key": LABEL_KEY})
     joined = outcomes(scored, history.known(label.table, now), label, as_of=now, pushed=pushed)
-    return joined.select("_key", "score", "decision", "model_version", "label", at="_event_time")
+    return joined.select(
+        "_key", "score", "outputs", "decision", "model_version", "group", "label", at="_event_time", _group="group"
+    )
 
 
 def pushed_labels(resources: Resources, lane: Lane, now: datetime) -> pl.DataFrame | None:

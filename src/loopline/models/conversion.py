@@ -1,4 +1,4 @@
-"""From a fitted scikit-learn classifier to ONNX bytes that are the same for the same estimator, in every process."""
+"""From a fitted scikit-learn estimator to ONNX bytes that are the same for the same estimator, in every process."""
 
 import warnings
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _MESSAGE = 200
 
 
 def to_onnx(estimator: Any, features: int) -> bytes:
-    """The fitted binary classifier as ONNX: input `rows` float32 (n, features), an output of probabilities (n, 2).
+    """The fitted estimator as ONNX: input `rows` float32 (n, features), an output of probabilities (n, classes) or of values (n, 1).
 
     Raises `InvalidInput` for estimators that skl2onnx cannot convert, or converts wrongly.
     """
@@ -44,7 +44,7 @@ def _convert(estimator: Any, features: int) -> ModelProto:
             estimator,
             name="model",
             initial_types=[("rows", FloatTensorType([None, features]))],
-            options={id(estimator): {"zipmap": False}},
+            options={id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else None,
             target_opset=_OPSETS,
         )
     return model

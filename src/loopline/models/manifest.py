@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from loopline.errors import Corrupt, NotFound
+from loopline.evaluation.kind import BINARY, Output
 from loopline.models.signing import PublicKeys, SigningKey, sign, verify
 from loopline.storage.files import write_file
 from loopline.values import canonical_json
@@ -33,8 +34,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """What serves at one endpoint.
 
     `background` is as in `PackagedVersion`. `decision` and `views` are the JSON of the decision and of the feature views. `key` and `at` name the fields of a
-    request that hold the row's key and its time. `fallback` is the score given when no model can answer; `previous` the
-    version to fall back on before that.
+    request that hold the row's key and its time, `group` that of a ranking's group, `target` that of the time a forecast is for,
+    `label_by` those that name its label. `fallback` is the output given when no model can answer, of the kind `output`;
+    `previous` the version to fall back on before that.
     """
 
     endpoint: str
@@ -47,7 +49,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     views: list[dict[str, Any]]
     key: str
     at: str
-    fallback: float | None = None
+    fallback: float | tuple[float, ...] | None = None
+    output: Output = BINARY
+    group: str | None = None
+    target: str | None = None
+    label_by: tuple[str, ...] = ()
     previous: PackagedVersion | None = None
     background: str = ""
 

@@ -3,7 +3,8 @@
 import msgspec
 
 from loopline.errors import Corrupt
-from loopline.evaluation.calibrators import Calibrator
+from loopline.evaluation.calibrator import Calibrator
+from loopline.models.runtimes.runtime import Format
 from loopline.models.signature import Signature
 from loopline.values import canonical_json, digest
 
@@ -27,12 +28,15 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
-    """A model ready to serve. `onnx` is the digest of the model's bytes; its score is the calibrated probability of the
-    positive class. `takes_missing` says whether it scores rows with missing values. `libraries` are the versions it was made with: facts for people, no part of what it computes.
+    """A model ready to serve.
+
+    `models` are the digests of its bytes in `format`: one, or for quantiles one for each level. `class_places` says which classes
+    the columns of a model of several are. What it gives back, calibrated, is the signature's output. `takes_missing` says whether it scores rows with missing values. `libraries` are the versions it was made with: facts for people, no part of what it computes.
     """
 
-    format: str = "onnx"
-    onnx: str
+    format: Format = "onnx"
+    models: tuple[str, ...]
+    class_places: tuple[int, ...] = ()
     signature: Signature
     calibrator: Calibrator | None
     takes_missing: bool

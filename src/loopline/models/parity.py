@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.kind import BINARY, Output
+from loopline.models.estimator import class_places, estimate, widened
 from loopline.models.package import Parity
-from loopline.models.runtimes.onnx import OnnxModel
+from loopline.models.runtimes.runtime import Runtime
 from loopline.models.signature import Signature
 from loopline.models.trees import Rows, Split, splits, trees_of
 
@@ -19,28 +21,30 @@ _SPLITS = 20_000
 _CHUNK = 50_000
 
 
-def takes_missing(estimator: Any, features: int) -> bool:
+def takes_missing(estimator: Any, features: int, output: Output = BINARY) -> bool:
     """Whether the fitted estimator scores a row of NaN. Only trying tells: pipelines do not say."""
     try:
-        estimator.predict_proba(np.full((1, features), np.nan, dtype=np.float32))
+        estimate(estimator, np.full((1, features), np.nan, dtype=np.float32), output)
     except ValueError:
         return False
     return True
 
 
-def prove(estimator: Any, onnx: OnnxModel, signature: Signature, rows: Rows, tolerance: float) -> Parity:
-    """Compare `onnx` with `estimator.predict_proba` and say what was compared.
+def prove(
+    estimator: Any, model: Runtime, signature: Signature, rows: Rows, tolerance: float, output: Output = BINARY
+) -> Parity:
+    """Compare the packaged `model` with the fitted `estimator` and say what was compared.
 
     `rows` are real rows, float32 of shape (n, number of fields). Beside them are scored: rows with each field missing in
     turn (as an unseen category is, too), rows with every category in turn, and for the splits of the trees rows that get
-    there with the float32 numbers at and next to the threshold. Raises `InvalidInput` (`model.parity_failed`) where a
-    probability differs by more than `tolerance`.
+    there with the float32 numbers at and next to the threshold. Raises `InvalidInput` (`model.parity_failed`) where an
+    output differs by more than `tolerance`, for values that exceed 1 relative to their size.
     """
     reached = _reached_splits(estimator, rows)
     worst, counts = 0.0, {}
-    for kind, cases in _cases(estimator, signature, rows, reached).items():
+    for kind, cases in _cases(estimator, signature, rows, reached, output).items():
         counts[kind] = len(cases)
-        difference = _differences(estimator, onnx, cases)
+        difference = _differences(estimator, model, cases, output)
         if not np.all(difference <= tolerance):
             raise _failed(kind, cases, difference, tolerance)
         worst = max(worst, float(difference.max(initial=0.0)))
@@ -54,8 +58,8 @@ def prove(estimator: Any, onnx: OnnxModel, signature: Signature, rows: Rows, tol
     )
 
 
-def _cases(estimator: Any, signature: Signature, rows: Rows, reached: list[Split]) -> dict[str, Rows]:
-    missing = list(_missing(rows)) if takes_missing(estimator, rows.shape[1]) else []
+def _cases(estimator: Any, signature: Signature, rows: Rows, reached: list[Split], output: Output) -> dict[str, Rows]:
+    missing = list(_missing(rows)) if takes_missing(estimator, rows.shape[1], output) else []
     return {
         "real": rows,
         "missing": _stack(missing, rows),
@@ -120,14 +124,17 @@ def _is_checked(split: Split) -> bool:
     return split.row >= 0 and bool(np.isfinite(split.threshold))
 
 
-def _differences(estimator: Any, onnx: OnnxModel, cases: Rows) -> npt.NDArray[np.float64]:
-    parts = [_difference(estimator, onnx, cases[at : at + _CHUNK]) for at in range(0, len(cases), _CHUNK)]
+def _differences(estimator: Any, model: Runtime, cases: Rows, output: Output) -> npt.NDArray[np.float64]:
+    parts = [_difference(estimator, model, cases[at : at + _CHUNK], output) for at in range(0, len(cases), _CHUNK)]
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _difference(estimator: Any, onnx: OnnxModel, cases: Rows) -> npt.NDArray[np.float64]:
-    expected = np.asarray(estimator.predict_proba(cases)[:, 1], dtype=np.float64)
-    return np.abs(expected - onnx.probabilities(cases))
+def _difference(estimator: Any, model: Runtime, cases: Rows, output: Output) -> npt.NDArray[np.float64]:
+    """The greatest difference of each row, relative to what is expected where that exceeds 1."""
+    expected = estimate(estimator, cases, output)
+    found = widened(model.outputs(cases), class_places(estimator, output), output)
+    difference = np.abs(expected - found) / np.maximum(1, np.abs(expected))
+    return difference if difference.ndim == 1 else difference.max(axis=1)
 
 
 def _failed(kind: str, cases: Rows, difference: npt.NDArray[np.float64], tolerance: float) -> InvalidInput:

@@ -1,13 +1,18 @@
 """A model as it scores: signature, runtime and calibrator together."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from loopline.errors import Corrupt, Unavailable
+from loopline.evaluation.kind import Output
 from loopline.models import package as packages
+from loopline.models.estimator import widened
 from loopline.models.package import ModelPackage
-from loopline.models.runtimes.onnx import OnnxModel
+from loopline.models.runtimes.opening import open_model
+from loopline.models.runtimes.runtime import Runtime
 from loopline.models.signature import Signature
 from loopline.models.signing import PublicKeys, verify
 from loopline.storage.artifacts import ArtifactStore
@@ -17,20 +22,21 @@ from loopline.values import digest
 class Predictor:
     """Scores rows. Holds nothing that changes; safe to share between threads."""
 
-    def __init__(self, package: ModelPackage, onnx: OnnxModel) -> None:
+    def __init__(self, package: ModelPackage, models: Sequence[Runtime]) -> None:
         self.package = package
         self.signature = package.signature
-        self._onnx = onnx
+        self._models = tuple(models)
         self._calibrator = package.calibrator
 
-    def predict_proba(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
-        """The calibrated probability of the positive class per row of `frame`, float64 of shape (n,).
+    def predict(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """The outputs for each row of `frame`, as the signature's `output` says: for two classes the calibrated probability of
+        the positive one, float64 of shape (n,).
 
         Raises `InvalidInput` as `Signature.encode` does.
         """
-        return self.scores(self.signature.encode(frame))
+        return self.outputs(self.signature.encode(frame))
 
-    def scores(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The same for rows encoded already: float32 of shape (n, k), fields in the signature's order.
 
         Raises `Unavailable` (`model.missing_values`) for NaN where the estimator took none: the compiled model would give a
@@ -38,8 +44,16 @@ class Predictor:
         """
         if not self.package.takes_missing and np.isnan(matrix).any():
             raise _missing_values(self.signature, matrix)
-        raw = self._onnx.probabilities(matrix)
-        return raw if self._calibrator is None else self._calibrator.apply(raw)
+        raw = self._raw(matrix)
+        made = raw if self._calibrator is None else self._calibrator.apply(raw)
+        # Levels are fitted apart and may cross; sorted they are nearer to the truth (Chernozhukov et al., 2010).
+        return np.sort(made, axis=1) if self.signature.output.kind == "quantile" else made
+
+    def _raw(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        output = self.signature.output
+        if output.kind == "quantile":
+            return np.column_stack([model.outputs(matrix) for model in self._models])
+        return widened(self._models[0].outputs(matrix), self.package.class_places, output)
 
 
 def _missing_values(signature: Signature, matrix: npt.NDArray[np.float32]) -> Unavailable:
@@ -66,4 +80,5 @@ def load_predictor(artifacts: ArtifactStore, package_digest: str, *, envelope: b
             remedy="Sign the package again, or give the envelope that belongs to it.",
         )
     package = packages.decode_package(content)
-    return Predictor(package, OnnxModel(artifacts.get(package.onnx)))
+    part = Output("regression") if package.signature.output.kind == "quantile" else package.signature.output
+    return Predictor(package, [open_model(package.format, artifacts.get(found), part) for found in package.models])

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.kind import BINARY, Output
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 
@@ -34,7 +35,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a model in the order of its matrix, and what it gives back."""
 
     fields: tuple[Field, ...]
-    output: Literal["probability"] = "probability"
+    output: Output = BINARY
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,20 +56,25 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
         return matrix
 
 
-def infer(frame: pl.DataFrame, label: npt.ArrayLike | None, given: AbstractSet[str]) -> Signature:
+def infer(
+    frame: pl.DataFrame, label: npt.ArrayLike | None, given: AbstractSet[str], output: Output = BINARY
+) -> Signature:
     """The signature of training rows `frame`: one field per column, in the columns' order.
 
     Text columns (String, Categorical, Enum) are categories, the rest are numbers. With `label` (numbers or booleans, one
     per row) categories are ordered by their mean label, ties by name: for a binary target the best split of a category
     into two subsets is then one threshold on the code (Hastie, Tibshirani, Friedman: The Elements of Statistical Learning,
-    2nd ed., 9.2.4). Without, they are ordered by name. `given` names the columns that the caller of the model sends.
+    2nd ed., 9.2.4). Without, and for several classes, they are ordered by name. `given` names the columns that the caller of
+    the model sends, `output` says what the model gives back.
 
     Raises `InvalidInput` for infinite numbers, for types that are neither number nor text, for a label of another length
     and for names in `given` that `frame` lacks.
     """
     _require_columns(frame, sorted(given))
-    target = None if label is None else _target(label, frame.height)
-    return Signature(fields=tuple(_field(column, target, column.name in given) for column in frame.get_columns()))
+    ordered = label is not None and output.kind != "multiclass"
+    target = _target(label, frame.height) if label is not None and ordered else None
+    fields = tuple(_field(column, target, column.name in given) for column in frame.get_columns())
+    return Signature(fields=fields, output=output)
 
 
 def _field(column: pl.Series, target: pl.Series | None, given: bool) -> Field:  # noqa: FBT001 - a private call with one caller

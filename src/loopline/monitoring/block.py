@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 from datetime import datetime
 from functools import reduce
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.decisions.policy import ABSTAIN, Decision
+from loopline.decisions.decision import AnyDecision
+from loopline.decisions.policy import ABSTAIN
 from loopline.errors import InvalidInput
-from loopline.evaluation.losses import brier, log_loss, named
+from loopline.evaluation.kind import BINARY, Output, from_column
+from loopline.evaluation.losses import Loss, brier, log_loss, named
 from loopline.monitoring.risk import Risk
 from loopline.values import MICROSECOND, duration, from_micros, utc
 
@@ -21,19 +24,23 @@ Floats = npt.NDArray[np.float64]
 class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of the predictions made in (start, end], UTC. Losses, `expected` and `cost` are sums over labelled rows.
 
-    `loss` is the sum of the risk's own loss, `baseline` the same for the baseline's scores where such are given,
-    `expected` the sum of the scores, `positives` that of the labels. `model_version` joins several with a comma.
+    `loss` is the sum of the risk's own loss, `baseline` the same for the baseline's scores where such are given, `constant` for the
+    best constant of the block where that does not follow from the base rate. They are sums over `judged` groups where the loss
+    is one of groups. `expected` is the sum of the scores, `positives` that of the labels; `log_loss` and `brier` are there for
+    two classes. `model_version` joins several with a comma.
     """
 
     start: datetime
     end: datetime
     predictions: int
     labelled: int
-    positives: int
+    positives: float
     expected: float
     loss: float
-    log_loss: float
-    brier: float
+    log_loss: float | None = None
+    brier: float | None = None
+    judged: int | None = None
+    constant: float | None = None
     baseline: float | None = None
     cost: float | None = None
     abstained: int = 0
@@ -41,8 +48,13 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def base_rate(self) -> float:
-        """Share of positives among the labelled rows."""
+        """Share of positives among the labelled rows, or their mean label."""
         return self.positives / self.labelled
+
+    @property
+    def units(self) -> int:
+        """How many losses are summed: labelled rows, or groups of them."""
+        return self.labelled if self.judged is None else self.judged
 
     @property
     def coverage(self) -> float:
@@ -54,18 +66,21 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
         if risk.baseline == "none":
             return 0.0
         if risk.baseline == "base_rate":
-            return named(risk.loss).of_base_rate(self.base_rate)
+            if self.constant is not None:
+                return self.constant / self.units
+            of_base_rate = named(risk.loss).of_base_rate
+            return of_base_rate(self.base_rate) if of_base_rate else 0.0
         if self.baseline is None:
             raise InvalidInput(
                 "monitor.no_baseline",
                 f"the block to {self.end.isoformat()} has no baseline scores, which the risk compares with",
                 remedy='Give baseline scores for every row, or watch against "base_rate".',
             )
-        return self.baseline / self.labelled
+        return self.baseline / self.units
 
     def excess(self, risk: Risk) -> float:
         """Mean loss above the baseline's; needs labelled rows. Negative where the model knows more than the baseline."""
-        return self.loss / self.labelled - self.baseline_loss(risk)
+        return self.loss / self.units - self.baseline_loss(risk)
 
 
 def summarise(
@@ -76,65 +91,79 @@ def summarise(
     *,
     loss: str = "log_loss",
     baseline: npt.ArrayLike | None = None,
-    decision: Decision | None = None,
+    decision: AnyDecision | None = None,
     decisions: npt.ArrayLike | None = None,
     model_version: str = "",
+    output: Output = BINARY,
+    groups: npt.NDArray[Any] | None = None,
 ) -> BlockSummary:
     """Sum up the predictions of (start, end].
 
-    `scores` and `labels` have shape (rows,); NaN is a score that was not made or a label that is not known, and such a row
-    counts as a prediction only. `baseline` holds other scores for the same rows. With `decision` the costs are summed too, of
-    the `decisions` taken or else of those it takes now. Raises `InvalidInput` for other shapes or labels than 0 and 1.
+    `scores` are outputs as `output` says and `labels` have shape (rows,); NaN is an output that was not made or a label that is
+    not known, and such a row counts as a prediction only. `baseline` holds other outputs for the same rows, `groups` what group
+    a row is of, for a loss of groups. With `decision` the costs are summed too, of the `decisions` taken or else of those it takes
+    now. Raises `InvalidInput` for other shapes, or labels of two classes that are neither 0 nor 1.
     """
     p, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    known = ~np.isnan(p) & ~np.isnan(y)
-    _check(p, y, known)
-    rows_loss, p_known, y_known = named(loss).rows, p[known], y[known]
+    _check(p, y, output)
+    known = ~np.isnan(p if p.ndim == 1 else p.sum(axis=1)) & ~np.isnan(y)
+    judge, p_known, y_known = named(loss, output), p[known], y[known]
     taken = _taken(p, decision, decisions)
+    losses = judge.rows(p_known, y_known, None if groups is None else groups[known])
+    two = output.kind == "binary"
     return BlockSummary(
         start=utc(start),
         end=utc(end),
         predictions=len(p),
         labelled=int(known.sum()),
-        positives=int(y_known.sum()),
-        expected=float(p_known.sum()),
-        loss=float(rows_loss(p_known, y_known).sum()),
-        log_loss=float(log_loss(p_known, y_known).sum()),
-        brier=float(brier(p_known, y_known).sum()),
+        positives=float(y_known.sum()),
+        expected=float(output.scores(p_known).sum()),
+        loss=float(np.nansum(losses)),
+        log_loss=float(log_loss(p_known, y_known).sum()) if two else None,
+        brier=float(brier(p_known, y_known).sum()) if two else None,
+        judged=int((~np.isnan(losses)).sum()) if judge.grouped else None,
+        constant=None
+        if judge.of_base_rate
+        else float(np.nansum(judge.best_constant(p_known, y_known, None if groups is None else groups[known]))),
         baseline=None
         if baseline is None
-        else _baseline_sum(loss, np.asarray(baseline, dtype=np.float64)[known], y_known),
+        else _baseline_sum(judge, np.asarray(baseline, dtype=np.float64)[known], y_known),
         cost=None if decision is None or taken is None else float(decision.cost(taken[known], y_known).sum()),
         abstained=0 if taken is None else int((taken == ABSTAIN).sum()),
         model_version=model_version,
     )
 
 
-def _check(p: Floats, y: Floats, known: npt.NDArray[np.bool_]) -> None:
-    if p.ndim != 1 or p.shape != y.shape:
+def _check(p: Floats, y: Floats, output: Output) -> None:
+    if y.ndim != 1 or p.shape != ((len(y), output.width) if output.wide else y.shape):
         raise InvalidInput(
             "monitor.shapes",
             f"scores of shape {p.shape} do not go with labels of shape {y.shape}",
             remedy="Give two arrays of the same length.",
         )
-    if not np.isin(y[known], (0, 1)).all():
-        raise InvalidInput("monitor.labels", "labels must be 0 or 1", remedy="Use NaN where a label is not known.")
+    places = max(output.width, 2)  # of two classes the outputs are one column
+    if output.kind in {"binary", "multiclass"} and not np.isin(y[~np.isnan(y)], np.arange(places)).all():
+        raise InvalidInput(
+            "monitor.labels",
+            f"labels must be {' or '.join(map(str, range(places)))}",
+            remedy="Use NaN where a label is not known.",
+        )
 
 
-def _taken(p: Floats, decision: Decision | None, decisions: npt.ArrayLike | None) -> npt.NDArray[np.str_] | None:
+def _taken(p: Floats, decision: AnyDecision | None, decisions: npt.ArrayLike | None) -> npt.NDArray[np.str_] | None:
     if decisions is not None:
         return np.asarray(decisions, dtype=np.str_)
     return decision.decide(p) if decision else None
 
 
-def _baseline_sum(loss: str, baseline: Floats, y: Floats) -> float:
+def _baseline_sum(loss: Loss, baseline: Floats, y: Floats) -> float:
     if np.isnan(baseline).any():
         raise InvalidInput(
             "monitor.baseline_missing",
             "a labelled row has no baseline score",
             remedy="Score the baseline on the same rows as the model.",
         )
-    return float(named(loss).rows(baseline, y).sum())
+    return float(np.nansum(loss.rows(baseline, y)))
 
 
 def merge(first: BlockSummary, second: BlockSummary) -> BlockSummary:
@@ -148,8 +177,10 @@ def merge(first: BlockSummary, second: BlockSummary) -> BlockSummary:
         positives=first.positives + second.positives,
         expected=first.expected + second.expected,
         loss=first.loss + second.loss,
-        log_loss=first.log_loss + second.log_loss,
-        brier=first.brier + second.brier,
+        log_loss=_sum_known(first.log_loss, second.log_loss),
+        brier=_sum_known(first.brier, second.brier),
+        judged=_sum_judged(first, second),
+        constant=_sum_known(first.constant, second.constant),
         baseline=_sum_known(first.baseline, second.baseline),
         cost=_sum_known(first.cost, second.cost),
         abstained=first.abstained + second.abstained,
@@ -159,6 +190,10 @@ def merge(first: BlockSummary, second: BlockSummary) -> BlockSummary:
 
 def _sum_known(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first + second
+
+
+def _sum_judged(first: BlockSummary, second: BlockSummary) -> int | None:
+    return None if first.judged is None or second.judged is None else first.judged + second.judged
 
 
 def large_enough(blocks: Iterable[BlockSummary], min_rows: int) -> list[BlockSummary]:
@@ -173,34 +208,40 @@ def large_enough(blocks: Iterable[BlockSummary], min_rows: int) -> list[BlockSum
     return full
 
 
-def cut(predictions: pl.DataFrame, risk: Risk, decision: Decision | None = None) -> list[BlockSummary]:
+def cut(
+    predictions: pl.DataFrame, risk: Risk, decision: AnyDecision | None = None, output: Output = BINARY
+) -> list[BlockSummary]:
     """Cut predictions into the risk's blocks, in the order of time; a stretch without predictions gives no block.
 
-    `predictions` has columns `at` (Datetime with a zone), `score` (float, null = not made), `label` (0, 1, boolean or null) and
-    may have `baseline` (float), `decision` and `model_version` (text). Blocks are (start, end] and begin at whole
+    `predictions` has columns `at` (Datetime with a zone), `score` (float, null = not made; where rows have several outputs
+    `outputs`, lists), `label` (number, boolean or null) and may have `baseline` (as the outputs), `decision`, `model_version` and
+    `group` (text). Blocks are (start, end] and begin at whole
     multiples of their length from 1970-01-01 UTC, so blocks of a day are days of UTC.
     """
     length = duration(risk.block) // MICROSECOND
     at = pl.col("at").dt.convert_time_zone("UTC").dt.timestamp("us")
     numbered = predictions.with_columns(_end=((at + length - 1) // length) * length)
     groups = numbered.sort("_end", maintain_order=True).partition_by("_end", as_dict=True, maintain_order=True)
-    return [_block(group, int(end), length, risk, decision) for (end,), group in groups.items()]
+    return [_block(group, int(end), length, risk, decision, output) for (end,), group in groups.items()]
 
 
-def _block(group: pl.DataFrame, end: int, length: int, risk: Risk, decision: Decision | None) -> BlockSummary:
-    def column(name: str) -> Floats | None:
-        return group[name].cast(pl.Float64).fill_null(np.nan).to_numpy() if name in group.columns else None
+def _block(
+    group: pl.DataFrame, end: int, length: int, risk: Risk, decision: AnyDecision | None, output: Output
+) -> BlockSummary:
+    taken = group["decision"] if "decision" in group.columns else None
 
     return summarise(
         from_micros(end - length),
         from_micros(end),
-        group["score"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+        output.shaped(from_column(group["outputs" if output.wide else "score"])),
         group["label"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
         loss=risk.loss,
-        baseline=column("baseline"),
+        baseline=output.shaped(from_column(group["baseline"])) if "baseline" in group.columns else None,
         decision=decision,
-        decisions=group["decision"].to_numpy() if "decision" in group.columns else None,
+        decisions=None if taken is None else taken.fill_null("").to_numpy(),
         model_version=_versions(group),
+        output=output,
+        groups=group["group"].to_numpy() if "group" in group.columns else None,
     )
 
 

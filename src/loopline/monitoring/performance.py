@@ -64,7 +64,7 @@ def measure(
         coverage=block.coverage,
         base_rate=mean(block.positives),
         mean_score=mean(block.expected),
-        loss=mean(block.loss),
+        loss=block.loss / block.units if block.labelled else None,
         log_loss=mean(block.log_loss),
         brier=mean(block.brier),
         baseline_loss=block.baseline_loss(risk) if block.labelled else None,

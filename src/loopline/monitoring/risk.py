@@ -21,7 +21,8 @@ class Risk(msgspec.Struct, frozen=True):
     """Harm as a person declares it: the mean loss of a block, above its baseline, has risen by more than `tolerance`.
 
     `loss` names a loss of `evaluation.losses`, `tolerance` is in its unit, `block` is a duration. `baseline` is what the
-    loss is measured against, on the same rows: `"base_rate"` (always predicting the block's own rate), `"scores"` (other
+    loss is measured against, on the same rows: `"base_rate"` (always predicting the block's own rate, or the constant that
+    is best for its labels), `"scores"` (other
     scores given for each row, such as the previous champion's) or `"none"`. Blocks of fewer than `min_rows` labelled
     rows are merged into the next. Raises `InvalidInput` for values that declare nothing.
     """

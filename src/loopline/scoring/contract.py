@@ -17,7 +17,7 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.models.signature import Field, Signature
-from loopline.values import from_micros, utc
+from loopline.scoring.times import moment
 
 Matrix = npt.NDArray[np.float32]
 Values = Mapping[str, Any]
@@ -35,12 +35,18 @@ class Contract:
     """Checks and encodes rows for one model.
 
     A row is a mapping with the row's key (text), its time `at` (ISO 8601 with a zone, or whole microseconds since 1970 UTC, or an
-    aware datetime), every given field of `signature`, and every column in `entities` that features are looked up by. Without a
-    signature (no model could be loaded) only key and time are checked and any other column is let through.
+    aware datetime), every given field of `signature`, every column in `entities` that features are looked up by, and every one in
+    `carried`, such as a ranking's group. Without a signature (no model could be loaded) only key and time are checked and any other column is let through.
     """
 
     def __init__(
-        self, signature: Signature | None, *, key: str, at: str, entities: AbstractSet[str] = frozenset()
+        self,
+        signature: Signature | None,
+        *,
+        key: str,
+        at: str,
+        entities: AbstractSet[str] = frozenset(),
+        carried: AbstractSet[str] = frozenset(),
     ) -> None:
         self._open = signature is None
         self.signature = signature = signature or Signature(fields=())
@@ -49,7 +55,8 @@ class Contract:
         self.given = tuple(field for field in signature.fields if field.given and field.name not in {key, at})
         taken = {field.name for field in self.given} | {key, at}
         self.entities = () if self._open else tuple(sorted(entities - taken))
-        self.columns = (key, at, *(field.name for field in self.given), *self.entities)
+        self.carried = tuple(sorted(carried - taken - entities))
+        self.columns = (key, at, *(field.name for field in self.given), *self.entities, *self.carried)
         self._column_set = frozenset(self.columns)
         self._checks = tuple((field.name, _CHECKS[field.kind]) for field in self.given)
         self._coders = tuple((field.name, _coder(field)) for field in signature.fields)
@@ -66,7 +73,7 @@ class Contract:
         for index, row in enumerate(rows):
             self._check_columns(row, index)
             keys.append(_key(row[self.key], index, self.key))
-            times.append(_time(row[self.at], index, self.at))
+            times.append(moment(row[self.at], index, self.at))
             for name, check in self._checks:
                 check(row[name], index, name)
             for name in self.entities:
@@ -215,25 +222,6 @@ def _key(value: Any, index: int, name: str) -> str:
             column=name,
         )
     return value
-
-
-def _time(value: Any, index: int, name: str) -> datetime:
-    try:
-        if type(value) is str:
-            return utc(datetime.fromisoformat(value))
-        if type(value) is int:
-            return from_micros(value)
-        if isinstance(value, datetime):
-            return utc(value)
-    except (ValueError, OverflowError, InvalidInput):
-        pass
-    raise InvalidInput(
-        "scoring.bad_time",
-        f"row {index}: {name!r} is {str(value)[:100]!r}, which is not a time with a zone",
-        remedy='Send ISO 8601 with a zone, e.g. "2026-05-01T12:00:00Z", or whole microseconds since 1970 in UTC.',
-        row=index,
-        column=name,
-    )
 
 
 def _refuse_type(code: str, wanted: str, value: Any, index: int, name: str) -> NoReturn:

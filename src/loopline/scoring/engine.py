@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import structlog
 
 from loopline.clock import Clock
-from loopline.decisions.policy import Decision
+from loopline.decisions.decision import decode_decision
 from loopline.errors import InvalidInput, Unavailable
+from loopline.evaluation.kind import as_column
 from loopline.models.explanation import Explanation
 from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
+from loopline.scoring.carried import carried_columns, carry, recorded
 from loopline.scoring.contract import Contract, Matrix
 from loopline.scoring.features import FeatureReader, NoFeatures
 from loopline.scoring.frame import frame_keys, frame_times, record_frame
@@ -38,7 +39,7 @@ class Scorer(Protocol):
 
     signature: Signature
 
-    def scores(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]: ...
+    def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]: ...
 
 
 class RowExplainer(Protocol):
@@ -63,12 +64,12 @@ class _Rung:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of some rows, who gave them, and what was odd about each row."""
+    """Outputs for some rows, who gave them, and what was odd about each row."""
 
     variant: str
     version: int
     contract: Contract
-    scores: npt.NDArray[np.float64]
+    outputs: npt.NDArray[np.float64]
     codes: list[tuple[str, ...]]
 
 
@@ -97,7 +98,9 @@ class Engine:
         self._clock = clock
         self._instance = instance
         self._count = itertools.count()
-        self._decision = msgspec.convert(deployment.decision, Decision)
+        self._decision = decode_decision(deployment.decision)
+        self._decide_one: Callable[[Any], str] = self._decision.decide_one
+        self._output = deployment.output
         self._rungs = self._ladder(predictor, previous)
         self.contract = self._rungs[0].contract if self._rungs else self._contract(None)
         self._failing: set[str] = set()
@@ -125,9 +128,12 @@ class Engine:
             lambda contract: contract.encode(values), lambda index, name: values[index].get(name), len(values)
         )
         shared = {**self._shared(scored), "scored_at": self._clock.now(), "principal": principal}
+        scores = self._output.scores(scored.outputs)
+        carried = self._carried(rows, times, scores)
         predictions = []
         for index, prediction_id in enumerate(self._ids(keys, principal, request_id)):
-            score = float(scored.scores[index])
+            score = float(scores[index])
+            outputs = tuple(scored.outputs[index].tolist()) if self._output.wide else None
             numbers, categories = scored.contract.used(values[index])
             predictions.append(
                 Prediction(
@@ -135,10 +141,12 @@ class Engine:
                     key=keys[index],
                     at=times[index],
                     score=score,
-                    decision=self._decision.decide_one(score),
+                    decision=self._decide_one(outputs or score),
+                    outputs=outputs,
                     degraded=tuple(dict.fromkeys((*looked_up.codes, *scored.codes[index]))),
                     numbers=numbers,
                     categories=categories,
+                    **(carried[index] if carried else {}),
                     **shared,
                 )
             )
@@ -148,7 +156,8 @@ class Engine:
         """Rows of the prediction table for a whole frame, in its order: batch scoring and replay.
 
         `frame` holds the deployment's key column (String, no nulls), its time column (Datetime with a zone, no nulls), and
-        every field of the signature: given columns and features alike, nothing is looked up. Scores, decisions and codes
+        every field of the signature: given columns and features alike, nothing is looked up. What is carried is in `_group`,
+        `_target_time` and `_label_key`. Scores, decisions and codes
         are those of `predict`; prediction ids follow from (seed, project, model, key, time) alone. Raises `InvalidInput` and
         `Unavailable` as `predict`.
         """
@@ -159,11 +168,14 @@ class Engine:
         )
         moments = zip(keys.to_list(), times.to_physical().to_list(), strict=True)
         ids = [derive_id("pr", seed, self.project, self.deployment.model, key, at) for key, at in moments]
+        scores = self._output.scores(scored.outputs)
         columns = {
             "prediction_id": ids,
-            "score": scored.scores,
-            "decision": self._decision.decide(scored.scores).tolist(),
+            "score": scores,
+            "decision": self._decision.decide(scored.outputs).tolist(),
             "degraded": code_lists(scored.codes),
+            **({"outputs": as_column("outputs", scored.outputs)} if self._output.wide else {}),
+            **recorded(frame, times, scores),
         }
         return record_frame(
             frame,
@@ -230,14 +242,24 @@ class Engine:
 
     def _contract(self, signature: Signature | None) -> Contract:
         entities = frozenset(self._features.entities)
-        return Contract(signature, key=self.deployment.key, at=self.deployment.at, entities=entities)
+        carried = carried_columns(self.deployment)
+        return Contract(signature, key=self.deployment.key, at=self.deployment.at, entities=entities, carried=carried)
+
+    def _carried(
+        self, rows: Sequence[Mapping[str, Any]], times: Sequence[datetime], scores: npt.NDArray[np.float64]
+    ) -> list[dict[str, Any]] | None:
+        carried = carry(self.deployment, rows, times)
+        if carried is None:
+            return None
+        moments = pl.Series("at", times, dtype=pl.Datetime("us", "UTC"))
+        return pl.DataFrame(recorded(carried, moments, scores)).to_dicts()
 
     def _score(self, encode: Callable[[Contract], Matrix], value: Callable[[int, str], Any], count: int) -> _Scored:
         for rung in self._rungs:
             health = () if rung.variant == CHAMPION else (MODEL_UNAVAILABLE,)
             try:
                 matrix = encode(rung.contract)
-                scores = _finite(rung.scorer.scores(matrix) if count else np.empty(0))
+                outputs = _finite(rung.scorer.outputs(matrix) if count else self._output.shaped([]))
                 codes = [(*health, *odd) for odd in rung.contract.oddities(matrix, value)]
             except Exception as error:  # the ladder is there for failures nobody foresaw
                 if isinstance(error, InvalidInput) and rung.variant == CHAMPION:
@@ -245,7 +267,7 @@ class Engine:
                 self._note_failure(rung, error)
                 continue
             self._failing.discard(rung.variant)
-            return _Scored(rung.variant, rung.version, rung.contract, scores, codes)
+            return _Scored(rung.variant, rung.version, rung.contract, outputs, codes)
         return self._constant(count)
 
     def _constant(self, count: int) -> _Scored:
@@ -255,8 +277,9 @@ class Engine:
                 f"no model of endpoint {self.deployment.endpoint!r} can answer, and it has no constant to fall back on",
                 remedy="See the scoring process's log for why; roll back, or give the model a fallback.",
             )
-        scores = np.full(count, self.deployment.fallback, dtype=np.float64)
-        return _Scored(FALLBACK, 0, self.contract, scores, [(MODEL_UNAVAILABLE,)] * count)
+        constant = self._output.shaped(self.deployment.fallback)
+        outputs = np.repeat(constant, count, axis=0)
+        return _Scored(FALLBACK, 0, self.contract, outputs, [(MODEL_UNAVAILABLE,)] * count)
 
     def _note_failure(self, rung: _Rung, error: Exception) -> None:
         if rung.variant not in self._failing:  # once, until it answers again: not a line a request

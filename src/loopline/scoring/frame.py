@@ -57,7 +57,12 @@ def record_frame(
 
 def _own(name: str, dtype: Any, columns: Mapping[str, Any], constants: Mapping[str, Any]) -> pl.Series | pl.Expr:
     if name in columns:
-        return pl.Series(name, columns[name], dtype=dtype, strict=False)
+        given = columns[name]
+        return (
+            given.cast(dtype).alias(name)
+            if isinstance(given, pl.Series)
+            else pl.Series(name, given, dtype, strict=False)
+        )
     return pl.lit(constants.get(name), dtype=dtype).alias(name)
 
 

@@ -1,9 +1,10 @@
 """The prediction record: what is kept of every prediction, of every kind of model, and how it lies in its table.
 
 One table a model, `predictions.<project>.<model>`. A row's key is the scored row's key (a flight), its event time is the moment
-the prediction is for (`at`), its known time is when it was scored. Classifiers fill `score` and `decision`; the rest is for
-forecasts (`target_time`, `horizon_s`), rankings (`group`, `position`), bandits (`action`, `propensity`), several outputs
-(`outputs`), and payloads kept elsewhere by digest (texts, images).
+the prediction is for (`at`), its known time is when it was scored. Every model fills `score` (a probability, a value, the middle
+quantile, the likeliest class's probability) and those that have any `decision`; where a row has several outputs they are in
+`outputs`. The rest is for forecasts (`target_time`, `horizon_s`, `label_key` where the label has another key than the row),
+rankings (`group`, `position`), bandits (`action`, `propensity`), and payloads kept elsewhere by digest (texts, images).
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ COLUMNS: Mapping[str, Any] = {
     "horizon_s": pl.Float64(),
     "group": pl.String(),
     "position": pl.Int64(),
+    "label_key": pl.String(),
     "payload_digest": pl.String(),
     "trace_id": pl.String(),
     "principal": pl.String(),
@@ -56,7 +58,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `key` and `at` name the scored row and the moment (UTC) it was scored for; `scored_at` is when. `model_version` 0 means
     that no model answered but the constant fallback. `variant` is `"champion"`, `"previous"` or `"fallback"`. `decision` is
-    `"positive"`, `"negative"` or `"abstain"`. `degraded` holds codes of what was not as it should be, e.g.
+    `"positive"`, `"negative"` or `"abstain"`, the name of a class, an amount, or empty. `degraded` holds codes of what was not as it should be, e.g.
     `feature_missing:delay_mean_3h`, `unseen_category:carrier`, `out_of_range:distance`, `model_unavailable`; empty for a
     prediction in full health. `numbers` and `categories` are the features as used, `None` where there was no value.
     """
@@ -82,6 +84,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     horizon_s: float | None = None
     group: str | None = None
     position: int | None = None
+    label_key: str | None = None
     payload_digest: str | None = None
     trace_id: str | None = None
     numbers: dict[str, float | None] = {}

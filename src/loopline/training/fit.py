@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.calibrators import Calibration, choose
+from loopline.models.estimator import class_places, estimate, parts_of
 from loopline.models.signature import Signature, infer
 from loopline.training.training_set import LabelledRows, TrainingSet
 from loopline.values import derive_seed
@@ -24,8 +24,8 @@ LEAST_ROWS = 50
 class Fitted:
     """A fitted estimator with all that is needed to use and to judge it.
 
-    `unseen_scores` and `unseen_labels` (rows,) are calibrated probabilities and labels of the calibration rows, scored by
-    an estimator that had not seen them: the reference of the decision.
+    `unseen_scores` and `unseen_labels` are calibrated outputs, as the signature's `output` says, and labels of the calibration
+    rows, scored by an estimator that had not seen them: the reference of the decision.
     """
 
     estimator: Any
@@ -41,33 +41,31 @@ def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *,
 
     The calibration is chosen and learnt on the last fifth of the rows, scored by an estimator fitted on the four fifths
     before; then the estimator is fitted on all. One thread: sums split over threads differ in the last bit from machine to
-    machine. Raises `InvalidInput` for too few rows, one class only, or a result without `predict_proba`.
+    machine. Raises `InvalidInput` for too few rows, one class only, or a result that is no estimator of its
+    kind.
     """
     _check(rows)
     features = rows.frame.select(rows.recipe.feature_names)
-    signature = infer(features, label=rows.frame["label"].to_numpy(), given=set(rows.recipe.given))
+    output = rows.recipe.output
+    signature = infer(features, rows.frame["label"].to_numpy(), set(rows.recipe.given), output)
     whole = rows.training_set(signature, derive_seed(seed, "fit"))
-    cut = int(len(whole) * (1 - CALIBRATION_SHARE))
+    cut = _cut(whole)
     with threadpool_limits(limits=1):
         early = estimator_of(function, whole.part(slice(None, cut), derive_seed(seed, "calibration")), params)
         later = whole.part(slice(cut, None), seed)
         later = later.part(~later.censored, seed)
-        unseen = outputs_of(early, later.X)
+        unseen = estimate(early, later.X, output)
         estimator = estimator_of(function, whole, params)
-        calibration = choose("binary", unseen, later.y)
+        calibration = choose(output.kind, unseen, later.y, levels=output.levels)
     return Fitted(estimator, signature, calibration, whole, calibration.apply(unseen), later.y)
-
-
-def outputs_of(estimator: Any, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """What a fitted estimator says of rows (n, features), as it is: float64 of shape (n,), the probability of a 1."""
-    return np.asarray(estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
 
 
 def estimator_of(function: FitFunction, part: TrainingSet, params: Mapping[str, Any]) -> Any:
     """What `function` makes of `part`. Raises `InvalidInput` for one class only, for whatever the function raises, and for a
-    result without `predict_proba`.
+    result that is no estimator of its kind.
     """
-    if len(np.unique(part.y)) < 2:  # noqa: PLR2004 - two classes
+    classes = part.output.kind in {"binary", "multiclass"}
+    if classes and len(np.unique(part.y)) < 2:  # noqa: PLR2004 - two classes
         raise InvalidInput(
             "training.one_class",
             f"all {len(part)} training labels are {part.y[0]:g}",
@@ -81,13 +79,17 @@ def estimator_of(function: FitFunction, part: TrainingSet, params: Mapping[str, 
             f"the model's function failed on {len(part)} rows: {type(error).__name__}: {error}",
             remedy="Mend the function in the loop file; the log has the trace.",
         ) from error
-    if not hasattr(estimator, "predict_proba"):
-        raise InvalidInput(
-            "training.no_classifier",
-            f"the model's function returned {type(estimator).__name__}, which has no predict_proba",
-            remedy="Return the fitted classifier: `return Classifier(...).fit(train.X, train.y)`.",
-        )
+    class_places(*parts_of(estimator, part.output)[0])
     return estimator
+
+
+def _cut(whole: TrainingSet) -> int:
+    """Where the last fifth begins; a group is not cut in two."""
+    cut = int(len(whole) * (1 - CALIBRATION_SHARE))
+    if whole.groups is None:
+        return cut
+    edges = np.cumsum(whole.group_sizes)
+    return int(edges[max(0, int(np.searchsorted(edges, cut, side="right")) - 1)])
 
 
 def _check(rows: LabelledRows) -> None:

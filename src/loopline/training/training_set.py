@@ -10,21 +10,28 @@ import numpy.typing as npt
 import polars as pl
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.kind import BINARY, Output
 from loopline.features.definitions import View, feature_names, payload_columns
 from loopline.features.point_in_time import point_in_time
 from loopline.labels.censoring import weighed
 from loopline.labels.label import Label
-from loopline.labels.outcomes import outcomes
+from loopline.labels.outcomes import LABEL_KEY, outcomes
 from loopline.models.signature import Signature
+from loopline.tables.source import key_text
 from loopline.training.subjects import known_at_their_time
 from loopline.values import EPOCH
 
+GROUP, TARGET = "_group", "_target_time"
 _MARKS = ("weight", "censored")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training set is made of: the subjects' table and time column, given columns, views and label."""
+    """What a training set is made of: the subjects' table and time column, given columns, views and label.
+
+    `output` says what the model gives back, `group` names the column of a ranking's group, `target` that of the time a forecast is
+    for.
+    """
 
     table: str
     at: str
@@ -32,6 +39,21 @@ class Recipe:
     categories: tuple[str, ...]
     views: tuple[View, ...]
     label: Label
+    output: Output = BINARY
+    group: str | None = None
+    target: str | None = None
+
+    @property
+    def carried(self) -> dict[str, pl.Expr]:
+        """What goes along with a row and is no feature: the key of its label, its group, the time it is for."""
+        found = {}
+        if self.label.by:
+            found[LABEL_KEY] = key_text(self.label.by)
+        if self.group is not None:
+            found[GROUP] = pl.col(self.group).cast(pl.String)
+        if self.target is not None:
+            found[TARGET] = pl.col(self.target).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+        return found
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -48,8 +70,10 @@ class Recipe:
 class TrainingSet:
     """What a model's function is given to fit.
 
-    `X` float32 (rows, features): categories as codes ordered by mean label, missing values NaN. `y` float64 (rows,), 0.0 or
-    1.0. Rows are in order of time. `at` is datetime64[us], UTC. `seed` is this fit's own.
+    `X` float32 (rows, features): categories as codes ordered by mean label, missing values NaN. `y` float64 (rows,): 0.0 or
+    1.0, the place of the class in `classes`, a number or a grade. Rows are in order of time; those of a ranking's group stand
+    together, and `group_sizes` counts them in order, as LightGBM and XGBoost want them. `at` is datetime64[us], UTC. `levels`
+    are those of a quantile forecast. `seed` is this fit's own.
 
     `weight` float64 (rows,) undoes that some rows were likelier to get a label than others, where labels are censored or selected;
     ones elsewhere. `censored` bool (rows,): `y` is only a lower bound, and the row weighs 0; false everywhere unless the label
@@ -64,12 +88,33 @@ class TrainingSet:
     seed: int
     weight: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     censored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    output: Output = BINARY
+    groups: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.weight):
             object.__setattr__(self, "weight", np.ones(len(self.y)))
         if not len(self.censored):
             object.__setattr__(self, "censored", np.zeros(len(self.y), dtype=np.bool_))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a model of several."""
+        return self.output.classes
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of a quantile forecast."""
+        return self.output.levels
+
+    @property
+    def group_sizes(self) -> npt.NDArray[np.int64]:
+        """How many rows each group has, in the order of the rows."""
+        if self.groups is None:
+            return np.array([len(self)])
+        starts = np.flatnonzero(np.r_[True, self.groups[1:] != self.groups[:-1]])
+        sizes: npt.NDArray[np.int64] = np.diff(np.r_[starts, len(self)])
+        return sizes
 
     def __len__(self) -> int:
         return len(self.y)
@@ -83,6 +128,7 @@ class TrainingSet:
             at=self.at[rows],
             weight=self.weight[rows],
             censored=self.censored[rows],
+            groups=None if self.groups is None else self.groups[rows],
             seed=seed,
         )
 
@@ -92,7 +138,7 @@ class LabelledRows:
     """Labelled rows with their features, in order of time, and the pins that would make them again.
 
     `frame`: `_key`, `_event_time` (the row's time), `label`, `_label_known_at` (when that label became known; where absence is
-    the label, when it was due), one column for each feature, and perhaps `_weight` and `_censored` (1.0 and false without).
+    the label, when it was due), what the recipe carries, one column for each feature, and perhaps `_weight` and `_censored` (1.0 and false without).
     """
 
     frame: pl.DataFrame
@@ -125,6 +171,8 @@ class LabelledRows:
             feature_names=signature.names,
             categorical=tuple(found.kind == "category" for found in signature.fields),
             seed=seed,
+            output=signature.output,
+            groups=self.frame[GROUP].to_numpy() if GROUP in self.frame.columns else None,
             **{name: self.frame[f"_{name}"].to_numpy() for name in _MARKS if f"_{name}" in self.frame.columns},
         )
 
@@ -134,7 +182,8 @@ def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.Dat
 
     Raises `InvalidInput` for an unknown column.
     """
-    missing = [name for name in recipe.given if name not in rows.columns]
+    also = [name for name in (recipe.group, recipe.target, *recipe.label.by) if name is not None]
+    missing = [name for name in (*recipe.given, *also) if name not in rows.columns]
     if missing:
         raise InvalidInput(
             "model.unknown_column",
@@ -142,7 +191,8 @@ def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.Dat
             remedy=f"Its columns are: {', '.join(name for name in rows.columns if not name.startswith('_'))}.",
         )
     typed = [pl.col(name).cast(pl.String) if name in recipe.categories else name for name in recipe.given]
-    given = rows.select("_key", pl.col(recipe.at).alias("_event_time"), *typed)
+    carried = [expression.alias(name) for name, expression in recipe.carried.items()]
+    given = rows.select("_key", pl.col(recipe.at).alias("_event_time"), *carried, *typed)
     if not recipe.views:
         return given
     whole = {table: _with_columns(past, recipe.views, table) for table, past in history.items()}
@@ -181,10 +231,11 @@ def assemble(
     subjects = subjects.filter(pl.col(recipe.at) <= recipe.label.mature_until(as_of))
     for start, end in leave_out:
         subjects = subjects.filter(~((pl.col(recipe.at) > start) & (pl.col(recipe.at) <= end)))
-    keys = subjects.select("_key", pl.col(recipe.at).alias("_event_time"))
+    frame = features_of(subjects, recipe, known)
+    keys = frame.select("_key", "_event_time", *recipe.carried)
     told = weighed(outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed))
-    frame = features_of(subjects, recipe, known).with_columns(_kept(told, recipe.label, actions))
-    frame = frame.filter(pl.col("label").is_not_null())
+    frame = frame.with_columns(_kept(told, recipe.label, actions))
+    frame = _together(frame.filter(pl.col("label").is_not_null()))
     if frame.height == 0 or ("_censored" in frame.columns and frame["_censored"].all()):
         raise _no_rows(recipe, as_of)
     pins = {"as_of": as_of, "rows": frame.height, "subjects": subjects.height, "label": recipe.label.describe()}
@@ -203,6 +254,13 @@ def _kept(told: pl.DataFrame, label: Label, actions: pl.DataFrame | None) -> pl.
         return told.select("label", known)
     value = pl.coalesce("label", "bound") if label.keep_censored else pl.col("label")
     return told.select(known, label=value, _weight="weight", _censored="censored")
+
+
+def _together(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a group next to one another, groups in the order of their first row."""
+    if GROUP not in frame.columns:
+        return frame
+    return frame.sort(pl.col("_event_time").min().over(GROUP), GROUP, maintain_order=True)
 
 
 def _no_rows(recipe: Recipe, as_of: datetime) -> InvalidInput:

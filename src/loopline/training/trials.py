@@ -14,9 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from loopline.errors import InvalidInput, LooplineError
 from loopline.evaluation.losses import Loss
+from loopline.models.estimator import estimate
 from loopline.models.signature import infer
 from loopline.runs.searches import State, Trial
-from loopline.training.fit import LEAST_ROWS, FitFunction, estimator_of, outputs_of
+from loopline.training.fit import LEAST_ROWS, FitFunction, estimator_of
 from loopline.training.folds import LEAST_FOLDS, Fold, Folds, time_folds
 from loopline.training.training_set import LabelledRows, TrainingSet
 from loopline.values import MICROSECOND, derive_seed
@@ -158,8 +159,8 @@ def _judged(function: FitFunction, params: Mapping[str, Any], fold: FoldRows, lo
     own = fold.train.part(np.ones(len(fold.train), dtype=np.bool_), fold.train.seed)
     with threadpool_limits(limits=1):
         estimator = estimator_of(function, own, params)
-        outputs = _predicted(estimator, fold.validate.X)
-    mean = _mean(loss.rows(outputs, fold.validate.y), fold.validate.weight)
+        outputs = _predicted(estimator, fold.validate)
+    mean = _mean(loss.rows(outputs, fold.validate.y, fold.validate.groups), fold.validate.weight)
     if not np.isfinite(outputs).all() or not math.isfinite(mean):
         raise InvalidInput("search.no_loss", "its scores are not finite numbers", remedy="Narrow the ranges.")
     return mean
@@ -171,9 +172,9 @@ def _mean(rows: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> flo
     return float(np.average(rows[counts], weights=weight[counts])) if counts.any() else math.nan
 
 
-def _predicted(estimator: Any, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _predicted(estimator: Any, part: TrainingSet) -> npt.NDArray[np.float64]:
     try:
-        return outputs_of(estimator, matrix)
+        return estimate(estimator, part.X, part.output)
     except Exception as error:  # whatever the user's estimator raises is an outcome of the trial
         raise InvalidInput(
             "search.no_scores", f"it cannot score: {type(error).__name__}: {error}", remedy="Narrow the ranges."

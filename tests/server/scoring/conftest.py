@@ -38,6 +38,7 @@ DECISION = {
     "false_positive": 1.0,
     "false_negative": 4.0,
     "review": 0.5,
+    "type": "threshold",
     "threshold": 0.2,
     "abstain_low": 0.18,
     "abstain_high": 0.22,
@@ -166,8 +167,12 @@ class Running:
 def running(home: Home, *, durable: bool = False, behind: float = 0.0):
     """A scoring process on `home`, ready."""
     port = free_port()
-    environment = {"LOOPLINE_DURABLE": "1" if durable else "0", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-    environment |= {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
+    environment = {
+        **os.environ,
+        "LOOPLINE_DURABLE": "1" if durable else "0",
+        "OMP_NUM_THREADS": "1",
+        "POLARS_MAX_THREADS": "1",
+    }
     log_path = home.path / "process.log"
     command = [sys.executable, "-m", "loopline.server.scoring", "--home", str(home.path), "--port", str(port)]
     command += ["--behind", str(behind)]

@@ -42,7 +42,7 @@ def raw(port, content):
 
 def test_plain_predictions_are_the_models(client, home):
     answers = client.post("/predict/late", json={"rows": home.requests(200)}).json()["predictions"]
-    expected = home.predictor(1).predict_proba(home.rows.head(200))
+    expected = home.predictor(1).predict(home.rows.head(200))
     np.testing.assert_allclose([answer["score"] for answer in answers], expected, atol=1e-6, rtol=0)
     decisions = ["abstain" if 0.18 < p < 0.22 else "positive" if p >= 0.2 else "negative" for p in expected]
     assert [answer["decision"] for answer in answers] == decisions
@@ -76,7 +76,7 @@ def test_open_inference_predictions_are_the_models(client, home, path, shape):
         ("prediction_id", "BYTES", [20]),
         ("degraded", "BYTES", [20]),
     ]
-    expected = home.predictor(1).predict_proba(home.rows.head(20))
+    expected = home.predictor(1).predict(home.rows.head(20))
     np.testing.assert_allclose(outputs["score"]["data"], expected, atol=1e-6, rtol=0)
 
 

@@ -62,7 +62,7 @@ def versions(answers):
 def test_a_swap_under_load_drops_no_request_and_mixes_no_answer(own_home, start):
     home = own_home
     home.deploy(1, sequence=1)
-    expected = {version: home.predictor(version).predict_proba(home.rows.head(3)) for version in (1, 2)}
+    expected = {version: home.predictor(version).predict(home.rows.head(3)) for version in (1, 2)}
     with start(home) as process, load(process, home.requests(3)) as answers:
         for sequence in range(2, 6):
             version = 2 - sequence % 2
@@ -91,7 +91,7 @@ def test_a_manifest_that_cannot_be_taken_leaves_the_old_one_serving(own_home, st
 
 def test_a_model_that_cannot_be_loaded_at_the_start_is_answered_for_by_the_next_rung(own_home, start):
     home = own_home
-    model = home.predictor(2).package.onnx.removeprefix("sha256:")
+    model = home.predictor(2).package.models[0].removeprefix("sha256:")
     (stored,) = (
         path for path in (home.path / "artifacts").rglob("*") if path.is_file() and model.endswith(path.name[-40:])
     )
@@ -104,7 +104,7 @@ def test_a_model_that_cannot_be_loaded_at_the_start_is_answered_for_by_the_next_
         answers = client.post("/predict/late", json=rows).json()["predictions"]
         assert [(answer["variant"], answer["model_version"]) for answer in answers] == [("previous", 1)] * 2
         assert answers[0]["degraded"] == ["model_unavailable"]
-        expected = home.predictor(1).predict_proba(home.rows.head(2))
+        expected = home.predictor(1).predict(home.rows.head(2))
         np.testing.assert_allclose([answer["score"] for answer in answers], expected, atol=1e-6, rtol=0)
 
 
@@ -123,7 +123,7 @@ def test_features_come_from_the_online_store_as_another_process_writes_it(tmp_pa
             news = pl.DataFrame({**history, "carrier": [row["carrier"]], "hour": [hour]})
             online.update([view], "clocks", news, horizon=known - timedelta(days=1))
             (answer,) = client.post("/predict/late", json={"rows": [row]}).json()["predictions"]
-            expected = home.predictor(1).predict_proba(home.rows.head(1).with_columns(hour=pl.lit(hour)))
+            expected = home.predictor(1).predict(home.rows.head(1).with_columns(hour=pl.lit(hour)))
             assert answer["degraded"] == []
             np.testing.assert_allclose(answer["score"], expected[0], atol=1e-6, rtol=0)
     store.close()

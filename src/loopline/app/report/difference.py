@@ -36,7 +36,7 @@ class Difference:
 
 
 def difference(result: PolicyResult, figure: str) -> Difference | None:
-    """The difference of `log_loss` or `cost`; None for the loop itself and where no row is in common."""
+    """The difference of `loss` or `cost`; None for the loop itself and where no row is in common."""
     found: dict[str, Any] | None = (result.against_loop or {}).get(figure)
     if found is None or found["mean"] is None:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from loopline.app.report.difference import Difference, difference
 from loopline.app.report.figure import fixed, moment, times
-from loopline.app.report.measure import PER, cost_decimals, loss_decimals
+from loopline.app.report.measure import PER, TITLES, cost_decimals, loss_decimals
 from loopline.loop.compare import Comparison, PolicyResult
 from loopline.loop.lane import LOOP_POLICY
 
@@ -15,11 +15,12 @@ def headline(comparison: Comparison) -> list[str]:
     if not comparison.policies:
         return ["No policy was replayed."]
     own, others = split(comparison)
-    if not math.isfinite(own.log_loss):
+    if not math.isfinite(own.loss):
         return [
             f"{_subject(own)} was never judged: no prediction made after {moment(comparison.since)} UTC has a label."
         ]
-    return [_loss(own, others, loss_decimals(comparison)), _cost(own, others, cost_decimals(comparison))]
+    told = [_loss(comparison, own, others)]
+    return [*told, _cost(own, others, cost_decimals(comparison))] if math.isfinite(own.cost) else told
 
 
 def split(comparison: Comparison) -> tuple[PolicyResult, list[PolicyResult]]:
@@ -29,9 +30,11 @@ def split(comparison: Comparison) -> tuple[PolicyResult, list[PolicyResult]]:
     return own, [found for found in policies if found is not own]
 
 
-def _loss(own: PolicyResult, others: list[PolicyResult], decimals: int) -> str:
-    start = f"{_subject(own)}'s log loss is {fixed(own.log_loss, decimals)}"
-    compared = [_against(found, "log_loss", 1, decimals, ("below", "above")) for found in others]
+def _loss(comparison: Comparison, own: PolicyResult, others: list[PolicyResult]) -> str:
+    decimals, title = loss_decimals(comparison), TITLES[comparison.loss]
+    title = title if title[0].isdigit() else title.lower()
+    start = f"{_subject(own)}'s {title} is {fixed(own.loss, decimals)}"
+    compared = [_against(found, "loss", 1, decimals, ("below", "above")) for found in others]
     retrains = _effort(own, others, lambda found: found.retrains, "retrain")
     pages = _effort(own, others, lambda found: found.pages, "page")
     clauses = f": {', '.join(compared)}" if compared else ""

@@ -1,4 +1,4 @@
-"""The chart of mean log loss by month, a line for each policy."""
+"""The chart of the mean loss by month, a line for each policy."""
 
 import math
 from bisect import bisect_right
@@ -8,6 +8,7 @@ from datetime import datetime
 from loopline.app.report.chart import PHONE, Plot, Point, apart, marker, shortened, svg, text
 from loopline.app.report.figure import fixed, moment
 from loopline.app.report.markup import Markup, join
+from loopline.app.report.measure import TITLES
 from loopline.app.report.scale import Scale, month_start, next_month, span, ticks, time_ticks
 from loopline.app.report.style import series
 from loopline.loop.compare import Comparison, Month, PolicyResult
@@ -30,7 +31,7 @@ def loss_chart(comparison: Comparison, *, width: float, name: str) -> Markup | N
     x_ticks = time_ticks(*_limits(comparison), most=int((width - right) / 62))
     return svg(
         name,
-        "Mean log loss by month",
+        f"Mean {TITLES[comparison.loss].lower()} by month",
         _description(comparison),
         width,
         height,
@@ -43,30 +44,23 @@ def loss_chart(comparison: Comparison, *, width: float, name: str) -> Markup | N
     )
 
 
-def entropy_by_month(comparison: Comparison) -> dict[str, float | None]:
-    """The log loss of always predicting the month's own base rate.
+def constant_by_month(comparison: Comparison) -> dict[str, float]:
+    """The loss of always predicting what is best for the month, such as its own base rate.
 
-    Every policy has the same rows and labels: the first that knows a month tells its rate.
+    Every policy has the same rows and labels: the first that knows a month tells its loss.
     """
-    rates = {found.month: found.base_rate for result in reversed(comparison.policies) for found in result.months}
-    return {month: entropy(rate) for month, rate in sorted(rates.items())}
+    constants = {found.month: found.constant for result in reversed(comparison.policies) for found in result.months}
+    return dict(sorted(constants.items()))
 
 
 def _reference(comparison: Comparison) -> list[Point]:
-    entropies = entropy_by_month(comparison)
+    constants = constant_by_month(comparison)
     drawn = {found.month for result in comparison.policies for found in _whole(result.months)}
-    return [(_middle(month), value) for month, value in entropies.items() if month in drawn]
-
-
-def entropy(rate: float) -> float | None:
-    """Of a coin with this rate, in nats; None where the rate is unknown."""
-    if not 0 <= rate <= 1:
-        return None
-    return -sum(share * math.log(share) for share in (rate, 1 - rate) if share > 0)
+    return [(_middle(month), value) for month, value in constants.items() if month in drawn]
 
 
 def _curve(result: PolicyResult) -> list[Point]:
-    return [(_middle(found.month), found.log_loss) for found in _whole(result.months)]
+    return [(_middle(found.month), found.loss) for found in _whole(result.months)]
 
 
 def _whole(months: Sequence[Month]) -> list[Month]:
@@ -122,7 +116,7 @@ def between(curve: list[Point], at: float) -> float | None:
 
 def _labels(plot: Plot, comparison: Comparison, curves: list[list[Point]], width: float) -> Markup:
     """The name of each line beside its end; the reference is the last."""
-    names = [*(result.policy for result in comparison.policies), "base rate"]
+    names = [*(result.policy for result in comparison.policies), "best constant"]
     classes = [*(series(number) for number in range(len(comparison.policies))), "entropy"]
     ends = [between(curve, math.inf) for curve in curves]
     shown = [index for index, end in enumerate(ends) if end is not None]
@@ -138,11 +132,11 @@ def _description(comparison: Comparison) -> str:
 
 
 def _told(policy: str, months: list[Month]) -> str:
-    known = [found for found in sorted(months, key=lambda found: found.month) if math.isfinite(found.log_loss)]
+    known = [found for found in sorted(months, key=lambda found: found.month) if math.isfinite(found.loss)]
     if not known:
         return f"{policy}: no labelled month."
-    worst = max(known, key=lambda found: found.log_loss)
+    worst = max(known, key=lambda found: found.loss)
     return (
-        f"{policy}: {fixed(known[0].log_loss, 3)} in {known[0].month}, {fixed(known[-1].log_loss, 3)} in {known[-1].month}, "
-        f"at most {fixed(worst.log_loss, 3)} in {worst.month}."
+        f"{policy}: {fixed(known[0].loss, 3)} in {known[0].month}, {fixed(known[-1].loss, 3)} in {known[-1].month}, "
+        f"at most {fixed(worst.loss, 3)} in {worst.month}."
     )

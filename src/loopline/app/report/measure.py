@@ -1,11 +1,25 @@
 """The measures that policies are compared by: one row of the comparison each, for the page and the terminal alike."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from loopline.app.report.difference import Difference, difference
 from loopline.app.report.figure import MISSING, count, decimals_for, fixed, percent
 from loopline.loop.compare import Comparison, PolicyResult
+
+_MEAN = "mean over labelled predictions"
+
+TITLES = {
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "zero_one": "Error rate",
+    "squared_error": "Squared error",
+    "absolute_error": "Absolute error",
+    "pinball": "Pinball loss",
+    "ndcg_loss": "1 - NDCG",
+}
+"""The names of losses for people."""
 
 PER = 1000
 """Costs are told per so many predictions."""
@@ -39,14 +53,8 @@ def rows(comparison: Comparison) -> list[Row]:
     loss = loss_decimals(comparison)
     cost = cost_decimals(comparison)
     return [
-        _compared(policies, "Log loss", "mean over labelled predictions", "log_loss", loss, 1),
-        _row(
-            "Brier score",
-            "mean over labelled predictions",
-            policies,
-            lambda found: found.brier,
-            lambda value: fixed(value, loss),
-        ),
+        _compared(policies, TITLES[comparison.loss], _MEAN, "loss", loss, 1),
+        *_others(comparison, loss),
         _compared(policies, f"Cost per {PER:,}", "predictions, in the declared unit", "cost", cost, PER),
         _row("Abstained", "sent to review", policies, lambda found: found.abstained, percent),
         _row("Pages", "incidents of harm", policies, lambda found: found.pages, count),
@@ -57,9 +65,20 @@ def rows(comparison: Comparison) -> list[Row]:
     ]
 
 
+def _others(comparison: Comparison, decimals: int) -> list[Row]:
+    if comparison.other_loss is None:
+        return []
+    title = TITLES[comparison.other_loss]
+    return [_row(title, _MEAN, comparison.policies, _other_loss, lambda value: fixed(value, decimals))]
+
+
+def _other_loss(found: PolicyResult) -> float:
+    return math.nan if found.other_loss is None else found.other_loss
+
+
 def loss_decimals(comparison: Comparison) -> int:
     """How many decimals losses are told with."""
-    return decimals_for(_errors(comparison, "log_loss", 1), least=3, most=5)
+    return decimals_for(_errors(comparison, "loss", 1), least=3, most=5)
 
 
 def cost_decimals(comparison: Comparison) -> int:

@@ -7,8 +7,9 @@ from loopline.app.report.document import document, section
 from loopline.app.report.figure import moment, times
 from loopline.app.report.harm_chart import HarmScales, beyond, description, harm_chart, harm_scales
 from loopline.app.report.headline import headline
-from loopline.app.report.loss_chart import entropy_by_month, loss_chart
+from loopline.app.report.loss_chart import constant_by_month, loss_chart
 from loopline.app.report.markup import Markup, element, join
+from loopline.app.report.measure import TITLES
 from loopline.app.report.table import column, comparison_table, key, months_table, table
 from loopline.app.report.timeline import timeline
 from loopline.loop.compare import Comparison, PolicyResult
@@ -67,11 +68,11 @@ def _months(comparison: Comparison) -> list[Markup]:
     if drawn is None:
         return [element("p", "No month has a labelled prediction.", class_="quiet")]
     caption = (
-        "Mean log loss of the predictions made in each month; lower is better. Grey: always predicting the month's base "
-        "rate. ▲ promotion, ▼ rollback."
+        f"Mean {TITLES[comparison.loss].lower()} of the predictions made in each month; lower is better. Grey: "
+        "always predicting what is best for the month. ▲ promotion, ▼ rollback."
     )
     figures = element(
-        "details", element("summary", "The figures"), months_table(comparison, entropy_by_month(comparison))
+        "details", element("summary", "The figures"), months_table(comparison, constant_by_month(comparison))
     )
     return [element("figure", drawn, element("figcaption", caption)), figures]
 

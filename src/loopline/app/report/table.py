@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from loopline.app.report.figure import MISSING, count, fixed, percent
+from loopline.app.report.figure import MISSING, count, fixed
 from loopline.app.report.markup import Markup, element, join
-from loopline.app.report.measure import Cell, Row, loss_decimals, rows
+from loopline.app.report.measure import TITLES, Cell, Row, loss_decimals, rows
 from loopline.app.report.style import series
 from loopline.loop.compare import Comparison, Month
 
@@ -26,21 +26,25 @@ def comparison_table(comparison: Comparison) -> Markup:
     )
 
 
-def months_table(comparison: Comparison, entropies: Mapping[str, float | None]) -> Markup:
+def months_table(comparison: Comparison, constants: Mapping[str, float | None]) -> Markup:
     """The figures of the chart of months."""
     by_policy = [{found.month: found for found in result.months} for result in comparison.policies]
     months = sorted({month for found in by_policy for month in found})
     head = element(
         "tr",
         column("Month (UTC)"),
-        *(column(label, number=True) for label in ("Labelled", "Base rate", "Its entropy")),
+        *(column(label, number=True) for label in ("Labelled", "Mean label", "Best constant")),
         *policy_columns(comparison),
     )
     decimals = loss_decimals(comparison)
     body = [
-        _month_row(month, [found.get(month) for found in by_policy], entropies.get(month), decimals) for month in months
+        _month_row(month, [found.get(month) for found in by_policy], constants.get(month), decimals) for month in months
     ]
-    return table("Mean log loss by month of prediction, over labelled predictions.", head, element("tbody", *body))
+    return table(
+        f"Mean {TITLES[comparison.loss].lower()} by month of prediction, over labelled predictions.",
+        head,
+        element("tbody", *body),
+    )
 
 
 def table(caption: str, head: str, body: str, class_: str = "") -> Markup:
@@ -100,15 +104,15 @@ def _count_row(comparison: Comparison, label: str, note: str, field: str) -> Mar
     return element("tr", _row_header(label, note), *cells)
 
 
-def _month_row(month: str, found: list[Month | None], entropy: float | None, decimals: int) -> Markup:
+def _month_row(month: str, found: list[Month | None], constant: float | None, decimals: int) -> Markup:
     first = next(each for each in found if each is not None)
     labelled = {each.labelled for each in found if each is not None}
     shared = [
         count(first.labelled) if len(labelled) == 1 else "varies",
-        percent(first.base_rate),
-        fixed(entropy, decimals),
+        fixed(first.mean_label, 3),
+        fixed(constant, decimals),
     ]
-    losses = [fixed(each.log_loss, decimals) if each else MISSING for each in found]
+    losses = [fixed(each.loss, decimals) if each else MISSING for each in found]
     return element(
         "tr",
         element("th", month, scope="row"),

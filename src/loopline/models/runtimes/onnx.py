@@ -9,25 +9,31 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import ModelProto, TensorProto
 
 from loopline.errors import Corrupt, InvalidInput
+from loopline.evaluation.kind import BINARY, Output
+from loopline.models.runtimes.runtime import as_output
+
+_FLOATS = ("tensor(float)", "tensor(double)")
 
 
 class OnnxModel:
-    """A binary classifier in ONNX: one float32 input of shape (n, k), an output of class probabilities (n, 2).
+    """A model in ONNX: one float32 input of shape (n, k), and an output of what `output` says.
 
-    One thread runs it, so that processes and not threads share out the cores. Safe to share between threads. Raises
-    `Corrupt` for bytes that are no such model, and `InvalidInput` for one that would read other files.
+    That is probabilities of shape (n, classes) for a classifier, else values of shape (n, 1) or (n,). One thread runs it, so that
+    processes and not threads share out the cores. Safe to share between threads. Raises `Corrupt` for bytes that are no such
+    model, and `InvalidInput` for one that would read other files.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, output: Output = BINARY) -> None:
         _refuse_external_data(_parse(content))
+        self._output = output
         self._session = _session(content)
         self._input = self._session.get_inputs()[0].name
-        self._outputs = [_probabilities_output(self._session)]
+        self._outputs = [_output_of(self._session, output)]
 
-    def probabilities(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """The probability of the positive class, float64 of shape (n,), for float32 rows of shape (n, k)."""
-        (both,) = self._session.run(self._outputs, {self._input: matrix})
-        return both[:, 1].astype(np.float64)  # type: ignore[no-any-return]
+    def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes."""
+        (found,) = self._session.run(self._outputs, {self._input: matrix})
+        return as_output(found, self._output)
 
 
 def _parse(content: bytes) -> ModelProto:
@@ -53,14 +59,18 @@ def _unreadable(error: Exception) -> Corrupt:
     return Corrupt("model.unreadable", f"this is not an ONNX model that runs here: {error}", remedy="Package it again.")
 
 
-def _probabilities_output(session: ort.InferenceSession) -> str:
-    for output in session.get_outputs():
-        if output.type == "tensor(float)" and len(output.shape) == 2 and output.shape[1] in (2, None):  # noqa: PLR2004 - two classes, two axes
-            return str(output.name)
+def _output_of(session: ort.InferenceSession, output: Output) -> str:
+    classes = output.kind in {"binary", "multiclass"}
+    widths = range(2, max(2, len(output.classes)) + 1) if classes else range(1, 2)
+    for found in session.get_outputs():
+        shape = found.shape[1:]
+        free = not classes if not shape else len(shape) == 1 and (shape[0] in widths or not isinstance(shape[0], int))
+        if found.type in _FLOATS and free:
+            return str(found.name)
     raise Corrupt(
-        "model.no_probabilities",
-        "the ONNX model has no float output of shape (n, 2)",
-        remedy="Export a binary classifier with probabilities and without ZipMap.",
+        "model.no_output",
+        f"the ONNX model has no float output for a {output.kind} model",
+        remedy="Export classifiers with probabilities and without ZipMap, other models with one value a row.",
     )
 
 

@@ -144,7 +144,7 @@ class Loader:
     def _load(self, package: str, envelope: str) -> Predictor:
         keys = load_public_keys(self._settings.keys_path)
         predictor = load_predictor(self._artifacts, package, envelope=self._artifacts.get(envelope), keys=keys)
-        predictor.scores(np.zeros((1, len(predictor.signature.fields)), dtype=np.float32))
+        predictor.outputs(np.zeros((1, len(predictor.signature.fields)), dtype=np.float32))
         return predictor
 
     def _forget_unused(self, serving: Serving) -> None:

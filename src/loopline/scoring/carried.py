@@ -1,0 +1,81 @@
+"""What goes along with a prediction and is no feature: a ranking's group and position, a forecast's target, its label's key."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from loopline.errors import InvalidInput
+from loopline.models.manifest import Deployment
+from loopline.scoring.times import moment
+from loopline.tables.source import key_text
+
+GROUP, TARGET, LABEL_KEY = "_group", "_target_time", "_label_key"
+
+_TIME = pl.Datetime("us", "UTC")
+_MICROSECONDS = 1_000_000
+
+
+def carried_columns(deployment: Deployment) -> frozenset[str]:
+    """The columns of a request that are carried."""
+    return frozenset(name for name in (deployment.group, deployment.target, *deployment.label_by) if name is not None)
+
+
+def carry(deployment: Deployment, rows: Sequence[Mapping[str, Any]], times: Sequence[datetime]) -> pl.DataFrame | None:
+    """`_group`, `_target_time` and `_label_key` of a request's rows, as far as the deployment has them; None where it has none.
+
+    Raises `InvalidInput` "scoring.bad_time" for a target that is no time.
+    """
+    names = carried_columns(deployment)
+    if not names:
+        return None
+    columns = {name: _column(name, deployment, rows, times) for name in sorted(names)}
+    frame = pl.DataFrame(columns)
+    made = {}
+    if deployment.group is not None:
+        made[GROUP] = pl.col(deployment.group).cast(pl.String)
+    if deployment.target is not None:
+        made[TARGET] = pl.col(deployment.target)
+    if deployment.label_by:
+        made[LABEL_KEY] = key_text(deployment.label_by)
+    return frame.select(**made)
+
+
+def _column(
+    name: str, deployment: Deployment, rows: Sequence[Mapping[str, Any]], times: Sequence[datetime]
+) -> pl.Series:
+    if name == deployment.at:
+        return pl.Series(name, times, dtype=_TIME)
+    values = [row[name] for row in rows]
+    if name == deployment.target:
+        return pl.Series(name, [moment(value, index, name) for index, value in enumerate(values)], dtype=_TIME)
+    try:
+        return pl.Series(name, values)
+    except (TypeError, pl.exceptions.PolarsError) as error:
+        raise InvalidInput(
+            "scoring.mixed_values",
+            f"the values of {name!r} are not of one type",
+            remedy=f"Send {name!r} as text, or as whole numbers, in every row.",
+            column=name,
+        ) from error
+
+
+def recorded(carried: pl.DataFrame, times: pl.Series, scores: npt.NDArray[np.float64]) -> dict[str, pl.Series]:
+    """The columns of the prediction record that follow: `group`, `position` (from 1, the highest score first), `target_time`,
+    `horizon_s`, `label_key`.
+    """
+    found: dict[str, pl.Series] = {}
+    if GROUP in carried.columns:
+        found["group"] = carried[GROUP]
+        ranked = carried.select(GROUP, score=pl.Series(scores))
+        position = pl.col("score").rank("ordinal", descending=True).over(GROUP).cast(pl.Int64)
+        found["position"] = ranked.select(position)["score"]
+    if TARGET in carried.columns:
+        found["target_time"] = carried[TARGET]
+        found["horizon_s"] = (carried[TARGET] - times).dt.total_microseconds() / _MICROSECONDS
+    if LABEL_KEY in carried.columns:
+        found["label_key"] = carried[LABEL_KEY]
+    return found
