@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loopline.errors import Corrupt
 from loopline.evaluation.kind import Output
-from loopline.models.runtimes.runtime import as_output, required
+from loopline.models.runtimes.runtime import as_output, required, unreadable
 
 
 class LightGbmModel:
@@ -22,9 +21,7 @@ class LightGbmModel:
         try:
             self._booster = library.Booster(model_str=content.decode())
         except (UnicodeDecodeError, library.basic.LightGBMError) as error:
-            raise Corrupt(
-                "model.unreadable", f"this is not a LightGBM model: {error}", remedy="Save it by booster.save_model()."
-            ) from error
+            raise unreadable("LightGBM", error, "Save it by booster.save_model().") from error
 
     @property
     def features(self) -> list[str]:

@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto
 
 from loopline.errors import Corrupt, InvalidInput
 from loopline.evaluation.kind import BINARY, Output
-from loopline.models.runtimes.runtime import as_output
+from loopline.models.runtimes.runtime import as_output, unreadable
 
 _FLOATS = ("tensor(float)", "tensor(double)")
 
@@ -40,7 +40,7 @@ def _parse(content: bytes) -> ModelProto:
     try:
         model: ModelProto = ModelProto.FromString(content)
     except DecodeError as error:
-        raise _unreadable(error) from error
+        raise unreadable("ONNX Runtime", error, "Package it again.") from error
     return model
 
 
@@ -52,11 +52,7 @@ def _session(content: bytes) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
-        raise _unreadable(error) from error
-
-
-def _unreadable(error: Exception) -> Corrupt:
-    return Corrupt("model.unreadable", f"this is not an ONNX model that runs here: {error}", remedy="Package it again.")
+        raise unreadable("ONNX Runtime", error, "Package it again.") from error
 
 
 def _output_of(session: ort.InferenceSession, output: Output) -> str:

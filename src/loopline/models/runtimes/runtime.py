@@ -7,12 +7,13 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from loopline.errors import Unavailable
+from loopline.errors import Corrupt, Unavailable
 from loopline.evaluation.kind import Output
 
 Format = Literal["onnx", "lightgbm", "xgboost", "skops"]
 Floats = npt.NDArray[np.float64]
 
+_MESSAGE = 200
 _MODULES: Mapping[str, str] = {"lightgbm": "lightgbm", "xgboost": "xgboost"}
 
 
@@ -34,6 +35,11 @@ def required(name: str) -> object:
             f"this model needs {name}, which is not installed here",
             remedy=f"pip install 'loopline[{name}]'",
         ) from error
+
+
+def unreadable(library: str, error: Exception, remedy: str) -> Corrupt:
+    """The error for bytes that `library` cannot read as a model."""
+    return Corrupt("model.unreadable", f"{library} reads no model here: {str(error)[:_MESSAGE]}", remedy=remedy)
 
 
 def as_output(found: npt.NDArray[np.generic], output: Output) -> Floats:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import skops.io
 from threadpoolctl import threadpool_limits
 
-from loopline.errors import Corrupt, InvalidInput
+from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output
-from loopline.models.runtimes.runtime import as_output
+from loopline.models.runtimes.runtime import as_output, unreadable
 
 _SCHEMA = "schema.json"
 
@@ -99,9 +99,7 @@ def _refuse_untrusted(content: bytes) -> None:
     try:
         unknown = [name for name in skops.io.get_untrusted_types(data=content) if name not in TRUSTED]
     except Exception as error:  # a zip file made by someone else may fail in any way
-        raise Corrupt(
-            "model.unreadable", f"this is not a model kept by skops: {error}", remedy="Save it by skops.io.dump()."
-        ) from error
+        raise unreadable("skops", error, "Save it by skops.io.dump().") from error
     if unknown:
         raise InvalidInput(
             "model.untrusted_type",

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loopline.errors import Corrupt
 from loopline.evaluation.kind import Output
-from loopline.models.runtimes.runtime import as_output, required
+from loopline.models.runtimes.runtime import as_output, required, unreadable
 
 
 class XGBoostModel:
@@ -24,11 +23,7 @@ class XGBoostModel:
         try:
             self._booster = library.Booster(params={"nthread": 1}, model_file=bytearray(content))
         except library.core.XGBoostError as error:
-            raise Corrupt(
-                "model.unreadable",
-                f"this is not an XGBoost model: {str(error)[:200]}",
-                remedy="Save it by booster.save_model() as .json or .ubj.",
-            ) from error
+            raise unreadable("XGBoost", error, "Save it by booster.save_model() as .json or .ubj.") from error
         best = self._booster.attr("best_iteration")
         self._iterations = (0, int(best) + 1 if best is not None else 0)
         self._lock = threading.Lock()
