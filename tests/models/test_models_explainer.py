@@ -57,7 +57,7 @@ def explained(estimator, data, artifacts, key, calibrator=LINE):
 
 
 def adds_up(explainer, rows):
-    scores = explainer.predictor.scores(rows)
+    scores = explainer.predictor.outputs(rows)
     for score, found in zip(scores, explainer.explain(rows), strict=True):
         total = found.base + sum(found.contributions.values())
         assert total == pytest.approx(found.total, abs=1e-9)
@@ -137,7 +137,7 @@ def test_a_score_at_the_clip_still_adds_up(artifacts, key):
         key,
         LogisticCalibrator(40.0, 0.0),
     )
-    scores = explainer.predictor.scores(data[0][:50])
+    scores = explainer.predictor.outputs(data[0][:50])
     assert scores.max() > 1 - 1e-6
     adds_up(explainer, data[0][:50])
 

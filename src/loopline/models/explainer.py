@@ -11,7 +11,7 @@ from loopline.evaluation.calibration import LogisticCalibrator
 from loopline.evaluation.shapley import Attribution, draw_orders, enumerable, enumerated, sampled
 from loopline.evaluation.tree_shapley import Leaves, TreeShapley, manageable
 from loopline.models.background import read_background
-from loopline.models.explanation import Explanation, ExplanationSummary, summarise
+from loopline.models.explanation import Explanation, ExplanationSummary, Unit, summarise
 from loopline.models.predictor import Predictor
 from loopline.models.signing import PublicKeys
 from loopline.models.tree_tables import leaves_of
@@ -53,15 +53,15 @@ class Explainer:
     def explain(self, matrix: Rows) -> list[Explanation]:
         """An explanation for each row, float32 of shape (n, fields).
 
-        Raises `InvalidInput` "explain.too_many_rows", and `Unavailable` as `Predictor.scores` does.
+        Raises `InvalidInput` "explain.too_many_rows", and `Unavailable` as `Predictor.outputs` does.
         """
         require_few(len(matrix))
-        totals = self._log_odds(matrix) if len(matrix) else np.empty(0)
+        totals = self._totals(matrix) if len(matrix) else np.empty(0)
         return [self._explanation(row, float(total)) for row, total in zip(matrix, totals, strict=True)]
 
     def contributions(self, matrix: Rows) -> Floats:
         """What each field adds to each row, float64 (n, fields), as `explain` gives it."""
-        totals = self._log_odds(matrix)
+        totals = self._totals(matrix)
         return np.array(
             [_to_total(self._attribute(row), total)[1] for row, total in zip(matrix, totals, strict=True)]
         ).reshape(len(matrix), len(self.signature.fields))
@@ -74,23 +74,29 @@ class Explainer:
             rows,
             self.signature,
             method=f"{self.method}; of the packaged model",
-            unit="log_odds",
+            unit=self.unit,
             background_rows=len(rows),
             of_rows="the background's own, of the training rows",
             base=self.base,
         )
 
     @property
+    def unit(self) -> Unit:
+        """What is explained: the log-odds of two classes, the probability of the likeliest of several, else the value."""
+        kind = self.signature.output.kind
+        return "log_odds" if kind == "binary" else "probability" if kind == "multiclass" else "value"
+
+    @property
     def base(self) -> float:
-        """The mean log-odds over the background."""
-        return float(self._log_odds(self.background).mean())
+        """The mean of what is explained over the background."""
+        return float(self._totals(self.background).mean())
 
     def _explanation(self, row: Rows, total: float) -> Explanation:
         found = self._attribute(row)
         base, added = _to_total(found, total)
         named = sorted(zip(self.signature.names, added.tolist(), strict=True), key=lambda one: (-abs(one[1]), one[0]))
         return Explanation(
-            unit="log_odds",
+            unit=self.unit,
             base=base,
             total=total,
             contributions=dict(named),
@@ -99,9 +105,16 @@ class Explainer:
             error=found.error,
         )
 
-    def _log_odds(self, matrix: Rows) -> Floats:
-        inside = np.clip(self.predictor.scores(np.ascontiguousarray(matrix)), _CLIP, 1 - _CLIP)
-        return np.log(inside) - np.log1p(-inside)
+    def _totals(self, matrix: Rows) -> Floats:
+        scores = self._scores(matrix)
+        if self.unit != "log_odds":
+            return scores
+        inside = np.clip(scores, _CLIP, 1 - _CLIP)
+        log_odds: Floats = np.log(inside) - np.log1p(-inside)
+        return log_odds
+
+    def _scores(self, matrix: Rows) -> Floats:
+        return self.signature.output.scores(self.predictor.outputs(np.ascontiguousarray(matrix)))
 
     def _choose(self, leaves: Leaves | None) -> tuple[str, Attributor]:
         by_trees = None if leaves is None else self._by_trees(leaves)
@@ -109,10 +122,10 @@ class Explainer:
             return TREES, by_trees
         fields, background = self.background.shape[1], self.background
         if enumerable(fields, len(background)):
-            return EVERY_SET, lambda row: enumerated(self._log_odds, row, background)
+            return EVERY_SET, lambda row: enumerated(self._totals, row, background)
         seed = derive_seed(0, "explain", self.predictor.package.digest)
         orders = draw_orders(fields, len(background), seed)
-        return SAMPLED, lambda row: sampled(self._log_odds, row, background[: len(orders)], orders)
+        return SAMPLED, lambda row: sampled(self._totals, row, background[: len(orders)], orders)
 
     def _by_trees(self, leaves: Leaves) -> Attributor | None:
         """Where calibrated score and margin of the trees are one straight line, what the fields add to the margin."""
@@ -120,7 +133,7 @@ class Explainer:
         if slope is None or not manageable(len(leaves.value), len(self.background)):
             return None
         claimed = (1 + np.tanh((slope * leaves.margins(self.background) + shift) / 2)) / 2
-        if not np.all(np.abs(claimed - self.predictor.scores(self.background)) <= _SAME):
+        if not np.all(np.abs(claimed - self._scores(self.background)) <= _SAME):
             return None
         return _lined(TreeShapley(leaves, self.background).attribute, slope, shift)
 
@@ -138,7 +151,14 @@ def require_few(rows: int) -> None:
 def load_explainer(artifacts: ArtifactStore, predictor: Predictor, *, background: str, keys: PublicKeys) -> Explainer:
     """The explainer of a loaded model. Raises as `read_background` does, and `NotFound` where the model is gone."""
     rows = read_background(artifacts, background, package=predictor.package.digest, keys=keys).rows
-    return Explainer(predictor, rows, leaves_of(artifacts.get(predictor.package.onnx)))
+    return Explainer(predictor, rows, _leaves(artifacts, predictor))
+
+
+def _leaves(artifacts: ArtifactStore, predictor: Predictor) -> Leaves | None:
+    """Those of a model of two classes in ONNX; what another gives is no sum of its leaves."""
+    package = predictor.package
+    two = package.format == "onnx" and package.signature.output.kind == "binary"
+    return leaves_of(artifacts.get(package.models[0])) if two else None
 
 
 def _line(predictor: Predictor) -> tuple[float | None, float]:

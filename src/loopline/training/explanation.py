@@ -132,7 +132,7 @@ def _by_package(explainer: Explainer, rows: Rows, of_rows: str) -> ExplanationSu
         rows,
         explainer.signature,
         method=f"{explainer.method}; of the packaged model",
-        unit="log_odds",
+        unit=explainer.unit,
         background_rows=len(explainer.background),
         of_rows=of_rows,
         base=explainer.base,
