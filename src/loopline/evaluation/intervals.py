@@ -60,13 +60,30 @@ def mean_by_block(values: npt.ArrayLike, blocks: npt.ArrayLike, confidence: floa
     x, groups = np.asarray(values, dtype=np.float64), np.asarray(blocks)
     _check(x, groups)
     _, member = np.unique(groups, return_inverse=True)
-    mean, count = float(x.mean()), int(member.max()) + 1
+    mean = float(x.mean())
+    return _interval(mean, np.bincount(member, weights=x - mean).astype(np.float64), len(x), confidence)
+
+
+def interval_of_sums(sums: npt.ArrayLike, rows: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """As `mean_by_block`, from the sum of the values and the number of rows of each block, both of shape (blocks,).
+
+    Blocks without rows do not count. Raises `InvalidInput` without rows.
+    """
+    total, count = np.asarray(sums, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+    filled = count > 0
+    _check(total[filled], count[filled])
+    mean = float(total[filled].sum() / count[filled].sum())
+    return _interval(mean, total[filled] - mean * count[filled], int(count.sum()), confidence)
+
+
+def _interval(mean: float, residuals: Floats, rows: int, confidence: float) -> Interval:
+    """From the sum of residuals in each block."""
+    count = len(residuals)
     if count == 1:
-        return Interval(mean, -math.inf, math.inf, math.inf, 1, len(x))
-    residuals = np.bincount(member, weights=x - mean)
-    error = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / len(x)
+        return Interval(mean, -math.inf, math.inf, math.inf, 1, rows)
+    error = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / rows
     half = quantile(0.5 + confidence / 2, count - 1) * error
-    return Interval(mean, mean - half, mean + half, error, count, len(x))
+    return Interval(mean, mean - half, mean + half, error, count, rows)
 
 
 def of_block_sums(sums: npt.ArrayLike, counts: npt.ArrayLike, confidence: float = 0.95) -> Interval:

@@ -32,8 +32,8 @@ UNITS = {
 
 
 class DataFault(msgspec.Struct, frozen=True):
-    """One broken column. `kind` is `null_rate`, `unseen_categories`, `out_of_range`, `constant`, `unit_change`, `repeated` or
-    `stale`; `value` is what was seen and `expected` what is usual, both in the measure of that kind.
+    """One broken column. `kind` is `null_rate`, `unseen_categories`, `out_of_range`, `constant`, `unit_change`, `repeated`,
+    `stuck` or `stale`; `value` is what was seen and `expected` what is usual, both in the measure of that kind.
     """
 
     column: str
@@ -180,3 +180,13 @@ def _repeated(current: Profile, previous: Profile) -> list[DataFault]:
             sentence = f"{name} has exactly the values of the stretch before."
             faults.append(DataFault(name, "repeated", 1.0, 0.0, sentence))
     return faults
+
+
+def stuck(name: str, value: float, share: float, usual: float, rows: int) -> DataFault | None:
+    """The fault of a number that is one and the same `value` in a `share` of rows, where the most of the reference's blocks is
+    `usual`: such as what a fallback answers. None where that is no jump, or for fewer than 50 rows.
+    """
+    if rows < MIN_ROWS or not _jumped(share, usual, rows):
+        return None
+    sentence = f"{name} is exactly {value:.6g} in {share:.1%} of rows; no value was in more than {usual:.1%}."
+    return DataFault(name, "stuck", share, usual, sentence)

@@ -1,9 +1,7 @@
 """The page: one HTML file that needs nothing else."""
 
-from collections.abc import Callable
-
 from loopline.app.report.counts import counts_sentence
-from loopline.app.report.document import document, section
+from loopline.app.report.document import both, document, headed, section
 from loopline.app.report.figure import moment, times
 from loopline.app.report.harm_chart import HarmScales, beyond, description, harm_chart, harm_scales
 from loopline.app.report.headline import headline
@@ -13,8 +11,6 @@ from loopline.app.report.measure import TITLES
 from loopline.app.report.table import column, comparison_table, key, months_table, table
 from loopline.app.report.timeline import timeline
 from loopline.loop.compare import Comparison, PolicyResult
-
-_WIDE, _NARROW = 920.0, 380.0
 
 _GLOSSARY = (
     (
@@ -42,9 +38,7 @@ def _header(comparison: Comparison, title: str) -> Markup:
         f"{moment(comparison.start)} to {moment(comparison.until)}, judged since the first champion began to serve on "
         f"{moment(comparison.since)}. All times are UTC."
     )
-    told = [element("p", sentence, class_="headline") for sentence in headline(comparison)]
-    eyebrow = element("p", "Replay", class_="eyebrow")
-    return element("header", eyebrow, element("h1", title), element("p", period, class_="quiet"), *told)
+    return headed("Replay", title, period, headline(comparison))
 
 
 def _sections(comparison: Comparison) -> list[Markup]:
@@ -64,7 +58,7 @@ def _sections(comparison: Comparison) -> list[Markup]:
 
 
 def _months(comparison: Comparison) -> list[Markup]:
-    drawn = _both(lambda width, name: loss_chart(comparison, width=width, name=name), "loss")
+    drawn = both(lambda width, name: loss_chart(comparison, width=width, name=name), "loss")
     if drawn is None:
         return [element("p", "No month has a labelled prediction.", class_="quiet")]
     caption = (
@@ -92,21 +86,13 @@ def _harm(comparison: Comparison) -> list[Markup]:
 
 def _harm_of(result: PolicyResult, number: int, scales: HarmScales) -> Markup:
     heading = element("h3", key(number), result.policy)
-    drawn = _both(lambda width, name: harm_chart(result, number, scales, width=width, name=name), f"harm-{number}")
+    drawn = both(lambda width, name: harm_chart(result, number, scales, width=width, name=name), f"harm-{number}")
     if drawn is None:
         return join([heading, element("p", "No day was watched.", class_="quiet")])
     outside = beyond(result, scales)
     note = f" Beyond the scale, hollow at its edge: {times(outside, 'day')}." if outside else ""
     caption = element("figcaption", description(result, scales) + note)
     return join([heading, element("figure", drawn, caption)])
-
-
-def _both(draw: Callable[[float, str], Markup | None], name: str) -> Markup | None:
-    """The same chart for a screen and for a phone; the style shows one of them."""
-    wide, narrow = draw(_WIDE, name), draw(_NARROW, f"{name}-narrow")
-    if wide is None or narrow is None:
-        return None
-    return join([element("div", wide, class_="wide"), element("div", narrow, class_="narrow")])
 
 
 def _assumptions(comparison: Comparison) -> Markup:

@@ -1,0 +1,132 @@
+"""Do scores mean what they say, and what do decisions cost."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from loopline.app.alone.answers import Calibration, Costs
+from loopline.app.alone.study import Study, bounds, figure
+from loopline.app.alone.targets import POSITIVES
+from loopline.decisions.policy import ABSTAIN, NEGATIVE, POSITIVE, Decision
+from loopline.errors import InvalidInput
+from loopline.evaluation.intervals import Interval
+from loopline.evaluation.reliability import Reliability, reliability
+
+Floats = npt.NDArray[np.float64]
+
+_MOST = 500_000
+_OFF = 0.02
+_PER = 1000.0
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What mistakes cost, and the score from which a decision is positive; None follows from the costs."""
+
+    false_positive: float
+    false_negative: float
+    threshold: float | None = None
+
+
+def answer_calibration(study: Study) -> Calibration | None:
+    """The reliability of the probabilities of a class, before and lately; None for other models."""
+    if study.rows.kind != "binary" or study.rows.hard:
+        return None
+    first, last = study.lately
+    before, lately = _curve(study, 0, study.reference - 1), _curve(study, first, last)
+    mean_before, rate_before = _means(before)
+    mean_lately, rate_lately = _means(lately)
+    sentences = [
+        f"In the reference the mean score was {figure(mean_before)} and {figure(rate_before)} came true; lately {figure(mean_lately)} and {figure(rate_lately)}.",
+        f"The gap between score and outcome, over bins of the score, was {figure(before.expected_error)} and is {figure(lately.expected_error)}.",
+    ]
+    gap = mean_lately - rate_lately
+    if abs(gap) > max(_OFF, 0.2 * rate_lately) and abs(gap) > 2 * abs(mean_before - rate_before):
+        way = "high" if gap > 0 else "low"
+        sentences.append(f"Scores are too {way} lately, by {figure(abs(gap))} in the mean: calibrate the model again.")
+    return Calibration(before, lately, sentences)
+
+
+def _curve(study: Study, first: int, last: int) -> Reliability:
+    places = _judged(study, first, last)
+    places = places[:: max(1, -(-len(places) // _MOST))]
+    return reliability(study.losses.scores[places], study.rows.label[places])
+
+
+def _judged(study: Study, first: int, last: int) -> npt.NDArray[np.int64]:
+    begin, end = int(study.blocks.first[first]), int(study.blocks.last[last])
+    return begin + np.flatnonzero(study.losses.judged[begin:end])
+
+
+def _means(curve: Reliability) -> tuple[float, float]:
+    rows = np.array([one.rows for one in curve.bins])
+    scores, rates = (np.array([getattr(one, name) for one in curve.bins]) for name in ("mean_score", "base_rate"))
+    return float(scores @ rows / rows.sum()), float(rates @ rows / rows.sum())
+
+
+def answer_costs(study: Study, prices: Prices | None) -> Costs | None:
+    """What the decisions cost, by the column of decisions, or by the threshold; None without prices or for other models."""
+    if prices is None or study.rows.kind != "binary":
+        return None
+    best = prices.false_positive / (prices.false_positive + prices.false_negative)
+    threshold = prices.threshold
+    policy = Decision(
+        prices.false_positive,
+        prices.false_negative,
+        min(prices.false_positive, prices.false_negative) / 2,
+        best,
+        best,
+        best,
+    )
+    taken = _taken(study, best if threshold is None else threshold)
+    first, last = study.lately
+    before, lately = _cost(study, policy, taken, 0, study.reference - 1), _cost(study, policy, taken, first, last)
+    ideal = (
+        _cost(study, policy, policy.decide(study.losses.scores), first, last)
+        if _differs(study, threshold, best)
+        else None
+    )
+    how = (
+        "the decisions of the file"
+        if study.rows.decision is not None and threshold is None
+        else f"positive from a score of {figure(best if threshold is None else threshold)} on"
+    )
+    sentences = [
+        f"By {how}, 1,000 predictions cost {figure(before.mean)}{bounds(before)} in the reference and {figure(lately.mean)}{bounds(lately)} lately."
+    ]
+    if ideal is not None:
+        sentences.append(
+            f"Deciding positive from {figure(best)} on, as these costs imply, would cost {figure(ideal.mean)}{bounds(ideal)} lately."
+        )
+    return Costs(before, lately, ideal, threshold, sentences)
+
+
+def _differs(study: Study, threshold: float | None, best: float) -> bool:
+    return (threshold is not None and threshold != best) or (threshold is None and study.rows.decision is not None)
+
+
+def _cost(study: Study, policy: Decision, taken: npt.NDArray[np.str_], first: int, last: int) -> Interval:
+    lost = _PER * policy.cost(taken, study.rows.label)
+    return study.mean(np.where(study.losses.judged, np.nan_to_num(lost), 0.0), first, last)
+
+
+def _taken(study: Study, threshold: float) -> npt.NDArray[np.str_]:
+    if study.rows.decision is None:
+        return np.where(study.losses.scores >= threshold, POSITIVE, NEGATIVE)
+    text = study.rows.decision.str.to_lowercase().str.strip_chars()
+    known = set(text.drop_nulls().unique().to_list())
+    positive = (
+        known & ({POSITIVE, study.rows.classes[1].lower()} | set(POSITIVES))
+        if study.rows.classes
+        else known & {POSITIVE, *POSITIVES}
+    )
+    if len(positive) != 1 or len(known - positive - {ABSTAIN}) > 1:
+        raise InvalidInput(
+            "alone.decisions_unclear",
+            f"it is not clear which decisions are positive: {', '.join(sorted(known)[:6])}",
+            remedy="Give --threshold, or a column --decision that holds two values, one of them positive, yes, 1 or the positive label.",
+        )
+    yes = (text == positive.pop()).fill_null(value=False).to_numpy()
+    unsure = (text == ABSTAIN).fill_null(value=True).to_numpy()
+    return np.where(unsure, ABSTAIN, np.where(yes, POSITIVE, NEGATIVE))

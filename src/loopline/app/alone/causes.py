@@ -1,0 +1,267 @@
+"""Why: inputs that moved or broke, and slices that carry the harm, column by column."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from loopline.app.alone.files import Table
+from loopline.app.alone.measure import Losses
+from loopline.app.alone.rows import Rows
+from loopline.app.alone.sample import Sample, columns_of, spread
+from loopline.monitoring.carriers import Carrier, SliceSums, carriers
+from loopline.monitoring.drift import Suspect, diagnose
+from loopline.monitoring.importance import codes_of, dependence
+from loopline.monitoring.profile import Binning, Profile, ReferenceProfile, freeze, merge, profile
+from loopline.monitoring.quality import DataFault, find_faults, stuck
+from loopline.monitoring.tally import Blocks
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+SCORE = "the score"
+"""The name under which the score itself is profiled: a fallback's constant is a fault of it."""
+
+MOST_STRETCHES = 120
+MOST_SLICES = 12
+_BINS = 4
+_FEW_VALUES = 12
+_NAMES_AN_ID = 0.5
+_LEAST_IMPORTANCE = 0.02
+_REPEATED = "repeated"
+
+
+@dataclass
+class Inputs:
+    """What is known of the inputs: a profile for each stretch of blocks, bins, importance, and slices by block.
+
+    `stretch` (blocks,) says which profile a block is in; the first `reference` stretches are the reference.
+    """
+
+    sample: Sample
+    stretch: Ints
+    reference: int
+    binning: Binning = field(default_factory=lambda: Binning({}, {}))
+    profiles: list[Profile] = field(default_factory=list)
+    importance: dict[str, float] = field(default_factory=dict)
+    slices: dict[str, Ints] = field(default_factory=dict)
+    """For each sliced column the place of each sampled row's slice, -1 for none."""
+    names: dict[str, list[str]] = field(default_factory=dict)
+    stuck: list[tuple[float, float, int]] = field(default_factory=list)
+    """For each stretch the score's most frequent value, its share of the rows, and how many these are."""
+    notices: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[str], None]
+
+
+def look_at_inputs(
+    table: Table,
+    features: tuple[str, ...],
+    rows: Rows,
+    blocks: Blocks,
+    reference: int,
+    scores: Floats,
+    progress: Progress,
+) -> Inputs:
+    """Profile every feature, and the score, over all blocks, of which the first `reference` are the reference."""
+    sample = spread(blocks)
+    stretch, first = _stretches(len(blocks), reference)
+    found = Inputs(sample, stretch, first)
+    bounds = _bounds(sample, stretch)
+    sampled_scores = (scores if scores.ndim == 1 else scores.max(axis=1))[sample.rows]
+    single = pl.Series(SCORE, sampled_scores)
+    _add(found, single, bounds, sampled_scores)
+    found.stuck = [_most_frequent(sampled_scores[int(a) : int(b)]) for a, b in pairwise(bounds)]
+    for column in columns_of(table, features, rows, sample):
+        progress(column.name)
+        why = _no_feature(column)
+        if why:
+            found.notices.append(f"{column.name} {why}: it is left out of the causes.")
+        else:
+            _add(found, column, bounds, sampled_scores)
+    for extra in (rows.version, rows.decision):
+        if extra is not None:
+            _slice(found, extra.gather(sample.rows), bounds)
+    return found
+
+
+def _most_frequent(values: Floats) -> tuple[float, float, int]:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return 0.0, 0.0, 0
+    distinct, counts = np.unique(known, return_counts=True)
+    most = int(counts.argmax())
+    return float(distinct[most]), float(counts[most]) / len(known), len(known)
+
+
+def _stretches(blocks: int, reference: int) -> tuple[Ints, int]:
+    """Blocks in at most so many stretches, none of which crosses the end of the reference; how many are the reference's."""
+    size = -(-blocks // MOST_STRETCHES)
+    before = np.arange(reference) // size
+    first = int(before[-1]) + 1
+    return np.concatenate([before, first + np.arange(blocks - reference) // size]), first
+
+
+def _bounds(sample: Sample, stretch: Ints) -> Ints:
+    return np.searchsorted(stretch[sample.block], np.arange(int(stretch[-1]) + 2))
+
+
+def _no_feature(column: pl.Series) -> str:
+    """Why a column explains nothing: it names or counts the rows."""
+    known = column.drop_nulls()
+    if len(known) < _FEW_VALUES or column.dtype.is_float():
+        return ""
+    distinct = known.n_unique()
+    if column.dtype == pl.String and distinct > _NAMES_AN_ID * len(known):
+        return "has a value of its own in most rows, as an id has"
+    if column.dtype.is_integer() and distinct == len(known) and known.is_sorted():
+        return "counts the rows"
+    return ""
+
+
+def _add(found: Inputs, column: pl.Series, bounds: Ints, scores: Floats) -> None:
+    name, until = column.name, int(bounds[found.reference])
+    one = freeze(column[:until].to_frame())
+    if not one.numbers and not one.categories:
+        return
+    parts = [profile(column[int(a) : int(b)].to_frame(), one) for a, b in pairwise(bounds)]
+    found.profiles = (
+        parts if not found.profiles else [_with(old, new) for old, new in zip(found.profiles, parts, strict=True)]
+    )
+    found.binning = Binning({**found.binning.numbers, **one.numbers}, {**found.binning.categories, **one.categories})
+    if name != SCORE:
+        codes = codes_of(column[:until], one.numbers.get(name, ()))
+        found.importance[name] = dependence(codes, scores[:until])
+        _slice(found, column, bounds)
+
+
+def _with(first: Profile, second: Profile) -> Profile:
+    return Profile(first.rows, {**first.numbers, **second.numbers}, {**first.categories, **second.categories})
+
+
+def _slice(found: Inputs, column: pl.Series, bounds: Ints) -> None:
+    until = int(bounds[found.reference])
+    codes, names = _sliced(column, column[:until])
+    if len(names) > 1:
+        found.slices[column.name], found.names[column.name] = codes, names
+
+
+def _sliced(column: pl.Series, reference: pl.Series) -> tuple[Ints, list[str]]:
+    """The slice of each row and the slices' names: frequent values, or quarters of the reference's numbers; nulls for themselves."""
+    few = reference.drop_nulls().n_unique() <= _FEW_VALUES
+    if column.dtype.is_numeric() and not (few and not column.dtype.is_float()):
+        return _quarters(column, reference)
+    text = column.cast(pl.String)
+    counts = text.drop_nulls().value_counts(sort=True, name="_rows").head(MOST_SLICES)
+    values = counts[column.name].to_list()
+    index = {value: place for place, value in enumerate(values)}
+    codes = text.replace_strict(index, default=-1, return_dtype=pl.Int64).to_numpy().copy()
+    missing = text.is_null().to_numpy()
+    codes[missing] = len(values)
+    return codes, [f"{column.name}={value}" for value in values] + [f"{column.name} missing"]
+
+
+def _quarters(column: pl.Series, reference: pl.Series) -> tuple[Ints, list[str]]:
+    values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    known = reference.cast(pl.Float64).drop_nulls().to_numpy()
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return np.full(len(column), -1), []
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1], method="inverted_cdf"))
+    codes = np.searchsorted(edges, values, side="left")
+    codes[np.isnan(values)] = len(edges) + 1
+    inner = [f"{low:g} < {column.name} <= {high:g}" for low, high in pairwise(edges)]
+    return codes, [f"{column.name} <= {edges[0]:g}", *inner, f"{column.name} > {edges[-1]:g}", f"{column.name} missing"]
+
+
+def reference_profile_of(found: Inputs) -> ReferenceProfile:
+    """The profile of the reference, with its stretches."""
+    parts = tuple(found.profiles[: found.reference])
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = merge(whole, part)
+    return ReferenceProfile(found.binning, whole, parts if len(parts) > 1 else ())
+
+
+def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, list[DataFault]]:
+    """What is broken in each stretch after the reference; stretches without faults are not named."""
+    faults = {}
+    usual = max(share for _, share, _ in found.stuck[: found.reference])
+    for place in range(found.reference, len(found.profiles)):
+        broken = [fault for fault in find_faults(reference, found.profiles[place]) if fault.kind != _REPEATED]
+        one = stuck(SCORE, *found.stuck[place][:2], usual, found.stuck[place][2])
+        broken += [one] if one else []
+        if broken:
+            faults[place] = broken
+    return faults
+
+
+def suspects(found: Inputs, reference: ReferenceProfile, first: int, last: int) -> list[Suspect]:
+    """Features that moved in blocks `first` to `last`, both in it, the likeliest cause first: effect times importance."""
+    parts = found.profiles[int(found.stretch[first]) : int(found.stretch[last]) + 1]
+    current = parts[0]
+    for part in parts[1:]:
+        current = merge(current, part)
+    weights = {name: max(value, _LEAST_IMPORTANCE) for name, value in found.importance.items()}
+    return [one for one in diagnose(reference, current, weights) if one.column != SCORE]
+
+
+def carriers_of(
+    found: Inputs,
+    losses: Losses,
+    level: float,
+    surprise: float | None,
+    blocks: int,
+    reference: int,
+    first: int,
+    last: int,
+) -> list[Carrier]:
+    """The slices that carry the rise of unexplained loss in blocks `first` to `last` over the reference's."""
+    places = found.sample.rows
+    judged = losses.judged[places]
+    expected = level if losses.own_rows is None or surprise is None else losses.own_rows[places] + surprise
+    weight, unexplained = judged.astype(np.float64), np.where(judged, losses.rows[places] - expected, 0.0)
+    before, since = slice(0, reference), slice(first, last + 1)
+    sliced = {"": _sums("", found.sample.block, weight, unexplained, blocks, before, since)}
+    for column, codes in found.slices.items():
+        for place, name in enumerate(found.names[column]):
+            inside = codes == place
+            sliced[name] = _sums(
+                name, found.sample.block[inside], weight[inside], unexplained[inside], blocks, before, since
+            )
+    return carriers(sliced)
+
+
+def _sums(
+    name: str, block: Ints, weight: Floats, values: Floats, blocks: int, before: slice, since: slice
+) -> SliceSums:
+    rows: Floats = np.bincount(block, weights=weight, minlength=blocks).astype(np.float64)
+    lost: Floats = np.bincount(block, weights=values, minlength=blocks).astype(np.float64)
+    return SliceSums(name, rows[before], lost[before], rows[since], lost[since])
+
+
+@dataclass(frozen=True)
+class Covered:
+    """The share of a slice's predictions that have a label."""
+
+    slice: str
+    predictions: int
+    coverage: float
+
+
+def coverage_by_slice(found: Inputs, rows: Rows, at_least: int = 200) -> list[Covered]:
+    """The coverage of every slice of enough sampled predictions, the least covered first."""
+    known = rows.known[found.sample.rows]
+    covered = []
+    for column, codes in found.slices.items():
+        for place, name in enumerate(found.names[column]):
+            inside = codes == place
+            count = int(inside.sum())
+            if count >= at_least:
+                covered.append(Covered(name, count, float(known[inside].mean())))
+    return sorted(covered, key=lambda one: (one.coverage, one.slice))

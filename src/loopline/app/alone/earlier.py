@@ -1,0 +1,109 @@
+"""Would the earlier model help: changes of version near the onset, and both models on the same rows."""
+
+import numpy as np
+
+from loopline.app.alone.answers import Earlier, VersionChange
+from loopline.app.alone.measure import loss_of
+from loopline.app.alone.study import Study, bounds, figure
+from loopline.evaluation.intervals import Interval, interval_of_sums
+from loopline.values import from_micros
+
+NEAR = 2
+LEAST_BLOCKS = 3
+
+
+def answer_earlier(study: Study) -> Earlier:
+    """Yes, no or cannot tell."""
+    changes = version_changes(study)
+    difference = _difference(study)
+    answer = "cannot_tell"
+    if difference is not None and difference.blocks >= LEAST_BLOCKS:
+        answer = (
+            "yes" if difference.upper < 0 else "no" if difference.lower > -study.setup.risk.tolerance else "cannot_tell"
+        )
+    return Earlier(
+        answer,
+        difference,
+        [change for _, change in changes],
+        [*_near(study, changes), *_told(study, answer, difference)],
+    )
+
+
+def version_changes(study: Study) -> list[tuple[int, VersionChange]]:
+    """Where another version came to answer most predictions, with the block of it."""
+    if study.rows.version is None:
+        return []
+    version = study.rows.version
+    found: list[tuple[int, VersionChange]] = []
+    before = ""
+    for block, (first, last) in enumerate(zip(study.blocks.first, study.blocks.last, strict=True)):
+        part = version[int(first) : int(last)].drop_nulls()
+        most = str(part.mode().sort()[0]) if len(part) else before
+        if before and most != before:
+            own = np.flatnonzero((part == most).to_numpy())
+            at = int(study.rows.at[int(first) + int(own[0])]) if len(part) == last - first else study.start_of(block)
+            found.append((block, VersionChange(from_micros(at), before, most)))
+        before = most
+    return found
+
+
+def _near(study: Study, changes: list[tuple[int, VersionChange]]) -> list[str]:
+    if not study.episodes:
+        return []
+    onset = study.episodes[-1]
+    near = [change for block, change in changes if onset.earliest - NEAR <= block <= onset.latest + NEAR]
+    if near:
+        return [
+            f"The version changed from {one.before} to {one.after} on {_at(study, one)}, near the onset."
+            for one in near
+        ]
+    if study.rows.version is not None:
+        return ["No change of version lies near the onset."]
+    return []
+
+
+def _at(study: Study, change: VersionChange) -> str:
+    return study.when((change.at - from_micros(0)) // (from_micros(1) - from_micros(0)))
+
+
+def _difference(study: Study) -> Interval | None:
+    """The earlier model's loss minus the present one's, on rows that both scored, over the last blocks."""
+    rows = study.rows
+    if rows.earlier is None or rows.outputs.ndim > 1:
+        return None
+    loss = loss_of(rows, study.setup.risk.loss)
+    if loss.grouped or (rows.kind == "binary" and (np.nanmin(rows.earlier) < 0 or np.nanmax(rows.earlier) > 1)):
+        return None
+    lost = loss.rows(rows.earlier, rows.label)
+    both = ~np.isnan(lost) & study.losses.judged
+    if not both.any():
+        return None
+    first, last = study.lately
+    gap = study.blocks.sums(np.where(both, np.nan_to_num(lost) - study.losses.rows, 0.0))[first : last + 1]
+    count = study.blocks.sums(both.astype(np.float64))[first : last + 1]
+    return interval_of_sums(gap, count) if count.sum() else None
+
+
+def _told(study: Study, answer: str, difference: Interval | None) -> list[str]:
+    if difference is None:
+        return (
+            []
+            if study.rows.earlier is None
+            else ["The earlier scores cannot be judged: they are no probabilities, or of another shape."]
+        )
+    on = f"on the same {difference.rows:,} rows"
+    size = (
+        f"{figure(abs(difference.mean))}{bounds(difference) if difference.mean > 0 else bounds(_negated(difference))}"
+    )
+    if answer == "yes":
+        return [f"Yes: {on} the earlier model's {study.loss_name} is {size} lower."]
+    if answer == "no":
+        higher = "higher" if difference.mean > 0 else "lower, which is too little to matter"
+        return [f"No: {on} the earlier model's {study.loss_name} is {size} {higher}."]
+    return [
+        f"It cannot be told: {on} the earlier model's {study.loss_name} differs by {figure(difference.mean)}{bounds(difference)}."
+    ]
+
+
+def _negated(one: Interval) -> Interval:
+    return Interval(-one.mean, -one.upper, -one.lower, one.error, one.blocks, one.rows)

@@ -1,0 +1,218 @@
+"""A study from nothing: block, reference and promise are learnt from the rows themselves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from loopline.app.alone.answers import Setup
+from loopline.app.alone.calibration import Prices
+from loopline.app.alone.causes import Inputs, faults_by_stretch, look_at_inputs, reference_profile_of
+from loopline.app.alone.columns import NOTHING_SAID, Columns, Said
+from loopline.app.alone.coverage import lateness_of
+from loopline.app.alone.files import Table
+from loopline.app.alone.join import NEVER
+from loopline.app.alone.measure import (
+    Losses,
+    default_tolerance,
+    episodes,
+    fit_scale,
+    lose,
+    loss_of,
+    promise,
+    reference_blocks,
+    reference_of,
+    summaries,
+    watch,
+)
+from loopline.app.alone.rows import Rows, check_classes
+from loopline.app.alone.study import Study
+from loopline.app.alone.times import moment_micros
+from loopline.errors import InvalidInput
+from loopline.monitoring.block_length import Chosen, choose_block, rows_a_block
+from loopline.monitoring.due import due
+from loopline.monitoring.lateness import settled_blocks
+from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Risk
+from loopline.monitoring.state import MonitorState
+from loopline.monitoring.tally import Blocks, cut_blocks
+from loopline.values import MICROSECOND, duration
+
+Mask = npt.NDArray[np.bool_]
+
+_DAY = 86_400_000_000
+_LEAST_ROWS = 50
+_WHOLE = 0.5
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: files, what the user said of columns, and how to watch; what is empty or None is chosen from the data.
+
+    `matures`, `block` are durations, `reference_until` is a day or a time.
+    """
+
+    predictions: str
+    labels: str | None = None
+    earlier: str | None = None
+    name: str = ""
+    said: Said = NOTHING_SAID
+    kind: str = ""
+    positive: str = ""
+    loss: str = ""
+    absent: str = "unlabelled"
+    matures: str = ""
+    block: str = ""
+    tolerance: float | None = None
+    reference_until: str = ""
+    reference_blocks: int | None = None
+    false_pages_per_year: float = 1.0
+    prices: Prices | None = None
+
+
+def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, progress: Progress) -> Study:
+    """Choose the block, learn the promise on the reference, and watch the rest.
+
+    Raises `InvalidInput` where there is too little, or a choice of the user leaves no reference.
+    """
+    matures = _matures(request, rows)
+    rows, ready = _mature(request, rows, matures)
+    check_classes(rows)
+    rows, chosen, size = _blocks_of(request, rows, ready)
+    blocks = _whole(_cut(rows, ready, chosen), rows, matures, ready)
+    _check_enough(blocks, rows, chosen)
+    until = moment_micros(request.reference_until) if request.reference_until else None
+    reference = reference_blocks(blocks, until, request.reference_blocks)
+    loss = loss_of(rows, request.loss)
+    scale = fit_scale(rows, int(blocks.last[reference - 1]))
+    progress("losses")
+    losses = lose(rows, blocks, loss, scale)
+    promised = promise(losses, reference, rows.kind)
+    tolerance = default_tolerance(promised.level) if request.tolerance is None else request.tolerance
+    setup = Setup(
+        name=request.name,
+        kind=rows.kind,
+        classes=rows.classes,
+        levels=rows.levels,
+        columns=columns,
+        timed=rows.timed,
+        rows_a_block=size,
+        risk=Risk(loss.name, tolerance, chosen.block, request.false_pages_per_year, "scores", chosen.min_rows),
+        promise=promised,
+        reference=reference_of(promised, losses, reference),
+        reference_until=int(blocks.end[reference - 1]),
+        matures=matures,
+        absent=request.absent,
+        scale=msgspec.to_builtins(scale),
+    )
+    inputs = look_at_inputs(table, columns.features, rows, blocks, reference, losses.scores, progress)
+    return _watched(setup, rows, blocks, reference, losses, inputs)
+
+
+def _watched(setup: Setup, rows: Rows, blocks: Blocks, reference: int, losses: Losses, inputs: Inputs) -> Study:
+    profile = reference_profile_of(inputs)
+    faults = faults_by_stretch(inputs, profile)
+    faulty = np.isin(inputs.stretch, list(faults))
+    owed = due(setup.promise, losses.base, losses.own, faulty)
+    trial = watch(setup.risk, setup.reference, MonitorState(), summaries(rows, blocks, losses, owed), reference, owed)
+    found = episodes(trial, setup.reference, setup.reference.upper + setup.risk.tolerance, reference)
+    waiting = len(rows) - int(blocks.predictions.sum())
+    return Study(setup, rows, blocks, reference, losses, trial, found, inputs, profile, faults, waiting)
+
+
+def _matures(request: Request, rows: Rows) -> float | None:
+    """After how many seconds a label is due: as said, or what 95 % of the labels need."""
+    if request.matures:
+        return duration(request.matures).total_seconds()
+    late = lateness_of(rows)
+    return None if late is None else late.most
+
+
+def _mature(request: Request, rows: Rows, matures: float | None) -> tuple[Rows, int]:
+    """The rows with what absence means, and how many from the first have their labels due."""
+    ready = len(rows)
+    if matures is not None and rows.timed:
+        newest = int(rows.at[-1])
+        if rows.label_at is not None and (rows.label_at != NEVER).any():
+            newest = max(newest, int(rows.label_at.max()))
+        ready = int(np.searchsorted(rows.at, newest - round(matures * 1e6), side="right"))
+    if request.absent != "negative":
+        return rows, ready
+    if rows.kind != "binary" or (matures is None and rows.timed):
+        raise InvalidInput(
+            "alone.absent_unclear",
+            "absence can mean no only for labels of two kinds, and once it is known when a label is due",
+            remedy="Say when with --matures, e.g. --matures 30d.",
+        )
+    label = rows.label.copy()
+    label[:ready][np.isnan(label[:ready])] = 0.0
+    return replace(rows, label=label), ready
+
+
+def _blocks_of(request: Request, rows: Rows, ready: int) -> tuple[Rows, Chosen, int]:
+    """The block's length, and rows whose place in the file is turned into time where they have none."""
+    known = _units(rows)[:ready]
+    if not rows.timed:
+        size = rows_a_block(int(known.sum()))
+        if size is None:
+            raise _too_few(int(known.sum()), 0)
+        every = max(1, round(size * len(rows) / max(int(known.sum()), 1)))
+        return replace(rows, at=(rows.at // every) * _DAY + _DAY), Chosen("1d", max(1, size // 2)), every
+    if request.block:
+        duration(request.block)
+        return rows, Chosen(request.block, _LEAST_ROWS), 0
+    chosen = choose_block(rows.at[:ready], known, _rare(rows)[:ready])
+    if chosen is None:
+        raise _too_few(int(known.sum()), 0)
+    return rows, chosen, 0
+
+
+def _rare(rows: Rows) -> Mask:
+    """Rows of the rarer class; of other kinds all rows count."""
+    if rows.kind != "binary":
+        return np.ones(len(rows), dtype=np.bool_)
+    positives = rows.label == 1
+    rarer: Mask = positives if 2 * positives.sum() <= rows.known.sum() else rows.label == 0
+    return rarer
+
+
+def _cut(rows: Rows, ready: int, chosen: Chosen) -> Blocks:
+    return cut_blocks(rows.at[:ready], _units(rows)[:ready], duration(chosen.block) // MICROSECOND, chosen.min_rows)
+
+
+def _units(rows: Rows) -> Mask:
+    """What is counted: rows with score and label, or the first of each ranked list."""
+    if rows.kind != "ranking" or rows.group is None:
+        return rows.known
+    first: Mask = rows.group.is_first_distinct().to_numpy()
+    return first
+
+
+def _whole(blocks: Blocks, rows: Rows, matures: float | None, ready: int) -> Blocks:
+    """Without a last block that is cut off, and without those that wait for their labels."""
+    if len(blocks) < 2:  # noqa: PLR2004 - nothing to compare with
+        return blocks
+    reached = int(rows.at[ready - 1])
+    typical = float(np.median(blocks.predictions[:-1]))
+    if blocks.end[-1] > reached and blocks.predictions[-1] < _WHOLE * typical:
+        blocks = blocks.part(0, -1)
+    if matures is None and rows.timed:
+        blocks = blocks.part(0, settled_blocks((blocks.labelled / blocks.predictions).tolist()))
+    return blocks
+
+
+def _check_enough(blocks: Blocks, rows: Rows, chosen: Chosen) -> None:
+    if len(blocks) <= MIN_REFERENCE_BLOCKS:
+        raise _too_few(int(rows.known.sum()), len(blocks), chosen.block if rows.timed else "")
+
+
+def _too_few(labelled: int, blocks: int, length: str = "") -> InvalidInput:
+    told = f" They make {blocks} blocks of {length}." if length else ""
+    return InvalidInput(
+        "alone.too_few",
+        f"{labelled:,} labelled rows are too few, or too close together, to tell harm from chance.{told}",
+        remedy=f"Give at least {8 * _LEAST_ROWS} labelled rows over at least {MIN_REFERENCE_BLOCKS + 3} stretches of time; or a shorter --block.",
+    )

@@ -1,0 +1,138 @@
+"""Is it harmed, since when, how much."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from loopline.app.alone.answers import ENDED, FINE, HARM, Harm, HarmEpisode
+from loopline.app.alone.study import Study, bounds, figure
+from loopline.evaluation.intervals import Interval
+from loopline.monitoring.episode import Episode, find_episode
+from loopline.values import from_micros
+
+LEAST_SUSPECTED = 3
+_NOTICED = 2.0
+_CLEARLY = 6.0
+
+
+def answer_harm(study: Study) -> Harm:
+    """The verdict with its figures."""
+    told = [_episode(study, one) for one in study.episodes]
+    verdict = FINE if not told else HARM if study.harmed else ENDED
+    first, last = study.lately
+    before, lately = study.mean(study.losses.rows, 0, study.reference - 1), study.mean(study.losses.rows, first, last)
+    due = study.mean_of_blocks(study.trial.due, first, last).mean
+    of = _of(study, first, last)
+    sentences = [*(_sentence(study, one) for one in told), *_compared(study, before, lately, due, of, verdict)]
+    if not told:
+        sentences = [_fine(study), *_suspicion(study), *sentences]
+    return Harm(verdict, told, len(study.trial.alarms), before, lately, due, of, sentences)
+
+
+def headline(study: Study, harm: Harm) -> str:
+    """The answer in one sentence."""
+    if harm.verdict == FINE:
+        found = suspected(study)
+        if found is not None:
+            return f"No alarm yet, but the {study.loss_name} looks too high since about {study.when(study.start_of(found.first))}."
+        return f"No harm found in {study.blocks_word(len(study.blocks) - study.reference)}."
+    last = harm.episodes[-1]
+    since = study.when(study.start_of(study.episodes[-1].first))
+    size = f"{figure(last.excess.mean)}{bounds(last.excess)}"
+    if harm.verdict == HARM:
+        return f"Harmed since about {since}: the {study.loss_name} is {size} above what was due."
+    until = study.when(study.end_of(study.episodes[-1].last))
+    return f"Harmed from about {since} to {until}, and as due since then: the {study.loss_name} was {size} above."
+
+
+def _episode(study: Study, one: Episode) -> HarmEpisode:
+    return HarmEpisode(
+        since=from_micros(study.start_of(one.first)),
+        earliest=from_micros(study.start_of(one.earliest)),
+        latest=from_micros(study.start_of(one.latest)),
+        until=from_micros(study.end_of(one.last)) if one.ended else None,
+        blocks=one.last - one.first + 1,
+        excess=study.mean_of_blocks(study.trial.excess, one.first, one.last),
+        loss=study.mean(study.losses.rows, one.first, one.last),
+        due=study.mean_of_blocks(study.trial.due, one.first, one.last).mean,
+    )
+
+
+def _sentence(study: Study, one: HarmEpisode) -> str:
+    place = study.episodes[[_episode(study, each).since for each in study.episodes].index(one.since)]
+    since, earliest, latest = (
+        study.when(study.start_of(block)) for block in (place.first, place.earliest, place.latest)
+    )
+    likely = f" (between {earliest} and {latest})" if earliest != latest else ""
+    until = "" if one.until is None else f" until {study.when(study.end_of(place.last))}"
+    verb = "is" if one.until is None else "was"
+    return (
+        f"Since about {since}{likely}{until} the {study.loss_name} {verb} {figure(one.excess.mean)}{bounds(one.excess)} above "
+        f"what was due: {figure(one.loss.mean)}{bounds(one.loss)} where {figure(one.due)} was due, over {study.blocks_word(one.blocks)}."
+    )
+
+
+def _fine(study: Study) -> str:
+    risk = study.setup.risk
+    return (
+        f"No. Over {study.blocks_word(len(study.blocks) - study.reference)} the {study.loss_name} gave {study.evidence:.0%} of the evidence "
+        f"that an alarm needs; a rise of more than {figure(risk.tolerance)} above what was due counts as harm."
+    )
+
+
+def suspected(study: Study) -> Episode | None:
+    """A stretch up to the end that lies clearly above what was due, though the evidence is no alarm yet; only without alarms.
+
+    Clearly: its mean excess exceeds what is allowed by six standard errors of the reference's spread. Where such a stretch
+    begins is chosen by looking, hence the distance.
+    """
+    if study.episodes:
+        return None
+    reference, excess = study.setup.reference, study.trial.excess[study.reference :]
+    allowed = reference.upper + study.setup.risk.tolerance
+    found = find_episode(excess, reference.mean, reference.spread, allowed, len(excess) - 1)
+    stretch = excess[found.first :]
+    error = reference.spread / np.sqrt(len(stretch))
+    if len(stretch) < LEAST_SUSPECTED or float(stretch.mean()) - allowed <= _CLEARLY * error:
+        return None
+    return replace(found, first=found.first + study.reference, last=found.last + study.reference)
+
+
+def _suspicion(study: Study) -> list[str]:
+    found = suspected(study)
+    if found is None:
+        return []
+    excess = study.mean_of_blocks(study.trial.excess, found.first, found.last)
+    since = study.when(study.start_of(found.first))
+    size = f"{figure(excess.mean)}{bounds(excess)}"
+    return [f"But since about {since} it lies {size} above what was due: too short for a page, long enough to look."]
+
+
+def _of(study: Study, first: int, last: int) -> str:
+    what = "since the onset" if study.harmed else "in the episode of harm" if study.episodes else "lately"
+    return f"{what}, from {study.when(study.start_of(first))} to {study.when(study.end_of(last))}"
+
+
+def _compared(study: Study, before: Interval, lately: Interval, due: float, of: str, verdict: str) -> list[str]:
+    """What the loss was and is, and how much of the change the world explains."""
+    change = lately.mean - before.mean
+    told = [
+        f"The {study.loss_name} was {figure(before.mean)}{bounds(before)} in the reference and {figure(lately.mean)}{bounds(lately)} {of}."
+    ]
+    explained = due - before.mean
+    clear = abs(change) > _NOTICED * float(np.hypot(_finite(before.error), _finite(lately.error)))
+    if verdict == FINE and clear:
+        word = "rise" if change > 0 else "fall"
+        told.append(
+            f"That {word} is no harm: a harder or easier world (base rate, kinds of rows) explains {figure(explained)} of {figure(change)}."
+            if change > 0
+            else "It lies lower than in the reference, which is no harm."
+        )
+    elif verdict != FINE and abs(explained) > 2 * study.setup.risk.tolerance:
+        way = "harder" if explained > 0 else "easier"
+        told.append(f"The world became {way} as well, by {figure(abs(explained))}; that is not counted as harm.")
+    return told
+
+
+def _finite(error: float) -> float:
+    return error if np.isfinite(error) else 0.0

@@ -1,0 +1,249 @@
+"""Rows become blocks with their losses, and what was due; the monitor moves over them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from loopline.app.alone.rows import Margins, Rows, fit_margins, out_of_range
+from loopline.errors import InvalidInput
+from loopline.evaluation.calibration import LogisticCalibrator, fit_logistic
+from loopline.evaluation.kind import Output
+from loopline.evaluation.losses import Loss, losses_of, require_fit
+from loopline.monitoring import due as accounts
+from loopline.monitoring.block import BlockSummary
+from loopline.monitoring.due import Promise, own_account, promise_of
+from loopline.monitoring.episode import Episode, find_episode
+from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference, Risk
+from loopline.monitoring.state import HarmEvidence, MonitorState, observe
+from loopline.monitoring.tally import Blocks
+from loopline.values import from_micros
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+REFERENCE_SHARE = 0.3
+TOLERANCE_SHARE = 0.02
+LEAST_TOLERANCE = 1e-9
+_FITTED_ON = 500_000
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """How scores are read: the line that makes margins probabilities, and the one that makes probabilities honest."""
+
+    margins: Margins | None
+    calibrator: LogisticCalibrator | None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of each row, its own account of it, and the same by block.
+
+    `rows` (rows,) is 0 where nothing is judged; `judged` says where. `scores` are the outputs that are judged. The rest has shape
+    (blocks,): `loss`, `base` and `own` are means over `units`; `own` is None where scores expect nothing.
+    """
+
+    scores: Floats
+    rows: Floats
+    judged: Mask
+    own_rows: Floats | None
+    units: Floats
+    loss: Floats
+    base: Floats
+    own: Floats | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the monitor saw of blocks: the loss that was due in each, the excess above it, and the evidence after it.
+
+    All arrays have the length of the blocks; evidence is 0 in the reference. `alarms` are places of blocks.
+    """
+
+    due: Floats
+    excess: Floats
+    evidence: Floats
+    alarms: list[int]
+    found: list[HarmEvidence]
+    state: MonitorState
+
+
+def output_of(rows: Rows) -> Output:
+    """What the model gives back."""
+    kind = rows.kind
+    return Output(
+        kind,  # type: ignore[arg-type]
+        rows.classes if kind == "multiclass" else (),
+        rows.levels if kind == "quantile" else (),
+    )
+
+
+def loss_of(rows: Rows, name: str) -> Loss:
+    """The loss that was asked for, or that of the kind; classes that were chosen outright are only right or wrong.
+
+    Raises `NotFound` and `InvalidInput` for one that does not judge such models.
+    """
+    return require_fit(name or ("zero_one" if rows.hard else losses_of(rows.kind)[0]), output_of(rows))  # type: ignore[arg-type]
+
+
+def fit_scale(rows: Rows, until: int) -> Scale:
+    """How scores are to be read, learnt from the labelled rows up to place `until`."""
+    if rows.kind != "binary" or rows.hard:
+        return Scale(None, None)
+    places = np.flatnonzero(rows.known[:until])
+    places = places[:: max(1, len(places) // _FITTED_ON)]
+    scores, labels = rows.outputs[places], rows.label[places]
+    margins = fit_margins(scores, labels) if out_of_range(rows) else None
+    return Scale(margins, fit_logistic(margins.apply(scores) if margins else scores, labels))
+
+
+def lose(rows: Rows, blocks: Blocks, loss: Loss, scale: Scale) -> Losses:
+    """The losses of all rows, summed by block."""
+    scores = scale.margins.apply(rows.outputs) if scale.margins else rows.outputs
+    lost = loss.rows(scores, rows.label, _groups(rows))
+    judged = ~np.isnan(lost)
+    lost = np.where(judged, lost, 0.0)
+    own = _own_account(rows, loss, scores, scale)
+    own_rows = None if own is None else np.where(judged, own, 0.0)
+    units = blocks.sums(judged.astype(np.float64))
+    return Losses(
+        scores=scores,
+        rows=lost,
+        judged=judged,
+        own_rows=own_rows,
+        units=units,
+        loss=blocks.sums(lost) / units,
+        base=_base(rows, blocks, loss, scores, judged),
+        own=None if own_rows is None else blocks.sums(own_rows) / units,
+    )
+
+
+def _groups(rows: Rows) -> npt.NDArray[np.object_] | None:
+    return None if rows.group is None else rows.group.fill_null("").rank("dense").to_numpy()
+
+
+def _own_account(rows: Rows, loss: Loss, scores: Floats, scale: Scale) -> Floats | None:
+    if rows.hard or rows.kind not in {"binary", "multiclass"}:
+        return None
+    sure = scores if scale.calibrator is None else scale.calibrator.apply(scores)
+    return own_account(loss, scores, sure)
+
+
+def _base(rows: Rows, blocks: Blocks, loss: Loss, scores: Floats, judged: Mask) -> Floats:
+    """The mean loss of each block's own best constant."""
+    if loss.of_base_rate is not None and rows.kind == "binary":
+        positives = blocks.sums(np.where(judged, rows.label, 0.0))
+        rates = positives / blocks.sums(judged.astype(np.float64))
+        return np.array([loss.of_base_rate(float(rate)) for rate in rates])
+    groups = _groups(rows)
+
+    def of_block(first: int, last: int) -> float:
+        cut = slice(first, last)
+        label = rows.label[cut] if loss.grouped else np.where(judged[cut], rows.label[cut], np.nan)
+        return float(np.nanmean(loss.best_constant(scores[cut], label, None if groups is None else groups[cut])))
+
+    return np.array([of_block(int(first), int(last)) for first, last in zip(blocks.first, blocks.last, strict=True)])
+
+
+def reference_blocks(blocks: Blocks, until: int | None, asked: int | None) -> int:
+    """How many blocks from the first make the reference: up to a moment (microseconds), so many, or the first 30 %.
+
+    Raises `InvalidInput` where fewer than five remain for it, or none to watch.
+    """
+    chosen = max(MIN_REFERENCE_BLOCKS, round(REFERENCE_SHARE * len(blocks)))
+    if until is not None:
+        chosen = int((blocks.end <= until).sum())
+    elif asked is not None:
+        chosen = asked
+    if chosen < MIN_REFERENCE_BLOCKS or chosen >= len(blocks):
+        raise InvalidInput(
+            "alone.bad_reference",
+            f"of {len(blocks)} blocks with labels, {chosen} would be the reference: it needs at least {MIN_REFERENCE_BLOCKS}, and one to watch",
+            remedy="Move --reference-until or --reference-blocks, use a shorter --block, or give more history.",
+        )
+    return chosen
+
+
+def default_tolerance(level: float) -> float:
+    """Two hundredths of the loss of the reference."""
+    return max(TOLERANCE_SHARE * abs(level), LEAST_TOLERANCE)
+
+
+def promise(losses: Losses, reference: int, kind: str) -> Promise:
+    """What the first `reference` blocks showed."""
+    own = None if losses.own is None else losses.own[:reference]
+    scaled = kind in {"regression", "quantile"}
+    return promise_of(losses.loss[:reference], losses.base[:reference], own, scaled=scaled)
+
+
+def reference_of(promised: Promise, losses: Losses, reference: int) -> Reference:
+    """The excess of the reference blocks above what was due in them."""
+    own = None if losses.own is None else losses.own[:reference]
+    return accounts.reference_of(promised, losses.loss[:reference], losses.base[:reference], own)
+
+
+def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats) -> list[BlockSummary]:
+    """The blocks as a monitor takes them: what was due is their baseline."""
+    positives = blocks.sums(np.where(losses.judged, np.nan_to_num(rows.label), 0.0))
+    first_score = losses.scores if losses.scores.ndim == 1 else losses.scores.max(axis=1)
+    expected = blocks.sums(np.where(losses.judged, np.nan_to_num(first_score), 0.0))
+    versions = _versions(rows, blocks)
+    return [
+        BlockSummary(
+            start=start,
+            end=end,
+            predictions=int(blocks.predictions[place]),
+            labelled=int(losses.units[place]),
+            positives=float(positives[place]),
+            expected=float(expected[place]),
+            loss=float(losses.loss[place] * losses.units[place]),
+            baseline=float(owed[place] * losses.units[place]),
+            model_version=versions[place],
+        )
+        for place, (start, end) in enumerate(blocks.times())
+    ]
+
+
+def _versions(rows: Rows, blocks: Blocks) -> list[str]:
+    if rows.version is None:
+        return [""] * len(blocks)
+    cut = (rows.version[int(first) : int(last)] for first, last in zip(blocks.first, blocks.last, strict=True))
+    return [",".join(part.drop_nulls().unique(maintain_order=True).to_list()) for part in cut]
+
+
+def watch(
+    risk: Risk, reference: Reference, state: MonitorState, given: Sequence[BlockSummary], skipped: int, owed: Floats
+) -> Trial:
+    """Move the monitor over the blocks after the first `skipped`."""
+    excess = np.array([one.excess(risk) for one in given])
+    evidence = np.zeros(len(given))
+    alarms, found = [], []
+    for place in range(skipped, len(given)):
+        seen = observe(risk, reference, state, given[place])
+        state = seen.state
+        evidence[place] = seen.harm.log_evidence if seen.harm else state.process.log_evidence
+        if seen.harm:
+            alarms.append(place)
+            found.append(seen.harm)
+    return Trial(owed, excess, evidence, alarms, found, state)
+
+
+def episodes(trial: Trial, reference: Reference, allowed: float, skipped: int) -> list[Episode]:
+    """The episodes of harm behind the alarms, in the order of time; an alarm within one that was found adds none."""
+    found: list[Episode] = []
+    for alarm in trial.alarms:
+        if found and alarm <= found[-1].last:
+            continue
+        begin = max(skipped, found[-1].last + 1) if found else skipped
+        one = find_episode(trial.excess[begin:], reference.mean, reference.spread, allowed, alarm - begin)
+        found.append(Episode(one.first + begin, one.last + begin, one.earliest + begin, one.latest + begin, one.ended))
+    return found
+
+
+def moment_of(rows: Rows, size: int) -> Callable[[int], str]:
+    """How a moment is told: as a time, or as the row where rows have no times."""
+    if rows.timed:
+        return lambda at: f"{from_micros(at):%Y-%m-%d %H:%M} UTC"
+    return lambda at: f"row {at // 86_400_000_000 * size + 1:,}"

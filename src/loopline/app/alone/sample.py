@@ -1,0 +1,57 @@
+"""The columns of the watched rows, read one at a time and at most about a million and a half rows of each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from loopline.app.alone.files import Table
+from loopline.app.alone.rows import Rows
+from loopline.monitoring.tally import Blocks
+
+Ints = npt.NDArray[np.int64]
+
+MOST_ROWS = 1_500_000
+_LEAST_OF_A_BLOCK = 50
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Places of rows, evenly spread in each block: `rows` (sampled,) in the order of time, `block` (sampled,) each one's block."""
+
+    rows: Ints
+    block: Ints
+    whole: bool
+
+    def bounds(self, blocks: int) -> Ints:
+        """Where each block begins in the sample, and the end; shape (blocks + 1,)."""
+        return np.searchsorted(self.block, np.arange(blocks + 1))
+
+
+def spread(blocks: Blocks, most: int = MOST_ROWS) -> Sample:
+    """Every row where there are at most `most`, else every so-manieth of each block, and never fewer than fifty of it."""
+    each = max(_LEAST_OF_A_BLOCK, most // max(len(blocks), 1))
+    parts = [_evenly(int(first), int(last), each) for first, last in zip(blocks.first, blocks.last, strict=True)]
+    rows = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    block = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return Sample(rows, block, len(rows) == int(blocks.predictions.sum()))
+
+
+def _evenly(first: int, last: int, most: int) -> Ints:
+    if last - first <= most:
+        return np.arange(first, last)
+    return first + (np.arange(most) * ((last - first) / most)).astype(np.int64)
+
+
+def columns_of(table: Table, names: tuple[str, ...], rows: Rows, sample: Sample) -> Iterator[pl.Series]:
+    """Each of the columns for the sampled rows, a few columns read at once."""
+    places = rows.order[sample.rows]
+    wanted = pl.Series(places, dtype=pl.UInt32)
+    for start in range(0, len(names), _AT_ONCE):
+        frame = table.read(names[start : start + _AT_ONCE])
+        for name in frame.columns:
+            column = frame[name].gather(wanted)
+            yield column.cast(pl.String) if isinstance(column.dtype, (pl.Categorical, pl.Enum)) else column

@@ -1,0 +1,189 @@
+"""`loopline watch`."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from loopline.app.alone.answers import Watched
+from loopline.app.alone.calibration import Prices
+from loopline.app.alone.columns import Said
+from loopline.app.alone.fresh import Request
+from loopline.app.alone.page import watch_html
+from loopline.app.alone.questions import questions
+from loopline.app.alone.watch import as_record, watch_files
+from loopline.cli.output import show
+from loopline.errors import InvalidInput
+
+app = typer.Typer(add_completion=False)
+
+HARM_FOUND = 10
+
+# As in `cli.options`, which would load a home's whole machinery: this command needs none.
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def command(
+    predictions: Annotated[
+        str,
+        typer.Option(
+            "--predictions",
+            help="Predictions: a file, a folder, or a pattern in quotes. Parquet, CSV, JSON lines, JSON or Arrow.",
+        ),
+    ],
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Labels, likewise; left out where they stand beside the predictions.")
+    ] = None,
+    earlier: Annotated[
+        str | None, typer.Option("--earlier", help="The earlier model's scores of the same rows, joined by id.")
+    ] = None,
+    id_: Annotated[str, typer.Option("--id", help="The column that joins the files; several with commas.")] = "",
+    at: Annotated[str, typer.Option("--at", help="The column of the prediction's time.")] = "",
+    score: Annotated[
+        str, typer.Option("--score", help="The column of the score; several (classes, quantiles) with commas.")
+    ] = "",
+    label: Annotated[str, typer.Option("--label", help="The column of the label.")] = "",
+    label_at: Annotated[str, typer.Option("--label-at", help="The column of the time when the label came.")] = "",
+    decision: Annotated[str, typer.Option("--decision", help="The column of the decision taken.")] = "",
+    version: Annotated[
+        str, typer.Option("--version-column", "--version", help="The column of the model's version.")
+    ] = "",
+    group: Annotated[str, typer.Option("--group", help="The column of the list that a row is ranked in.")] = "",
+    features: Annotated[
+        str,
+        typer.Option("--features", help="The columns of features, with commas; by default all that are nothing else."),
+    ] = "",
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", help="binary, multiclass, regression, quantile or ranking; by default what the labels say."
+        ),
+    ] = "",
+    positive: Annotated[str, typer.Option("--positive", help="Which of two labels is the positive one.")] = "",
+    absent: Annotated[
+        str, typer.Option("--absent", help="What a label that never comes means: unlabelled, or negative.")
+    ] = "unlabelled",
+    matures: Annotated[
+        str, typer.Option("--matures", help="When a label is due, e.g. 30d; by default learnt from the labels' times.")
+    ] = "",
+    loss: Annotated[
+        str, typer.Option("--loss", help="The loss to watch, e.g. brier; by default that of the kind.")
+    ] = "",
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance", help="The rise of the loss that is no harm yet; by default 2 % of the reference's loss."
+        ),
+    ] = None,
+    block: Annotated[
+        str, typer.Option("--block", help="The length of a block, e.g. 1d; by default chosen from the data.")
+    ] = "",
+    reference_until: Annotated[
+        str,
+        typer.Option(
+            "--reference-until",
+            help="All was well until this day or time (UTC); by default the first 30 % of the blocks.",
+        ),
+    ] = "",
+    reference_blocks: Annotated[
+        int | None, typer.Option("--reference-blocks", help="All was well in so many first blocks.")
+    ] = None,
+    false_pages: Annotated[
+        float, typer.Option("--false-pages-per-year", help="How many false alarms a year are acceptable.")
+    ] = 1.0,
+    false_positive: Annotated[
+        float | None, typer.Option("--false-positive", help="What a false positive costs.")
+    ] = None,
+    false_negative: Annotated[
+        float | None, typer.Option("--false-negative", help="What a false negative costs.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="The score from which a decision is positive.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write the HTML report here.")] = None,
+    name: Annotated[str, typer.Option("--name", help="What the model is called.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Is a model harmed, since when, why, and what would help: from a file of predictions and one of labels.
+
+    Exits with 10 where harm was found that lasts.
+    """
+    said = Said(_names(id_), at, _names(score), label, label_at, decision, version, group, _names(features))
+    request = Request(
+        predictions=predictions,
+        labels=labels,
+        earlier=earlier,
+        name=name or Path(predictions).stem.strip("*") or "model",
+        said=said,
+        kind=kind,
+        positive=positive,
+        loss=loss,
+        absent=absent,
+        matures=matures,
+        block=block,
+        tolerance=tolerance,
+        reference_until=reference_until,
+        reference_blocks=reference_blocks,
+        false_pages_per_year=false_pages,
+        prices=_prices(false_positive, false_negative, threshold),
+    )
+    with _bar() as progress:
+        watched = watch_files(request, progress)
+    if report is not None:
+        report.write_text(watch_html(watched), encoding="utf-8")
+        report.with_suffix(".json").write_bytes(as_record(request, watched))
+    show(watched, as_json=as_json, render=lambda console: _print(console, watched, report))
+    if watched.harmed:
+        raise typer.Exit(HARM_FOUND)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _prices(false_positive: float | None, false_negative: float | None, threshold: float | None) -> Prices | None:
+    if false_positive is None and false_negative is None and threshold is None:
+        return None
+    if not false_positive or not false_negative or min(false_positive, false_negative) <= 0:
+        raise InvalidInput(
+            "alone.costs",
+            "costs need a price for both mistakes, above 0",
+            remedy="Give --false-positive and --false-negative, e.g. 1 and 4.",
+        )
+    return Prices(false_positive, false_negative, threshold)
+
+
+class _bar:  # noqa: N801 - reads as a statement where it is used
+    """A progress bar on standard error, for terminals only."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._task = self._progress.add_task("files", total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: str, steps: int) -> None:
+        self._progress.update(self._task, advance=1, total=steps, description=step[:24])
+
+
+def _print(console: Console, watched: Watched, report: Path | None) -> None:
+    colour = {"harm": "bold red", "harm_ended": "bold yellow", "fine": "bold green"}[watched.verdict]
+    console.print(watched.headline, style=colour, markup=False)
+    for _, question, sentences in questions(watched):
+        console.print(f"\n{question}", style="bold", markup=False)
+        for sentence in sentences:
+            console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
+    if report is not None:
+        console.print(f"\nReport: {report}", markup=False)

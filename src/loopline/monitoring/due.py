@@ -1,0 +1,117 @@
+"""What loss was due in a block, so that a harder world is not taken for a worse model.
+
+Two accounts explain a loss without blaming the model. The **base-rate account**: always predicting the block's own best constant
+loses so much, and the model used to gain so much on that. The **model's own account**: its calibrated scores say
+themselves how much they expect to lose on these rows. A change of base rate moves the first, a harmless shift of inputs the
+second. Due is the more lenient of both, so that harm is only what neither explains: with L the mean loss,
+`L - max(base + skill, own + surprise)`. Its mean is at most that of each part. So where one account still holds, its mean is at
+most what that account allows, and the bound on false alarms holds.
+
+An input that is broken also shifts the scores, but it excuses nothing: in a block with a data fault the own account is
+replaced by the level that the loss had in the reference.
+"""
+
+import math
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from loopline.errors import InvalidInput
+from loopline.evaluation.losses import Loss
+from loopline.evidence.student import quantile
+from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+CONFIDENCE = 0.95
+_STICKIEST = 0.9
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """What the reference blocks showed of a model, all mean losses: its `level`, its `skill` (loss minus that of the best
+    constant, negative where it knows more), and its `surprise` (loss minus what its own scores expect; None where scores
+    expect nothing). For losses of a scale (squared errors and the like) the `ratio` of the loss to that of the best constant
+    stands for the skill: in a world twice as large it is the same.
+    """
+
+    level: float
+    skill: float
+    surprise: float | None
+    ratio: float | None = None
+
+    def by_base(self, base: Floats) -> Floats:
+        """The base-rate account of blocks (blocks,), from the mean loss of their best constants."""
+        return base + self.skill if self.ratio is None else base * self.ratio
+
+
+def own_account(loss: Loss, scores: Floats, sure: Floats) -> Floats:
+    """The loss (rows,) that the scores are to be expected to have where `sure` are the true probabilities.
+
+    Both are probabilities of the positive class (rows,), or of each class (rows, k).
+    """
+    if scores.ndim == 1:
+        return sure * loss.rows(scores, np.ones_like(scores)) + (1 - sure) * loss.rows(scores, np.zeros_like(scores))
+    rows, classes = scores.shape
+    expected = np.zeros(rows)
+    for place in range(classes):
+        expected += sure[:, place] * loss.rows(scores, np.full(rows, float(place)))
+    return expected
+
+
+def promise_of(loss: Floats, base: Floats, own: Floats | None, *, scaled: bool = False) -> Promise:
+    """The promise of reference blocks, from the means of each block (blocks,); `scaled` for losses of a scale."""
+    surprise = None if own is None else float(np.mean(loss - own))
+    ratio = float(np.mean(loss) / np.mean(base)) if scaled and np.mean(base) > 0 else None
+    return Promise(float(np.mean(loss)), float(np.mean(loss - base)), surprise, ratio)
+
+
+def due(promise: Promise, base: Floats, own: Floats | None, faulty: Mask) -> Floats:
+    """The mean loss due in each block (blocks,); `faulty` marks blocks with a data fault."""
+    level = np.full_like(base, promise.level)
+    excused = level if own is None or promise.surprise is None else np.where(faulty, level, own + promise.surprise)
+    return np.maximum(promise.by_base(base), excused)
+
+
+def reference_of(promise: Promise, loss: Floats, base: Floats, own: Floats | None) -> Reference:
+    """The reference of the excess above what was due, from the means of each reference block (blocks,).
+
+    Its bound is the higher of the bounds of both accounts, so that harm is only what lies above each; where the accounts err
+    apart from each other, the mean excess lies below. Raises `InvalidInput` for fewer than 5 blocks.
+    """
+    figures = loss - due(promise, base, own, np.zeros(len(loss), dtype=np.bool_))
+    if len(figures) < MIN_REFERENCE_BLOCKS:
+        raise InvalidInput(
+            "alone.reference_short",
+            f"the reference has {len(figures)} blocks; it needs {MIN_REFERENCE_BLOCKS}",
+            remedy="Let it end later (--reference-until), use shorter blocks (--block), or give more history.",
+        )
+    uppers = [_upper(loss - promise.by_base(base))]
+    uppers.append(
+        _upper(loss - promise.level if own is None or promise.surprise is None else loss - own - promise.surprise)
+    )
+    return Reference(float(figures.mean()), max(uppers), float(figures.std(ddof=1)), len(figures))
+
+
+def _upper(figures: Floats) -> float:
+    """An upper confidence bound of the mean of blocks that follow each other: wider where neighbours resemble each other.
+
+    Student's, with the number of blocks divided by (1 + r) / (1 - r) for an autocorrelation r of lag 1, as for the mean of a
+    first-order autoregression (Bayley and Hammersley, The effective number of independent observations in an autocorrelated
+    time series, 1946).
+    """
+    r = autocorrelation(figures)
+    effective = max(2.0, len(figures) * (1 - r) / (1 + r))
+    spread = float(figures.std(ddof=1))
+    return float(figures.mean()) + quantile(CONFIDENCE, effective - 1) * spread / math.sqrt(effective)
+
+
+def autocorrelation(figures: Floats) -> float:
+    """The autocorrelation of lag 1, in [0, 0.9]; 0 where it lies within what chance gives so few figures."""
+    centred = figures - figures.mean()
+    total = float((centred**2).sum())
+    if total <= 0:
+        return 0.0
+    r = float((centred[1:] * centred[:-1]).sum()) / total
+    return min(r, _STICKIEST) if r > 1 / math.sqrt(len(figures)) else 0.0
