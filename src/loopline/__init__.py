@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from loopline.sources.known import modified as modified
     from loopline.sources.query import sql as sql
     from loopline.sources.spreadsheet import spreadsheet as spreadsheet
+    from loopline.tables.dedupe import dedupe as dedupe
+    from loopline.tables.evolution import evolve as evolve
     from loopline.training.folds import Folds as Folds
     from loopline.training.space import choice as choice
     from loopline.training.space import integer as integer
@@ -64,8 +66,10 @@ _WHERE = {
     "costs": "decisions.policy",
     "count": "loop.windowed",
     "data_fault": "incidents.conditions",
+    "dedupe": "tables.dedupe",
     "delayed": "sources.known",
     "every": "incidents.playbook",
+    "evolve": "tables.evolution",
     "files": "sources.files",
     "freeze_window": "incidents.people",
     "grown": "incidents.conditions",

@@ -10,9 +10,11 @@ import loopline as ll
 from loopline.app.home import open_home
 from loopline.clock import ReplayClock
 from loopline.config import Settings
+from loopline.ledger import chain
 from loopline.loop.describe import describe
 from loopline.loop.ingestion import ingest_until
 from loopline.loop.resources import Resources
+from loopline.tables import quarantined
 from loopline.values import canonical_json
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -39,6 +41,27 @@ def test_a_source_of_files_fills_its_table_window_by_window(resources: Resources
     rows = resources.tables.open("shop.orders").read()
     assert rows.schema["price"] == pl.Float64
     assert rows["id"].to_list() == [f"{day}{n}" for day in range(3) for n in range(1, 5)]
+
+
+def test_what_changes_a_table_is_in_the_ledger(resources: Resources, tmp_path: Path):
+    loop = ll.Loop("shop")
+    loop.read(ll.files("o.csv"), name="orders", key="id", event_time="at", known_at="at")
+    for day, line in enumerate(["1,{},1", "2,{},1.5", "3,{},many"]):
+        at = f"{T0 + (day + 1) * DAY:%Y-%m-%dT%H:%M:%SZ}"
+        (tmp_path / "o.csv").write_text("id,at,price\n" + line.format(at) + "\n")
+        ingest_until(resources, loop, T0 + (day + 1) * DAY, begin=T0)
+    with resources.database.reading() as tx:
+        [entry] = chain.entries(tx, "shop")
+    change = {
+        "column": "price",
+        "kind": "widened",
+        "before": "Int64",
+        "after": "Float64",
+        "rule": "accept",
+        "quarantined": 0,
+    }
+    assert (entry.kind, entry.subject, entry.body["changes"]) == ("source.evolved", "shop.orders", [change])
+    assert quarantined(resources.tables, "shop.orders")["_reason"].to_list() == ["wrong_type:price"]
 
 
 def test_rules_of_knowledge_are_told_as_assumed():

@@ -1,5 +1,6 @@
 """A declaration as plain values, in a stable order: what a plan compares and a digest covers."""
 
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from loopline.loop.declare import Loop, Model, Operation
 from loopline.loop.source import Source
 from loopline.sources.known import Delayed, KnownAt
 from loopline.sources.reader import Reading
+from loopline.tables.dedupe import Dedupe
 from loopline.values import duration, duration_text
 
 
@@ -50,6 +52,12 @@ def _describe_reading(source: Source) -> dict[str, Any]:
     said: dict[str, Any] = {}
     if isinstance(source.function, Reading):
         said |= {"reads": source.function.reader.describe(), "known_by": _known_by(source.function.terms.known_at)}
+    if source.spec.evolve:
+        said["evolve"] = asdict(source.spec.evolve)
+    if source.spec.dedupe != Dedupe():
+        said["dedupe"] = asdict(source.spec.dedupe)
+    if source.spec.categories:
+        said["categories"] = {name: listed and list(listed) for name, listed in source.spec.categories.items()}
     if source.freshness:
         said["freshness"] = source.freshness
     if duration(source.settle):

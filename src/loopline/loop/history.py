@@ -38,6 +38,6 @@ class History:
         if before is None:
             self._frames[table] = added
         elif added.height:
-            grown = pl.concat([self._frames[table], added], how="diagonal")
+            grown = pl.concat([self._frames[table], added], how="diagonal_relaxed")
             self._frames[table] = grown.rechunk() if grown.n_chunks() > MOST_CHUNKS else grown
         self._until[table] = until

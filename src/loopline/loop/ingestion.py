@@ -10,6 +10,7 @@ import polars as pl
 import structlog
 
 from loopline.errors import InvalidInput, LooplineError, Unavailable
+from loopline.ledger import chain
 from loopline.loop import store
 from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop
@@ -17,8 +18,9 @@ from loopline.loop.measured import measured
 from loopline.loop.resources import Resources
 from loopline.loop.source import Source
 from loopline.sources.reader import Reading
+from loopline.storage.database import Transaction
 from loopline.tables.ingest import Ingested, ingest
-from loopline.values import Window, duration
+from loopline.values import Window, duration, micros
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +91,26 @@ def _ask(resources: Resources, source: Source, window: Window) -> Ingested:
         store.set_ingested(tx, source.table, since=window.start, until=window.end)
         told = {"rows": done.rows, "quarantined": done.quarantined, "code": None, "error": None, "failures": 0}
         store.put_asked(tx, _asked_row(resources, source, window, seconds.get("ask", 0.0)) | told)
+        _record_changes(tx, source, window, done)
     return done
+
+
+def _record_changes(tx: Transaction, source: Source, window: Window, done: Ingested) -> None:
+    """What changed the table goes into the ledger; what was ignored or quarantined stands in the version's provenance."""
+    changed = [
+        change.plain() for change in done.changes if change.rule == "accept" and change.kind in {"added", "widened"}
+    ]
+    if changed:
+        chain.append(
+            tx,
+            project=source.loop,
+            at=window.end,
+            kind="source.evolved",
+            actor="loop",
+            subject=source.table,
+            body={"changes": changed, "version": done.version},
+            key=f"evolved:{source.table}:{micros(window.end)}",
+        )
 
 
 def _note_failure(resources: Resources, source: Source, window: Window, error: Exception) -> None:

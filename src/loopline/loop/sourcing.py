@@ -8,6 +8,8 @@ from loopline.loop.mistake import blaming_caller, mistake
 from loopline.loop.source import Knowledge, Source, SourceFunction
 from loopline.sources.known import KNOWN_AT, KnownAt, known_column
 from loopline.sources.reader import Reader, Reading, Terms
+from loopline.tables.dedupe import Dedupe
+from loopline.tables.evolution import Evolve
 from loopline.tables.schema import UTC_TIME
 from loopline.tables.source import SourceSpec
 from loopline.values import duration
@@ -25,6 +27,8 @@ class SourceOptions(TypedDict, total=False):
     subject: str | None
     freshness: str | None
     settle: str
+    evolve: Evolve | None
+    dedupe: Dedupe | None
     owner: str
 
 
@@ -49,6 +53,8 @@ class Sourcing:
         subject: str | None = None,
         freshness: str | None = None,
         settle: str = "0s",
+        evolve: Evolve | None = None,
+        dedupe: Dedupe | None = None,
         owner: str = "",
         name: str | None = None,
     ) -> Callable[[SourceFunction], Source]:
@@ -59,7 +65,8 @@ class Sourcing:
         mapping of names to Polars expressions, or a dataframely schema); `personal` the columns about a person, `subject`
         the one that says whose row it is. It is told as a data fault when the newest row is
         older than `freshness`. With `settle`, what became known is asked for only that much later: for databases whose
-        transactions commit after the time they write. `owner` is told of its faults. `name` is the
+        transactions commit after the time they write. `evolve` says what happens when columns change (without it, such a
+        window is refused), `dedupe` what becomes of rows that contradict each other or say what is known. `owner` is told of its faults. `name` is the
         function's unless said.
         """
 
@@ -84,6 +91,8 @@ class Sourcing:
                     rows=expect,
                     personal=tuple(personal),
                     subject=subject,
+                    evolve=evolve,
+                    dedupe=dedupe or Dedupe(),
                 )
             self.sources[called] = Source(self.name, spec, function, every, known, freshness, settle, owner)
             return self.sources[called]
@@ -103,7 +112,7 @@ class Sourcing:
         """Declare a source that a ready-made reader reads: `files(...)`, `sql(...)` or `spreadsheet(...)`.
 
         `known_at` names a column, or is a rule, `modified()` or `delayed(column, by)`: then times of knowledge are assumed,
-        and the column is `known_at`. The rest is as in `source`.
+        and the column is `known_at`. Columns may change by `evolve()` unless said otherwise. The rest is as in `source`.
         """
         if not isinstance(reader, Reader):
             raise mistake(
@@ -114,6 +123,7 @@ class Sourcing:
         if columns and ruled:
             columns = {**columns, KNOWN_AT: UTC_TIME}
         options["columns"] = columns
+        options.setdefault("evolve", Evolve())
         options.setdefault("known", "assumed" if ruled else "measured")
         declare = self.source(
             name=_named(name), key=key, event_time=event_time, known_at=known_column(known_at), **options

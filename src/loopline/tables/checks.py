@@ -12,18 +12,23 @@ from loopline.tables.source import RowRules, SourceSpec, key_text
 from loopline.values import Window
 
 REASON = "_reason"
+PLACE = "_place"
 _KEYS = (pl.String, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Boolean, pl.Date, pl.Datetime)
 
 
 @dataclass(frozen=True)
 class Checked:
     """`good` rows; `bad` rows with the further column `_reason`; both with the system columns. `collapsed` counts the rows that
-    were left out because an identical one stands in `good`.
+    were left out because an identical one stands in `good`, `superseded` those that another of the same key and known time
+    was preferred to, `unchanged` those
+    that say what is known.
     """
 
     good: pl.DataFrame
     bad: pl.DataFrame
     collapsed: int
+    superseded: int = 0
+    unchanged: int = 0
 
     def reasons(self) -> dict[str, int]:
         """How many bad rows each reason has, sorted by name."""
@@ -31,28 +36,40 @@ class Checked:
         return dict(counted.iter_rows())
 
 
-def check(rows: pl.DataFrame, spec: SourceSpec, window: Window) -> Checked:
-    """Split `rows` (the source's columns, conformed) into good and bad ones.
+def check(rows: pl.DataFrame, spec: SourceSpec, window: Window, *, reasons: pl.Series | None = None) -> Checked:
+    """Split `rows` (the source's columns, conformed) into good and bad ones. `bad` has the further column `_place`, the row's
+    place in `rows`.
 
-    A row gets the first reason that applies: `null_key`, `null_time`, `known_in_future` (after the window), `known_before_window`
+    A row gets the first reason that applies: the one it has in `reasons` (String, one a row), `null_key`, `null_time`, `known_in_future` (after the window), `known_before_window`
     (at its start or earlier), `not_finite` (a NaN or infinity in a float column), the name of the expectation that it fails, or
-    `duplicate_key` (another row of the same key and known time says something else: none of them is kept). An event time after
+    `duplicate_key` (another row of the same key and known time says something else: none of them is kept, unless the source's rule prefers the
+    first or the last). An event time after
     the known time is fine: schedules are known ahead.
 
     Raises `InvalidInput` (`table.wrong_dtype`, `source.bad_key`, `source.bad_expectation`).
     """
     system = _with_system_columns(rows, spec)
-    marked = system.with_columns(pl.coalesce(*_reasons(system, window), pl.lit(None, pl.String)).alias(REASON))
+    given = pl.Series([None] * rows.height, dtype=pl.String) if reasons is None else reasons
+    marked = system.with_columns(pl.coalesce(given, *_reasons(system, window), pl.lit(None, pl.String)).alias(REASON))
     if spec.rows is not None:
         marked = _expect(marked, spec.name, spec.rows)
-    passed = marked.filter(pl.col(REASON).is_null()).drop(REASON)
-    distinct = passed.unique(keep="first", maintain_order=True)
-    contradicting = pl.struct("_key", "_known_at").is_duplicated()
-    bad = [
-        marked.filter(pl.col(REASON).is_not_null()),
-        distinct.filter(contradicting).with_columns(_reason("duplicate_key")),
-    ]
-    return Checked(distinct.filter(~contradicting), pl.concat(bad), passed.height - distinct.height)
+    placed = marked.with_row_index(PLACE)
+    passed = placed.filter(pl.col(REASON).is_null()).drop(REASON)
+    distinct = passed.unique(marked.drop(REASON).columns, keep="first", maintain_order=True)
+    kept, contradicting = _resolved(distinct, spec)
+    bad = [placed.filter(pl.col(REASON).is_not_null()), contradicting.with_columns(_reason("duplicate_key"))]
+    superseded = distinct.height - kept.height - contradicting.height
+    bad_rows = pl.concat(bad, how="diagonal")
+    return Checked(kept.drop(PLACE), bad_rows, passed.height - distinct.height, superseded)
+
+
+def _resolved(distinct: pl.DataFrame, spec: SourceSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows to keep, and those that contradict each other, by the source's rule for conflicts."""
+    rule = spec.dedupe.conflicts
+    if rule == "quarantine":
+        contradicting = pl.struct("_key", "_known_at").is_duplicated()
+        return distinct.filter(~contradicting), distinct.filter(contradicting)
+    return distinct.unique(["_key", "_known_at"], keep=rule, maintain_order=True), distinct.clear()
 
 
 def _with_system_columns(rows: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:

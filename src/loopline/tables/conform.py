@@ -27,7 +27,7 @@ def payload_columns(frame: pl.DataFrame, spec: SourceSpec, present: TableSchema 
     if frame.is_empty():
         return {}
     refuse_missing([name for name in (*spec.named_columns, *spec.guarded_columns) if name not in frame.columns])
-    return {name: _kept_as(name, instance(dtype)) for name, dtype in frame.schema.items() if name != spec.tombstone}
+    return {name: kept_as(name, instance(dtype)) for name, dtype in frame.schema.items() if name != spec.tombstone}
 
 
 def conform(frame: pl.DataFrame, columns: Mapping[str, pl.DataType], spec: SourceSpec) -> pl.DataFrame:
@@ -49,12 +49,13 @@ def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
         return column
     if dtype == UTC_TIME:
         return _to_utc(column)
-    if not _is_safe(column.dtype, dtype):
+    if not is_safe(column.dtype, dtype):
         raise wrong_dtype(column.name, column.dtype, dtype)
     return column.cast(dtype)
 
 
-def _is_safe(found: pl.DataType, wanted: pl.DataType) -> bool:
+def is_safe(found: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether any value of the one dtype is a value of the other."""
     if isinstance(found, pl.Null):
         return True
     if wanted in _SIGNED:
@@ -80,7 +81,8 @@ def _to_utc(column: pl.Series) -> pl.Series:
     return in_micros
 
 
-def _kept_as(name: str, dtype: pl.DataType) -> pl.DataType:
+def kept_as(name: str, dtype: pl.DataType) -> pl.DataType:
+    """The dtype in which a table keeps a column that comes as `dtype`. Raises as `payload_columns`."""
     if isinstance(dtype, pl.Datetime):
         _refuse_naive(name, dtype)
         return UTC_TIME

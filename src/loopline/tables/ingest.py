@@ -1,14 +1,16 @@
 """One window of a source's rows into its table and its quarantine, exactly once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from loopline.tables import quarantine
 from loopline.tables.checks import REASON, Checked, check
-from loopline.tables.conform import conform, payload_columns
+from loopline.tables.dedupe import without_unchanged
+from loopline.tables.evolution import SchemaChange, wider
+from loopline.tables.fitting import Fitted, Held, fit
 from loopline.tables.log import TableVersion
 from loopline.tables.schema import TableSchema
 from loopline.tables.source import SourceSpec
@@ -22,7 +24,9 @@ WRITER = "ingest"
 @dataclass(frozen=True)
 class Ingested:
     """What became of a window: `rows` in the table's `version`, `quarantined` rows by `reasons`, and `collapsed` rows that were
-    left out because an identical one came with them. `erased` rows were left out because their persons were erased.
+    left out because an identical one came with them. `superseded` rows lost against another of their key and known time,
+    `unchanged` ones said what was known; both by the source's rules. `changes` are those of its columns. `erased` rows were left
+    out because their persons were erased.
     """
 
     table: str
@@ -31,6 +35,9 @@ class Ingested:
     quarantined: int = 0
     collapsed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    superseded: int = 0
+    unchanged: int = 0
+    changes: list[SchemaChange] = field(default_factory=list)
     erased: int = 0
 
 
@@ -57,16 +64,18 @@ def ingest(
     if (done := ingested(tables, spec, window)) is not None:
         return done
     present = tables.open(spec.name).schema if tables.exists(spec.name) else None
-    columns = payload_columns(frame, spec, present)
-    schema = _schema(columns, spec, present)
-    checked = check(conform(frame, columns, spec), spec, window) if columns else None
+    fitted = fit(frame, spec, present, _held(tables, spec))
+    schema = _schema(fitted.columns, spec, present)
+    checked = _checked(tables, spec, fitted, window)
+    if present is not None:
+        _widen(tables, spec, present, fitted)
     table = tables.create(spec.name, schema)
     table.refuse_passed(WRITER, micros(window.end))
     with table.held():
         taken, erased = (None, 0) if checked is None else _without_erased(table, checked)
         if taken is not None and taken.bad.height:
-            _quarantine(tables, spec, taken, window)
-        told = {**_told(spec, taken, window), **({"erased": erased} if erased else {})}
+            _quarantine(tables, spec, taken, fitted, window)
+        told = {**_told(spec, taken, fitted, window), **({"erased": erased} if erased else {})}
         # The good rows come last: once they are committed, the window is done.
         version = table.append(
             schema.empty() if taken is None else taken.good,
@@ -81,12 +90,47 @@ def rehearse(tables: Tables | None, spec: SourceSpec, frame: pl.DataFrame, windo
     """What `ingest` would keep and what it would quarantine; nothing is written. Raises as `ingest` does."""
     known = tables is not None and tables.exists(spec.name)
     present = tables.open(spec.name).schema if tables is not None and known else None
-    columns = payload_columns(frame, spec, present)
-    if not columns:
-        return Checked(
-            TableSchema().empty(), TableSchema().empty().with_columns(pl.lit(None, pl.String).alias(REASON)), 0
-        )
-    return check(conform(frame, columns, spec), spec, window)
+    fitted = fit(frame, spec, present, _held(tables, spec) if tables is not None and known else _held(None, spec))
+    found = _checked(tables, spec, fitted, window)
+    nothing = TableSchema().empty()
+    return found or Checked(nothing, nothing.with_columns(pl.lit(None, pl.String).alias(REASON)), 0)
+
+
+def _held(tables: Tables | None, spec: SourceSpec) -> Held:
+    def values(name: str) -> pl.Series:
+        table = tables.open(spec.name) if tables is not None and tables.exists(spec.name) else None
+        if table is None or name not in table.schema.columns:
+            return pl.Series(name, [], dtype=pl.String)
+        return table.read(columns=[name])[name].drop_nulls().unique()
+
+    return values
+
+
+def _checked(tables: Tables | None, spec: SourceSpec, fitted: Fitted, window: Window) -> Checked | None:
+    if not fitted.columns:
+        return None
+    found = check(fitted.rows, spec, window, reasons=fitted.reasons)
+    known = tables is not None and tables.exists(spec.name) and bool(tables.open(spec.name).schema.columns)
+    if spec.dedupe.unchanged == "keep":
+        return found
+    current = found.good.clear()
+    if tables is not None and known:
+        keys = pl.col("_key").is_in(found.good["_key"].implode())
+        current = tables.open(spec.name).read(known_until=window.start, where=keys).select(found.good.columns)
+        current = current.sort("_known_at", maintain_order=True).unique("_key", keep="last", maintain_order=True)
+    news = without_unchanged(found.good, current, (spec.known_at, spec.event_time))
+    return replace(found, good=news, unchanged=found.good.height - news.height)
+
+
+def _widen(tables: Tables, spec: SourceSpec, present: TableSchema, fitted: Fitted) -> None:
+    """Columns that the rows, or a changed declaration, give more room; any other change of a dtype is refused by `create`."""
+    wide = {
+        name: dtype
+        for name, dtype in fitted.columns.items()
+        if name in present.columns and present.columns[name] != dtype and wider(present.columns[name], dtype) == dtype
+    }
+    if wide and spec.evolve is not None and spec.evolve.widened == "accept":
+        tables.open(spec.name).widen(wide)
 
 
 def ingested(tables: Tables, spec: SourceSpec, window: Window) -> Ingested | None:
@@ -101,7 +145,7 @@ def _without_erased(table: Table, checked: Checked) -> tuple[Checked, int]:
     """What was checked without the rows of erased persons, and how many those were: they come to no quarantine either."""
     good, bad = table.without_erased(checked.good), table.without_erased(checked.bad)
     dropped = checked.good.height - good.height + checked.bad.height - bad.height
-    return (Checked(good, bad, checked.collapsed), dropped) if dropped else (checked, 0)
+    return (replace(checked, good=good, bad=bad), dropped) if dropped else (checked, 0)
 
 
 def _schema(columns: Mapping[str, pl.DataType], spec: SourceSpec, present: TableSchema | None) -> TableSchema:
@@ -112,14 +156,14 @@ def _schema(columns: Mapping[str, pl.DataType], spec: SourceSpec, present: Table
     return TableSchema(columns, personal, subject or before.subject, before.keys_of)
 
 
-def _quarantine(tables: Tables, spec: SourceSpec, checked: Checked, window: Window) -> None:
+def _quarantine(tables: Tables, spec: SourceSpec, checked: Checked, fitted: Fitted, window: Window) -> None:
     table = tables.create(spec.name + quarantine.SUFFIX, quarantine.schema(personal=bool(spec.guarded_columns)))
-    rows = quarantine.quarantined_rows(checked.bad, window)
-    table.append(rows, writer=WRITER, sequence=micros(window.end), provenance=_told(spec, checked, window))
+    rows = quarantine.quarantined_rows(checked.bad, fitted.original, window)
+    table.append(rows, writer=WRITER, sequence=micros(window.end), provenance=_told(spec, checked, fitted, window))
 
 
-def _told(spec: SourceSpec, checked: Checked | None, window: Window) -> dict[str, Any]:
-    return {
+def _told(spec: SourceSpec, checked: Checked | None, fitted: Fitted, window: Window) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "source": spec.name,
         "window_start": window.start,
         "window_end": window.end,
@@ -128,6 +172,9 @@ def _told(spec: SourceSpec, checked: Checked | None, window: Window) -> dict[str
         "collapsed": checked.collapsed if checked else 0,
         "reasons": checked.reasons() if checked else {},
     }
+    further = {"superseded": checked.superseded, "unchanged": checked.unchanged} if checked else {}
+    changes = [change.plain() for change in fitted.changes]
+    return told | {name: count for name, count in further.items() if count} | ({"changes": changes} if changes else {})
 
 
 def _ingested(spec: SourceSpec, version: TableVersion) -> Ingested:
@@ -139,5 +186,8 @@ def _ingested(spec: SourceSpec, version: TableVersion) -> Ingested:
         told["quarantined"],
         told["collapsed"],
         dict(told["reasons"]),
+        told.get("superseded", 0),
+        told.get("unchanged", 0),
+        [SchemaChange(**change) for change in told.get("changes", [])],
         told.get("erased", 0),
     )

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from loopline.tables.checks import REASON
-from loopline.tables.schema import SYSTEM_COLUMNS, UTC_TIME, TableSchema
+from loopline.tables.checks import PLACE, REASON
+from loopline.tables.schema import UTC_TIME, TableSchema
 from loopline.tables.tables import Tables
 from loopline.values import Window
 
@@ -19,9 +19,12 @@ def schema(*, personal: bool) -> TableSchema:
     return TableSchema(_COLUMNS, ("row",) if personal else ())
 
 
-def quarantined_rows(bad: pl.DataFrame, window: Window) -> pl.DataFrame:
-    """The quarantine's rows for `bad` rows: known at the window's end; a missing key is "", a missing event time that end."""
-    payload = [name for name in bad.columns if name not in (*SYSTEM_COLUMNS, REASON)]
+def quarantined_rows(bad: pl.DataFrame, original: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """The quarantine's rows for `bad` rows: known at the window's end; a missing key is "", a missing event time that end.
+
+    `row` is what the source gave: the row of `original` at the bad row's place.
+    """
+    given = original[bad[PLACE]] if bad.height else original.clear()
     return bad.select(
         pl.col("_key").fill_null(""),
         pl.col("_event_time").fill_null(window.end),
@@ -30,7 +33,7 @@ def quarantined_rows(bad: pl.DataFrame, window: Window) -> pl.DataFrame:
         REASON,
         pl.lit(window.start, UTC_TIME).alias("_window_start"),
         pl.lit(window.end, UTC_TIME).alias("_window_end"),
-        pl.struct(_for_json(bad[name]) for name in payload).struct.json_encode().alias("row"),
+        pl.struct(_for_json(column) for column in given).struct.json_encode().alias("row"),
     )
 
 

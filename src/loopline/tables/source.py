@@ -1,14 +1,15 @@
 """What a source's rows are: their key, their times, their columns and what is expected of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import polars as pl
 
 from loopline.errors import InvalidInput
-from loopline.tables.dtypes import instance
+from loopline.tables.dedupe import Dedupe
+from loopline.tables.evolution import Evolve, split_categories
 
 
 class RowSchema(Protocol):
@@ -30,10 +31,13 @@ class SourceSpec:
 
     - `key`: the column, or columns, whose values make a row's `_key`. Rows with one key are versions of one another.
     - `event_time`, `known_at`: the columns of when it happened and when it became known, Datetime with a zone; may be the same.
-    - `columns`: all columns of the frame but the tombstone; None takes them from the first frame that has rows.
+    - `columns`: all columns of the frame but the tombstone; None takes them from the first frame that has rows. Columns of
+      categories are kept as text: `categories` has those that are listed (`pl.Enum`), or None (`pl.Categorical`).
     - `tombstone`: a Boolean column that is true where the row says that its key exists no longer; null is false.
     - `rows`: what is expected of rows that are no tombstones: Polars expressions by name, where null passes as in SQL's CHECK,
       or a `dataframely` schema.
+    - `evolve`: what happens when the columns change; without rules, any change is refused.
+    - `dedupe`: what becomes of rows that contradict each other, or say what is known.
     - `personal`: the columns that are about a person; `subject`: the column that says whose row it is, for erasure.
 
     Raises `InvalidInput` (`source.undeclared_column`, `source.no_key`).
@@ -48,6 +52,9 @@ class SourceSpec:
     rows: RowRules | None = None
     personal: tuple[str, ...] = ()
     subject: str | None = None
+    evolve: Evolve | None = None
+    dedupe: Dedupe = field(default_factory=Dedupe)
+    categories: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", (self.key,) if isinstance(self.key, str) else tuple(self.key))
@@ -56,8 +63,10 @@ class SourceSpec:
                 "source.no_key", f"source {self.name!r} has no key", remedy="Name the columns of its key."
             )
         if self.columns is not None:
-            columns = {name: instance(dtype) for name, dtype in self.columns.items() if name != self.tombstone}
+            declared = {name: dtype for name, dtype in self.columns.items() if name != self.tombstone}
+            columns, categories = split_categories(declared)
             object.__setattr__(self, "columns", MappingProxyType(columns))
+            object.__setattr__(self, "categories", MappingProxyType({**self.categories, **categories}))
             self._refuse_undeclared(columns)
 
     @property

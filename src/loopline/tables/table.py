@@ -12,7 +12,7 @@ import polars as pl
 
 from loopline.clock import Clock
 from loopline.errors import Conflict, InvalidInput
-from loopline.tables import compaction, datafile
+from loopline.tables import compaction, datafile, widening
 from loopline.tables import erasure as erasing
 from loopline.tables.actions import Action, MetaData, Protocol, Txn, commit_info
 from loopline.tables.blocked import Blocked
@@ -205,6 +205,15 @@ class Table:
         """
         with self._folder.lock.shared():
             return compaction.compact(self._log, self._folder, target_rows, self._now())
+
+    def widen(self, columns: Mapping[str, pl.DataType]) -> None:
+        """Give columns a wider dtype and rewrite the files by it; older versions stay as they were. For one writer at a time: an
+        append that was checked against the narrow column before this commit and commits after it is not read any more.
+
+        Raises `Conflict` (`table.widening_loses`) where a value would change.
+        """
+        with self._folder.lock.shared():
+            widening.widen(self._log.refresh(), self._folder, columns, self._now())
 
     def declare(self, schema: TableSchema) -> None:
         """Make the table, or add what `schema` has and it lacks: columns, personal tags. Raises `Conflict`
