@@ -13,8 +13,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from loopline.app.track import track as track
     from loopline.decisions.policy import costs as costs
+    from loopline.evaluation.bias import bias as bias
     from loopline.gates.approval_terms import approval as approval
     from loopline.gates.better import better as better
+    from loopline.gates.fair import fair as fair
     from loopline.gates.not_worse import not_worse as not_worse
     from loopline.incidents.conditions import data_fault as data_fault
     from loopline.incidents.conditions import grown as grown
@@ -61,6 +63,7 @@ _WHERE = {
     "Window": "values",
     "approval": "gates.approval_terms",
     "better": "gates.better",
+    "bias": "evaluation.bias",
     "category": "loop.declare",
     "choice": "training.space",
     "costs": "decisions.policy",
@@ -72,6 +75,7 @@ _WHERE = {
     "evolve": "tables.evolution",
     "files": "sources.files",
     "freeze_window": "incidents.people",
+    "fair": "gates.fair",
     "grown": "incidents.conditions",
     "harm": "incidents.conditions",
     "integer": "training.space",

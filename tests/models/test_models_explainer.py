@@ -3,11 +3,13 @@
 import warnings
 from itertools import permutations
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
 from sklearn.impute import SimpleImputer
@@ -17,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from loopline.errors import Corrupt, InvalidInput, Unavailable
 from loopline.evaluation.calibration import LogisticCalibrator
+from loopline.evaluation.kind import Output
 from loopline.models import package as packages
 from loopline.models.background import Background, keep_background, read_background, spread
 from loopline.models.explainer import EVERY_SET, SAMPLED, TREES, load_explainer
@@ -195,3 +198,61 @@ def test_few_rows_are_all_kept():
         [0, 1],
         [2, 3],
     ]
+
+
+def of_kind(kind, data, **shape):
+    matrix, label, signature = data
+    return matrix, label, msgspec.structs.replace(signature, output=Output(kind, **shape))
+
+
+def test_numbers_are_explained_in_their_own_unit_as_by_shap(shap, artifacts, key):
+    matrix, _, signature = many(12, gaps=0.1)
+    target = np.nan_to_num(matrix[:, 0] * 3 + matrix[:, 1] ** 2).astype(np.float64)
+    data = of_kind("regression", (matrix, target, signature))
+    estimator = HistGradientBoostingRegressor(random_state=0)
+    explainer = explained(estimator, data, artifacts, key, calibrator=None)
+    assert (explainer.method, explainer.unit) == (TREES, "value")
+    rows = matrix[500:510]
+    theirs = shap.TreeExplainer(estimator, explainer.background, feature_perturbation="interventional")(rows)
+    assert explainer.contributions(rows) == pytest.approx(theirs.values, abs=1e-3)
+    for found, value in zip(explainer.explain(rows), explainer.predictor.outputs(rows), strict=True):
+        assert found.base + sum(found.contributions.values()) == pytest.approx(value, abs=1e-6)
+
+
+def test_of_several_classes_the_likeliest_is_explained(artifacts, key):
+    matrix, _, signature = many(5, gaps=0.0)
+    label = np.digitize(matrix[:, 0] + matrix[:, 1], [-0.5, 0.5])
+    data = of_kind("multiclass", (matrix, label, signature), classes=("low", "middle", "high"))
+    explainer = explained(LogisticRegression(), data, artifacts, key, calibrator=None)
+    rows = matrix[:4]
+    outputs = explainer.predictor.outputs(rows)
+    for found, row in zip(explainer.explain(rows), outputs, strict=True):
+        assert found.of == ("low", "middle", "high")[int(row.argmax())]
+        total = found.base + sum(found.contributions.values())
+        assert 1 / (1 + np.exp(-total)) == pytest.approx(row.max(), abs=1e-6)
+    summary = explainer.summary()
+    assert {field.name for field in summary.fields[:2]} == {"f0", "f1"}
+    assert summary.base is None
+
+
+def test_of_quantiles_the_middle_one_is_explained(artifacts, key):
+    matrix, _, signature = many(4, gaps=0.0)
+    target = matrix[:, 0].astype(np.float64) * 2
+    made = of_kind("quantile", (matrix, target, signature), levels=(0.1, 0.5, 0.9))
+    estimators = {
+        level: HistGradientBoostingRegressor(loss="quantile", quantile=level, max_iter=20, random_state=0).fit(
+            matrix, target
+        )
+        for level in (0.1, 0.5, 0.9)
+    }
+    packaged = package(estimators, made[2], matrix[:200], calibrator=None, artifacts=artifacts)
+    envelope = sign(key, packages.PAYLOAD_TYPE, packaged.encoded())
+    predictor = load_predictor(artifacts, packaged.digest, envelope=envelope, keys=key.public)
+    background = keep_background(artifacts, key, package=packaged.digest, matrix=matrix, seed=5)
+    explainer = load_explainer(artifacts, predictor, background=background, keys=key.public)
+    [found] = explainer.explain(matrix[:1])
+    assert found.unit == "value"
+    assert found.base + sum(found.contributions.values()) == pytest.approx(
+        predictor.outputs(matrix[:1])[0, 1], abs=1e-6
+    )
+    assert next(iter(found.contributions)) == "f0"

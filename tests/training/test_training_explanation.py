@@ -83,7 +83,7 @@ def test_a_line_is_summed_up_from_its_coefficients(summed, data):
 
 def test_a_forest_is_told_in_probability(summed):
     found, _, _ = summed(RandomForestClassifier(20, max_depth=6, random_state=0))
-    assert (found.method, found.unit) == ("shap.TreeExplainer, exact", "probability")
+    assert (found.method, found.unit) == ("shap.TreeExplainer, exact, before calibration", "probability")
     assert 0 < found.base < 1
 
 

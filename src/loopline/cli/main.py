@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "What serves, since when, and how it does.",
     "why": "Explain a prediction, an alarm, an incident or a version.",
     "explain": "Which fields matter to a version, or made one prediction what it is.",
+    "bias": "What a model does to groups of people, and how far apart they are.",
     "incidents": "List incidents, or resolve one.",
     "models": "Registered models, their versions and what they were promoted on.",
     "promote": "Make a version the champion.",

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from loopline.decisions.decision import AnySpec, NoCosts, require_fit
+from loopline.evaluation.bias import Bias
 from loopline.evaluation.kind import BINARY, Kind, Output
 from loopline.evaluation.losses import require_fit as require_loss
 from loopline.features.definitions import LatestView, View, WindowView
@@ -15,6 +16,7 @@ from loopline.gates.approval_terms import ApprovalTerms
 from loopline.gates.check import Check
 from loopline.gates.environment import ONLY_PRODUCTION, alias_of
 from loopline.gates.environment import environments as read_environments
+from loopline.gates.fair import Fair
 from loopline.incidents.calendar import Span
 from loopline.incidents.people import FreezeWindow, People, check_name
 from loopline.incidents.people import people as read_people
@@ -73,6 +75,7 @@ class Model:
     output: Output = BINARY
     group: str | None = None
     target: str | None = None
+    bias: Bias | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -87,6 +90,7 @@ class Model:
             self.output,
             self.group,
             self.target,
+            self.bias.by if self.bias else (),
         )
 
     @property
@@ -171,15 +175,17 @@ class Loop(Sourcing):
         levels: Sequence[float] = (),
         target: str | None = None,
         group: str | None = None,
+        bias: Bias | None = None,
     ) -> Callable[[FitFunction], Model]:
         """Declare a model: `function(training_set, params)` returns a fitted estimator of scikit-learn, LightGBM or XGBoost.
 
         It answers for each row of `on` at the time in column `at`. `kind` is `"binary"` (a classifier of two classes),
         `"multiclass"` (one of the label's `classes`), `"regression"` (a number), `"quantile"` (the function returns a mapping of each
         of `levels` to its fitted regressor; `target` names the column of the time that a forecast is for) or `"ranking"` (`group`
-        names the column of what is ordered together). `fallback` is the output given while no model can answer. The last `holdout` of labelled rows are kept from training, for the gates. `explain` says whether each
-        version gets a summary of which features matter: by default in operation, and not in a replay, which it would slow;
-        False also keeps no rows to explain single predictions with.
+        names the column of what is ordered together). `fallback` is the output given while no model can answer. The last
+        `holdout` of labelled rows are kept from training, for the gates. `explain` says whether each version gets a summary of
+        which features matter: by default in operation, and not in a replay, which it would slow; False also keeps no rows to
+        explain single predictions with. `bias` names groups of people to whom the model must do alike (see `bias`).
 
         `search` names ranges of parameters: the first training tries up to `trials` of them on `folds` in order of time, and
         later ones use what was found, until `ll.retrain(search=True)`, or `search_every` has passed since, or the model
@@ -224,8 +230,10 @@ class Loop(Sourcing):
                 output,
                 group,
                 target,
+                bias,
             )
             _check_unique(made)
+            _check_groups(made)
             self.models[name] = made
             return made
 
@@ -274,6 +282,8 @@ class Loop(Sourcing):
             passed = read_environments(environments)
             for environment in approve.environments if approve else ():
                 alias_of(passed, environment)
+            for check in promote:
+                _check_judged(check, model)
         made = Operation(model, decide, tuple(promote), watch, tuple(respond), others, first_after, passed, approve)
         self.operations[model.name] = made
         return made
@@ -386,3 +396,26 @@ def _check_unique(model: Model) -> None:
         )
     if not names:
         raise mistake("model.no_features", f"{model.name!r} has no features", "Give at least one.")
+
+
+def _check_groups(model: Model) -> None:
+    """A group named like a feature must be that feature."""
+    taken = (
+        [name for name, one in model.bias.by if name in model.feature_names and not one.meta.eq(pl.col(name))]
+        if model.bias
+        else []
+    )
+    if taken:
+        raise mistake(
+            "model.group_taken", f"{model.name!r} has a feature {taken[0]!r} already", "Give the group another name."
+        )
+
+
+def _check_judged(check: Check, model: Model) -> None:
+    known = {*model.feature_names, *(model.bias.names if model.bias else ())}
+    if isinstance(check, Fair) and check.by not in known:
+        raise mistake(
+            "operate.unknown_group",
+            f"fair(by={check.by!r}) names neither a feature of {model.name!r} nor a group it is judged by",
+            f'Declare the model with bias=ll.bias(by=["{check.by}"]).',
+        )

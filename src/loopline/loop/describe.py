@@ -90,6 +90,7 @@ def _describe_model(model: Model) -> dict[str, Any]:
         "code": code_digest(model.fit),
         **_owned(model.owner),
         **({} if model.explain is None else {"explain": model.explain}),
+        **({} if model.bias is None else {"bias": model.bias.describe()}),
     }
 
 

@@ -1,9 +1,21 @@
-"""What is written down about a candidate beside its package: the rows its explanations compare with, and which fields matter."""
+"""What is written down about a candidate beside its package: how it did on rows held out, what it does to groups, which fields
+matter, and the rows that its explanations compare with.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from loopline.clock import ReplayClock
+from loopline.decisions.decision import AnyDecision
+from loopline.evaluation.bias import BIAS, Bias, bias_report
+from loopline.evaluation.group_measures import measures
+from loopline.evaluation.held_out import HELD_OUT, evaluate
+from loopline.evaluation.kind import Output, from_column
+from loopline.evaluation.slices import slices_of
+from loopline.gates.chosen import chosen
 from loopline.loop.lane import Lane
 from loopline.loop.personal_fields import personal_fields
 from loopline.loop.resources import Resources
@@ -13,9 +25,30 @@ from loopline.models.explanation import SUMMARY
 from loopline.models.predictor import Predictor
 from loopline.training.explanation import summarise_fit
 from loopline.training.fit import Fitted
+from loopline.training.training_set import GROUP
 from loopline.values import derive_seed
 
 LEAST_HELD_OUT = 50
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The rows held out of a candidate's training: with `candidate` (its outputs), `candidate_decision`, `candidate_cost`."""
+
+    frame: pl.DataFrame
+    block: str
+
+    @property
+    def blocks(self) -> npt.NDArray[np.generic]:
+        """What block each row is of."""
+        return self.frame["_event_time"].dt.truncate(self.block).dt.timestamp("us").to_numpy()
+
+
+def decided(frame: pl.DataFrame, decision: AnyDecision) -> pl.DataFrame:
+    """`frame` with what is decided on the outputs in `candidate`, and what that costs given the labels."""
+    taken = decision.decide(from_column(frame["candidate"]))
+    costs = decision.cost(taken, frame["label"].cast(pl.Float64).to_numpy())
+    return frame.with_columns(candidate_decision=pl.Series(taken, dtype=pl.String), candidate_cost=pl.Series(costs))
 
 
 def write_documents(
@@ -23,9 +56,68 @@ def write_documents(
 ) -> dict[str, str]:
     """Digests of the artifacts, by the names under which lineage and run have them.
 
-    The background is kept unless the model is declared with `explain=False`. The summary takes seconds, so a replay, which
-    trains again and again, makes it only where the model is declared with `explain=True`.
+    `held_out` has what `decided` adds. The bias report is made where the model declares one. The background is kept unless
+    the model is declared with `explain=False`; the summary takes seconds, so a replay, which trains again and again, makes
+    it only where the model is declared with `explain=True`.
     """
+    judged = Judged(held_out, lane.operation.watch.block)
+    hidden = personal_fields(resources, lane.project, lane.model)
+    found = {}
+    if held_out.height:
+        found[HELD_OUT] = resources.artifacts.put(_evaluation(lane, predictor, judged, hidden))
+        if lane.operation.model.bias is not None:
+            found[BIAS] = resources.artifacts.put(_bias(lane.operation.model.bias, predictor.signature.output, judged))
+    return found | _explanation(resources, lane, fitted, predictor, held_out, hidden)
+
+
+def _evaluation(lane: Lane, predictor: Predictor, judged: Judged, hidden: frozenset[str]) -> bytes:
+    frame, output = judged.frame, predictor.signature.output
+    told = [frame[name] for name in predictor.signature.names if name not in hidden]
+    slices = {name: mask for column in told for name, mask in slices_of(column, at_most=8).items()}
+    return evaluate(
+        output,
+        output.shaped(from_column(frame["candidate"])),
+        frame["label"].to_numpy(),
+        frame["_event_time"].to_list(),
+        block=lane.operation.watch.block,
+        blocks=judged.blocks,
+        decisions=frame["candidate_decision"].to_numpy().astype(np.str_),
+        costs=frame["candidate_cost"].to_numpy(),
+        slices=slices,
+        groups=frame[GROUP].to_numpy() if GROUP in frame.columns else None,
+    ).encoded()
+
+
+def _bias(wanted: Bias, output: Output, judged: Judged) -> bytes:
+    frame = judged.frame
+    outputs = output.shaped(from_column(frame["candidate"]))
+    found = measures(
+        output.kind,
+        output.scores(outputs) if output.kind == "quantile" else outputs,
+        frame["label"].to_numpy(),
+        chosen(frame["candidate_decision"].to_numpy()),
+        frame["candidate_cost"].to_numpy(),
+    )
+    return bias_report(
+        found,
+        {name: frame[name].cast(pl.String).to_list() for name in wanted.names},
+        judged.blocks,
+        kind=output.kind,
+        of_rows="held out",
+        min_rows=wanted.min_rows,
+        confidence=wanted.confidence,
+        intersections=wanted.intersections,
+    ).encoded()
+
+
+def _explanation(
+    resources: Resources,
+    lane: Lane,
+    fitted: Fitted,
+    predictor: Predictor,
+    held_out: pl.DataFrame,
+    hidden: frozenset[str],
+) -> dict[str, str]:
     wanted = lane.operation.model.explain
     if wanted is False:
         return {}
@@ -46,5 +138,4 @@ def write_documents(
         of_rows="held out" if unseen else "trained on",
         seed=derive_seed(seed, SUMMARY),
     )
-    told = summary.without_values(personal_fields(resources, lane.project, lane.model))
-    return {BACKGROUND: digest, SUMMARY: resources.artifacts.put(told.encoded())}
+    return {BACKGROUND: digest, SUMMARY: resources.artifacts.put(summary.without_values(hidden).encoded())}

@@ -21,7 +21,7 @@ from loopline.loop.code import code_digest
 from loopline.loop.decision_reference import REFERENCE, DecisionReference, keep, reference_of
 from loopline.loop.decision_terms import DECIDED, DecisionTerms, evidence_of, terms_in_force
 from loopline.loop.deployment import Predictors, declared_costs
-from loopline.loop.documents import write_documents
+from loopline.loop.documents import decided, write_documents
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
@@ -120,21 +120,23 @@ def _train(
     leaks = leak_suspects(fitted.training_set)
     if leaks:
         log.warning("leak_suspects", model=lane.model, features=leaks, why="they tell the label almost perfectly")
+    decision = terms.fit(fitted.unseen_scores)
     scored = held_out.frame.with_columns(as_column("candidate", predictor.predict(held_out.frame)))
+    scored = decided(scored, decision)
     return Candidate(
         fitted,
         package,
         envelope,
         declared,
         terms,
-        terms.fit(fitted.unseen_scores),
+        decision,
         reference_of(fitted.unseen_scores, scored, lane.operation.watch.block),
         trained_on,
         scored,
         leaks,
         versions,
         freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
-        write_documents(resources, lane, fitted, predictor, held_out.frame),
+        write_documents(resources, lane, fitted, predictor, scored),
         found,
         seed,
     )

@@ -59,7 +59,7 @@ def summarise_fit(estimator: Any, explainer: Explainer, matrix: Rows, *, of_rows
             rows = _TREE_WORK // (len(explainer.background) * trees)
             chosen = spread(len(matrix), min(MOST_ROWS, max(FEWEST_ROWS, rows)), seed)
             return _by_shap("TreeExplainer", estimator, explainer, matrix[chosen], of_rows)
-    return _by_package(explainer, matrix[spread(len(matrix), _PACKAGED_ROWS, seed)], of_rows)
+    return explainer.summary_of(matrix[spread(len(matrix), _PACKAGED_ROWS, seed)], of_rows=of_rows)
 
 
 def _parts(estimator: Any) -> tuple[list[Any] | None, Any]:
@@ -74,12 +74,12 @@ def _by_shap(kind: str, estimator: Any, explainer: Explainer, rows: Rows, of_row
         values, base, unit = _shap_values(kind, estimator, explainer, rows)
     except Exception as error:  # shap's errors have no common class, and the packaged model can always be asked
         log.warning("shap_failed", explainer=kind, error=repr(error))
-        return _by_package(explainer, rows[spread(len(rows), _PACKAGED_ROWS, 0)], of_rows)
+        return explainer.summary_of(rows[spread(len(rows), _PACKAGED_ROWS, 0)], of_rows=of_rows)
     return summarise(
         values,
         rows,
         explainer.signature,
-        method=f"shap.{kind}, exact",
+        method=f"shap.{kind}, exact{'' if _calibrated(explainer, unit) else ', before calibration'}",
         unit=unit,
         background_rows=len(explainer.background),
         of_rows=of_rows,
@@ -114,6 +114,11 @@ def _in_one_unit(values: Floats, base: Floats, estimator: Any, calibrator: Any) 
     return line.a * values, line.a * float(base.flat[0]) + line.b, unit
 
 
+def _calibrated(explainer: Explainer, unit: Unit) -> bool:
+    calibrator = explainer.predictor.package.calibrator
+    return calibrator is None or (unit == "log_odds" and isinstance(calibrator, LogisticCalibrator))
+
+
 def _votes(values: Floats, base: Floats) -> bool:
     """Whether the outputs are probabilities, which forests average: together they are always 1."""
     return values.ndim == 3 and bool(np.allclose(base.sum(axis=-1), 1))  # noqa: PLR2004 - an output for each class
@@ -123,17 +128,3 @@ def _transformed(before: list[Any], rows: Rows) -> Floats:
     for step in before:
         rows = step.transform(rows)
     return np.asarray(rows, dtype=np.float64)
-
-
-def _by_package(explainer: Explainer, rows: Rows, of_rows: str) -> ExplanationSummary:
-    added = explainer.contributions(rows)
-    return summarise(
-        added,
-        rows,
-        explainer.signature,
-        method=f"{explainer.method}; of the packaged model",
-        unit=explainer.unit,
-        background_rows=len(explainer.background),
-        of_rows=of_rows,
-        base=explainer.base,
-    )

@@ -18,6 +18,7 @@ from loopline.labels.label import Label
 from loopline.labels.outcomes import LABEL_KEY, outcomes
 from loopline.models.signature import Signature
 from loopline.tables.source import key_text
+from loopline.training.groups import Named, with_groups
 from loopline.training.subjects import known_at_their_time
 from loopline.values import EPOCH
 
@@ -30,7 +31,7 @@ class Recipe:
     """What a training set is made of: the subjects' table and time column, given columns, views and label.
 
     `output` says what the model gives back, `group` names the column of a ranking's group, `target` that of the time a forecast is
-    for.
+    for, `told_by` what groups rows are judged by.
     """
 
     table: str
@@ -42,6 +43,7 @@ class Recipe:
     output: Output = BINARY
     group: str | None = None
     target: str | None = None
+    told_by: tuple[Named, ...] = ()
 
     @property
     def carried(self) -> dict[str, pl.Expr]:
@@ -231,7 +233,7 @@ def assemble(
     subjects = subjects.filter(pl.col(recipe.at) <= recipe.label.mature_until(as_of))
     for start, end in leave_out:
         subjects = subjects.filter(~((pl.col(recipe.at) > start) & (pl.col(recipe.at) <= end)))
-    frame = features_of(subjects, recipe, known)
+    frame = with_groups(features_of(subjects, recipe, known), subjects, recipe.told_by)
     keys = frame.select("_key", "_event_time", *recipe.carried)
     told = weighed(outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed))
     frame = frame.with_columns(_kept(told, recipe.label, actions))
