@@ -1,0 +1,203 @@
+"""A source to paste: key, times, columns, expectations; what a person must decide stands in comments where it is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from loopline.tables.proposal.columns import Columns
+from loopline.tables.proposal.extract import Extract
+from loopline.tables.proposal.finding import Finding
+from loopline.tables.proposal.keys import KeyCandidate, Times, key_candidates, known_name, times_of
+from loopline.tables.proposal.reading import CODES, literal
+from loopline.tables.proposal.rules import Rule, rules_for
+
+_BAD = ' ,;{}()\n\r\t="'
+_SYSTEM = {"_key", "_event_time", "_known_at", "_tombstone"}
+_PERSON = "id of a person"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`named` gives the columns of the file the names that a table can have, of those that are kept. `key` is empty, and `event` and
+    `known` None, where nothing in the file can be it.
+    """
+
+    name: str
+    named: dict[str, str]
+    key: tuple[str, ...]
+    keys: list[KeyCandidate]
+    times: Times
+    event: str | None
+    known: str | None
+    rules: list[Rule]
+    personal: tuple[str, ...]
+    subject: str | None
+
+
+def propose(extract: Extract, columns: Columns, *, label: str | None = None) -> tuple[Proposal, list[Finding]]:
+    """A schema for the rows, and what is missing for one. `label` is not part of a key."""
+    kept = [name for name in columns.frame.columns if name not in extract.nested]
+    named = dict(zip(kept, clean_names(kept), strict=True))
+    facts = {name: columns.facts[name] for name in kept}
+    times = times_of(columns.frame, facts)
+    moments = [name for name, fact in facts.items() if fact.kind in {"time", "date"}]
+    keys = key_candidates(columns.frame, facts, moments, [label] if label else [])
+    sure = [one for one in keys if not one.duplicates]
+    key = sure[0].columns if sure else ()
+    event = times.event[0] if times.event else None
+    known = next((name for name in times.known if known_name(name)), event)
+    personal = tuple(name for name, fact in facts.items() if fact.personal)
+    subject = next((name for name in personal if (found := facts[name].personal) and found.kind == _PERSON), None)
+    rules = rules_for(columns.frame.select(kept), facts, named, {*key, *([event] if event else []), *([known] if known else [])})  # fmt: skip
+    name = _source_name(extract.files)
+    made = Proposal(name, named, key, keys, times, event, known, rules, personal, subject)
+    return made, list(_findings(extract, made))
+
+
+def _findings(extract: Extract, made: Proposal) -> Iterator[Finding]:
+    if not extract.rows:
+        return
+    if not made.key:
+        almost = next(iter(made.keys), None)
+        message = "no column, and no pair of columns, names each row once."
+        if almost:
+            message += f" {' and '.join(almost.columns)} almost does: {almost.duplicates:,} rows have one that was there before."
+        yield Finding(level="warning", code="no-key", message=message, rows=almost.duplicates if almost else None, remedy="A key lets corrections replace rows. Without one, the row's place in the file is taken.")  # fmt: skip
+    if not made.event:
+        yield Finding(level="warning", code="no-time", message="no column says when a row happened.", remedy="A loop needs it: without times nothing can be replayed honestly.")  # fmt: skip
+
+
+def clean_names(names: Sequence[str]) -> list[str]:
+    """Names that a table can have, in order, no two alike."""
+    made: list[str] = []
+    for place, name in enumerate(names, 1):
+        base = "".join("_" if letter in _BAD else letter for letter in name.strip())
+        base = base.strip("_") if base in _SYSTEM else base
+        base = base or f"column_{place}"
+        given, number = base, 2
+        while given in made:
+            given, number = f"{base}_{number}", number + 1
+        made.append(given)
+    return made
+
+
+def source_code(
+    made: Proposal,
+    extract: Extract,
+    columns: Columns,
+    *,
+    only: Sequence[str] | None = None,
+    name: str | None = None,
+    extra: Mapping[str, str] | None = None,
+    comments: Mapping[str, str] | None = None,
+) -> str:
+    """The `@loop.source(...)` of the proposal; `only` keeps some columns (the file's names), `extra` has code for more of them."""
+    kept = [one for one in (only if only is not None else made.named) if one in made.named]
+    told = comments or {}
+    key = [made.named[one] for one in made.key] or ["row"]
+    event, known = _named_or(made, made.event, "happened_at"), _named_or(made, made.known, "happened_at")
+    lines = ["@loop.source("]
+    lines += _comment(made, extract, told)
+    lines += [f"    key={literal(key[0] if len(key) == 1 else tuple(key))},", f"    event_time={literal(event)},"]
+    lines += [f"    known_at={literal(known)},", '    known="assumed",  # "measured" where the column tells when a row really became known']  # fmt: skip
+    lines += ["    columns={"]
+    lines += [f"        {literal(one)}: {dtype}," for one, dtype in _dtypes(made, columns, kept, extra or {}).items()]
+    lines += ["    },"]
+    names = {made.named[one] for one in kept}
+    rules = [rule for rule in made.rules if any(rule.name.startswith(f"{one}_is_") for one in names)]
+    if rules:
+        lines += ["    expect={", *(f"        {literal(rule.name)}: {rule.code}," for rule in rules), "    },"]
+    personal = [made.named[one] for one in made.personal if one in kept]
+    if personal:
+        lines += [f"    personal={literal(personal)},  # decide: suspected, not known"]
+    if made.subject in kept and made.subject:
+        lines += [f"    subject={literal(made.named[made.subject])},  # decide: whose row it is"]
+    lines += [")"]
+    return "\n".join(lines)
+
+
+def _comment(made: Proposal, extract: Extract, told: Mapping[str, str]) -> list[str]:
+    lines = []
+    if not made.key:
+        lines.append("    # decide: nothing in the file names each row once; its place in the file does here")
+    elif len(made.keys) > 1:
+        others = [", ".join(made.named[one] for one in other.columns) for other in made.keys[1:4] if not other.duplicates]  # fmt: skip
+        lines += [f"    # key: unique in the rows looked at; so is {' / '.join(others)}"] if others else []
+    if extract.is_sample and made.key:
+        lines.append(f"    # decide: unique in {extract.frame.height:,} of {extract.rows:,} rows; look at all with --rows 0")  # fmt: skip
+    if not made.event:
+        lines.append("    # decide: the file has no time; happened_at is made up")
+    elif len(made.times.event) > 1:
+        lines.append(f"    # decide: times are {', '.join(made.named[one] for one in made.times.event)}")
+    return lines + [f"    # {text}" for text in told.values()]
+
+
+def _named_or(made: Proposal, column: str | None, other: str) -> str:
+    return made.named[column] if column else other
+
+
+def _dtypes(made: Proposal, columns: Columns, kept: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
+    found = {made.named[one]: CODES["time"] if one in {made.event, made.known} else CODES[columns.readings[one].kind] for one in kept}  # fmt: skip
+    return found | dict(extra)
+
+
+def reading_code(made: Proposal, extract: Extract, columns: Columns, *, place: str | None = None) -> list[str]:
+    """The lines that read the file into `rows`, with the proposed types and names; `place` is the path to write."""
+    selected = [f"        {_read(made, columns, one)}," for one in made.named]
+    lines = [f"    rows = {_opening(extract, place)}"]
+    if not made.key:
+        lines.append('    rows = rows.with_row_index("row").with_columns(pl.format("r{}", "row").alias("row"))')
+    selected += ['        pl.col("row"),'] if not made.key else []
+    return [*lines, "    return rows.select(", *selected, "    )"]
+
+
+def _read(made: Proposal, columns: Columns, name: str) -> str:
+    reading = columns.readings[name]
+    code = reading.code()
+    if name in {made.event, made.known} and reading.kind == "date":
+        code += '.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")'
+    return code if made.named[name] == name and len(reading.ways) == 1 else f"{code}.alias({literal(made.named[name])})"
+
+
+def _opening(extract: Extract, place: str | None) -> str:
+    paths = [place] if place else extract.files
+    options = _options(extract)
+    reader = {"csv": "read_csv", "parquet": "read_parquet", "jsonl": "read_ndjson", "json": "read_json", "xlsx": "read_excel"}[extract.format]  # fmt: skip
+    if len(paths) == 1:
+        return f"pl.{reader}({literal(paths[0])}{options})"
+    return f'pl.concat([pl.{reader}(path{options}) for path in {literal(paths)}], how="diagonal_relaxed")'
+
+
+def _options(extract: Extract) -> str:
+    if extract.format == "parquet":
+        return ""
+    if extract.format != "csv":
+        return ", infer_schema_length=None"
+    dialect = extract.dialect
+    told = ", infer_schema=False"
+    if dialect is None:
+        return told
+    if dialect.separator != ",":
+        told += f", separator={literal(dialect.separator)}"
+    if not dialect.encoding.startswith("utf-8"):
+        told += f", encoding={literal(dialect.encoding)}"
+    if not dialect.header:
+        told += ", has_header=False"
+    if any(finding.code == "ragged" for finding in extract.findings):
+        told += ", truncate_ragged_lines=True"
+    if list(dialect.names) != extract.frame.columns:
+        told += f", new_columns={literal(extract.frame.columns)}"
+    return told
+
+
+def _source_name(files: Sequence[str]) -> str:
+    stem = Path(files[0]).name.partition(".")[0] if len(files) == 1 else Path(files[0]).parent.name
+    made = "".join(letter.lower() if letter.isalnum() and letter.isascii() else "_" for letter in stem).strip("_")
+    return made if made.isidentifier() else f"rows_{made}".rstrip("_")
+
+
+def typed_names(frame: pl.DataFrame, made: Proposal) -> pl.DataFrame:
+    """The frame's kept columns under their new names."""
+    return frame.select(made.named).rename(made.named)
