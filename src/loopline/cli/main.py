@@ -35,6 +35,7 @@ COMMANDS = {
     "decide": "Decide on other costs; the model stays.",
     "freeze": "Stop all automatic action at once.",
     "unfreeze": "Allow automatic action again.",
+    "check": "Look at data: schema, faults, leaks, bias, drift.",
     "track": "Run a script as a run, with all that is worth knowing about it.",
     "runs": "Tracked runs: list, show, compare.",
     "sources": "Sources: how fresh, how they were asked last; or try each.",

@@ -18,13 +18,14 @@ def leak_suspects(training_set: TrainingSet) -> dict[str, float]:
     labels = training_set.y[rows] == 1
     found = {}
     for place, name in enumerate(training_set.feature_names):
-        area = _area(training_set.X[rows, place], labels)
+        area = area_under_curve(training_set.X[rows, place], labels)
         if area >= SUSPECT_AUC:
             found[name] = area
     return found
 
 
-def _area(values: np.ndarray, labels: np.ndarray) -> float:
+def area_under_curve(values: np.ndarray, labels: np.ndarray) -> float:
+    """How well `values` order `labels` (Boolean), in either direction: 0.5 to 1. NaN ranks lowest. Shapes (rows,)."""
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if not positives or not negatives:
         return 0.5

@@ -39,6 +39,7 @@ def read_columns(extract: Extract, now: datetime) -> Columns:
     facts = {}
     for name in raw.columns:
         reading, found = reading_of(raw[name], comma=comma)
+        reading = _from_files(reading, extract.dtypes.get(name))
         column = raw[name].to_frame().select(reading.expression()).to_series()
         stand_ins = sentinels(column) if reading.kind in {"whole", "number"} else []
         before, step = column, Step("replace", (stand_ins, None))
@@ -46,10 +47,30 @@ def read_columns(extract: Extract, now: datetime) -> Columns:
             reading = Reading(name, reading.kind, tuple((*way, step) for way in reading.ways))
             column = step.on(pl.col(name)).alias(name).pipe(column.to_frame().select).to_series()
         readings[name], facts[name] = reading, facts_of(raw[name], column, reading)
+        found += _unread(raw[name], before, found)
         findings += [*found, *column_faults(before, facts[name], reading, stand_ins, now)]
         typed.append(column)
     frame = pl.DataFrame(typed)
     return Columns(frame, readings, facts, [*_whole(extract), *findings, *row_faults(frame, raw)])
+
+
+def _from_files(reading: Reading, dtype: pl.DataType | None) -> Reading:
+    """The reading of a column as the files have it, where it was made plain before it was looked at."""
+    if not isinstance(dtype, (pl.Categorical, pl.Enum, pl.Decimal, pl.Float32)):
+        return reading
+    first = cast("text" if isinstance(dtype, (pl.Categorical, pl.Enum)) else "number")
+    return Reading(reading.name, reading.kind, tuple((first, *way) for way in reading.ways))
+
+
+def _unread(raw: pl.Series, column: pl.Series, found: list[Finding]) -> list[Finding]:
+    """Values that became null though nothing told of it: rare ones among very many."""
+    told = sum(finding.rows or 0 for finding in found if finding.code in {"null-words", "blank", "mixed-types"})
+    lost = column.null_count() - raw.null_count() - told
+    if column.dtype == pl.String or lost <= 0 or column.null_count() == len(column):
+        return []
+    example = raw.filter(column.is_null() & raw.is_not_null())[0]
+    message = f"{lost:,} values cannot be read as the others, such as {example!r}."
+    return [Finding(level="warning", code="mixed-types", column=raw.name, message=message, rows=lost, remedy="The proposed reading makes them null.")]  # fmt: skip
 
 
 def _whole(extract: Extract) -> Iterator[Finding]:
@@ -77,7 +98,7 @@ def reading_of(column: pl.Series, *, comma: bool) -> tuple[Reading, list[Finding
     if dtype == pl.Null or column.null_count() == len(column):
         return Reading(name, "nothing", ((cast("text"),),)), []
     if dtype.is_integer():
-        fits = abs(int(column.max() or 0)) < _LARGE  # type: ignore[call-overload]
+        fits = bool((column.drop_nulls().cast(pl.Int128).abs() < _LARGE).all())
         kind: Kind = "whole" if fits else "text"
         return _perhaps_epoch(Reading(name, kind, ((cast(kind),),) if dtype != pl.Int64 else ((),)), column), []
     if dtype.is_float() or isinstance(dtype, pl.Decimal):

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import gzip
+import io
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -51,7 +52,12 @@ def dialect_of(path: Path) -> Dialect:
     header = not (len(records) > 1 and any(cell.strip() for cell in first) and all(_NUMBER.fullmatch(cell) for cell in first if cell.strip()))  # fmt: skip
     ragged = sum(1 for record in records[1:] if len(record) != len(first))
     return Dialect(
-        separator, encoding, header, first if header else (), ragged, _findings(path, encoding, first, records, header=header)
+        separator,
+        encoding,
+        header,
+        first if header else (),
+        ragged,
+        _findings(path, encoding, first, records, header=header),
     )
 
 
@@ -69,8 +75,12 @@ def _findings(
             )
         )
     if not header:
-        message = f"{path.name} seems to have no header: its first line holds only numbers. Columns were named by place."
-        found.append(Finding(level="warning", code="no-header", message=message, remedy="Write the names into a first line."))
+        message = (
+            f"{path.name} seems to have no header: its first line holds only numbers. Columns were named by place."
+        )
+        found.append(
+            Finding(level="warning", code="no-header", message=message, remedy="Write the names into a first line.")
+        )
     twice = [name for name, count in Counter(name.strip() for name in first).items() if count > 1 and name and header]
     for name in twice:
         message = f"the header names {name!r} {first.count(name)} times; the later ones were renamed."
@@ -96,7 +106,7 @@ def _findings(
 def transcode(path: Path, encoding: str, to: Path) -> None:
     """Write the file anew in UTF-8, as a stream."""
     with _open(path) as source, to.open("wb") as target:
-        reader = codecs.getreader(encoding)(source, errors="replace")
+        reader = io.TextIOWrapper(source, encoding=encoding, errors="replace", newline="")
         while part := reader.read(_CHUNK):
             target.write(part.replace("\x00", "").encode())
 
@@ -105,7 +115,9 @@ def _open(path: Path) -> BinaryIO:
     if path.suffix.lower() == ".gz":
         return cast("BinaryIO", gzip.open(path))
     if path.suffix.lower() in {".zst", ".zstd"}:
-        raise InvalidInput("check.packed", f"{path.name} is packed with zstd", remedy="Unpack it, or pack it with gzip.")
+        raise InvalidInput(
+            "check.packed", f"{path.name} is packed with zstd", remedy="Unpack it, or pack it with gzip."
+        )
     return path.open("rb")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from loopline.errors import InvalidInput
+from loopline.errors import InvalidInput, LooplineError
 from loopline.tables.proposal.dialect import Dialect, dialect_of, transcode
 from loopline.tables.proposal.finding import Finding
 from loopline.tables.proposal.places import Format, find_files, format_of, is_packed
@@ -28,7 +28,7 @@ _NESTED = (pl.List, pl.Struct, pl.Array, pl.Object, pl.Binary, pl.Duration, pl.T
 class Extract:
     """What was read. `frame` holds the rows looked at, text formats as text throughout; `rows` counts all there are.
 
-    `lazy` gives all rows again, as long as the `extracting` block lasts. `dialect` is that of the first CSV file.
+    `dtypes` are those of the files, from which lists, categories and decimals have become plain. `lazy` gives all rows again, as long as the `extracting` block lasts. `dialect` is that of the first CSV file.
     """
 
     frame: pl.DataFrame
@@ -38,6 +38,7 @@ class Extract:
     format: Format
     dialect: Dialect | None
     nested: tuple[str, ...] = ()
+    dtypes: dict[str, pl.DataType] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -61,15 +62,21 @@ def extracting(where: str, *, rows: int | None = None, seed: int = 0) -> Iterato
     paths = find_files(where)
     kind = format_of(paths)
     with tempfile.TemporaryDirectory(prefix="loopline-check-") as scratch:
-        try:
-            yield _extract(paths, kind, Path(scratch), rows, seed)
-        except (pl.exceptions.PolarsError, OSError, UnicodeError, ValueError, RuntimeError) as error:
-            told = str(error).strip().splitlines()
-            raise InvalidInput(
-                "check.unreadable",
-                f"{where} cannot be read: {told[0] if told else type(error).__name__}",
-                remedy="Is the file whole, and is it what its name says?",
-            ) from error
+        yield _readable(where, paths, kind, Path(scratch), rows, seed)
+
+
+def _readable(where: str, paths: list[Path], kind: Format, scratch: Path, rows: int | None, seed: int) -> Extract:
+    try:
+        return _extract(paths, kind, scratch, rows, seed)
+    except LooplineError:
+        raise
+    except Exception as error:  # each format's reader has errors of its own
+        told = str(error).strip().splitlines()
+        raise InvalidInput(
+            "check.unreadable",
+            f"{where} cannot be read: {told[0] if told else type(error).__name__}",
+            remedy="Is the file whole, and is it what its name says?",
+        ) from error
 
 
 def _extract(paths: list[Path], kind: Format, scratch: Path, limit: int | None, seed: int) -> Extract:
@@ -78,7 +85,9 @@ def _extract(paths: list[Path], kind: Format, scratch: Path, limit: int | None, 
     typed = [] if kind == "csv" else [_typed(path, kind, findings) for path in paths]
     for options in _STRICTNESS if kind == "csv" else _STRICTNESS[:1]:
         parts = typed or [_scan(source, dialect, options) for source, dialect in sources]
-        together, nested = _flat(parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed"))
+        whole = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")
+        dtypes = dict(whole.collect_schema())
+        together, nested = _flat(whole)
         try:
             frame, count = _sample(together, limit, seed)
         except pl.exceptions.ComputeError:
@@ -88,7 +97,7 @@ def _extract(paths: list[Path], kind: Format, scratch: Path, limit: int | None, 
         break
     findings += [*_loosened(findings, options), *_differing(paths, parts)]
     dialect = sources[0][1] if sources else None
-    return Extract(frame, together, count, [str(path) for path in paths], kind, dialect, nested, findings)
+    return Extract(frame, together, count, [str(path) for path in paths], kind, dialect, nested, dtypes, findings)
 
 
 def _loosened(findings: list[Finding], options: dict[str, Any]) -> list[Finding]:
@@ -191,21 +200,23 @@ def _flat(lazy: pl.LazyFrame) -> tuple[pl.LazyFrame, tuple[str, ...]]:
 
 def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if isinstance(dtype, pl.Struct):
-        return column.struct.json_encode()
     if isinstance(dtype, (pl.List, pl.Array)):
         return pl.struct(column).struct.json_encode().alias(name)
-    if isinstance(dtype, pl.Binary):
-        return column.bin.encode("hex")
     if isinstance(dtype, (pl.Categorical, pl.Enum, pl.Time)):
         return column.cast(pl.String)
     if isinstance(dtype, (pl.Decimal, pl.Float32)):
         return column.cast(pl.Float64)
+    return _plain_bytes(column, dtype)
+
+
+def _plain_bytes(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Struct):
+        return column.struct.json_encode()
+    if isinstance(dtype, pl.Binary):
+        return column.bin.encode("hex")
     if isinstance(dtype, pl.Duration):
         return column.dt.total_microseconds() / 1e6
-    if isinstance(dtype, pl.Datetime):
-        return column.dt.cast_time_unit("us")
-    return column
+    return column.dt.cast_time_unit("us") if isinstance(dtype, pl.Datetime) else column
 
 
 def _differing(paths: Sequence[Path], parts: Sequence[pl.LazyFrame]) -> list[Finding]:
@@ -214,7 +225,9 @@ def _differing(paths: Sequence[Path], parts: Sequence[pl.LazyFrame]) -> list[Fin
     if not wrong:
         return []
     message = f"{len(wrong)} of {len(paths)} files have other columns than {paths[0].name}, such as {wrong[0]}."
-    return [Finding(level="warning", code="differing-files", message=message, remedy="Columns that a file lacks are null.")]
+    return [
+        Finding(level="warning", code="differing-files", message=message, remedy="Columns that a file lacks are null.")
+    ]
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -140,4 +140,9 @@ def _moments(known: pl.Series, personal: Personal | None) -> dict[str, Any]:
     lowest: Any = known.min()
     highest: Any = known.max()
     middle: Any = known.sort()[len(known) // 2]
-    return {"low": plain_text(lowest), "high": plain_text(highest), "quantiles": {"0.5": plain_text(middle)}, "counts": counts}
+    return {
+        "low": plain_text(lowest),
+        "high": plain_text(highest),
+        "quantiles": {"0.5": plain_text(middle)},
+        "counts": counts,
+    }

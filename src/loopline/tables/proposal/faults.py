@@ -116,7 +116,9 @@ def _number_faults(values: pl.Series, facts: ColumnFacts, stand_ins: list[int]) 
     if len(finite) >= _MANY and not facts.personal and not _is_id_like(values, facts):
         yield from _outliers(finite, facts)
     if _is_id_like(values, facts):
-        yield _of(facts, "note", "id-like", "its values name rows; as a feature it would say nothing of new ones.", None)
+        yield _of(
+            facts, "note", "id-like", "its values name rows; as a feature it would say nothing of new ones.", None
+        )
 
 
 def _outliers(finite: np.ndarray, facts: ColumnFacts) -> Iterator[Finding]:
@@ -136,7 +138,14 @@ def _is_id_like(values: pl.Series, facts: ColumnFacts) -> bool:
 def _time_faults(values: pl.Series, facts: ColumnFacts, now: datetime) -> Iterator[Finding]:
     moments = values.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") if values.dtype == pl.Date else values.dt.replace_time_zone("UTC") if values.dtype.time_zone is None else values.dt.convert_time_zone("UTC")  # type: ignore[attr-defined]  # fmt: skip
     if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None:
-        yield _of(facts, "warning", "no-zone", "times have no zone; UTC was taken.", len(values), "Decide: put the zone they are in.")
+        yield _of(
+            facts,
+            "warning",
+            "no-zone",
+            "times have no zone; UTC was taken.",
+            len(values),
+            "Decide: put the zone they are in.",
+        )
     placeholder = moments.filter(moments.is_in(list(_EPOCHS)) | (moments < _ANCIENT) | (moments >= _END))
     if len(placeholder):
         shown = plain_text(placeholder[0])
@@ -153,9 +162,9 @@ def _gaps(moments: pl.Series, facts: ColumnFacts) -> Iterator[Finding]:
     if len(moments) < _LEAST_TIMES or len(days) < _LONG_GAP:
         return
     steps = days.diff().drop_nulls().dt.total_days()
-    usual, longest = float(np.quantile(steps.to_numpy(), 0.9)), int(steps.max() or 0)  # type: ignore[call-overload]
+    usual, longest = float(np.quantile(steps.to_numpy(), 0.9)), int(steps.to_numpy().max())
     if longest >= _LONG_GAP * max(usual, 0.5):
-        place = int(steps.arg_max() or 0)
+        place = int(steps.to_numpy().argmax())
         message = f"there are no rows for {longest - 1} days after {plain_text(days[place])}; usual are {usual:.0f}."
         yield _of(facts, "note", "gap", message, None, "Is a file missing?")
 
@@ -168,9 +177,11 @@ def _text_faults(values: pl.Series, facts: ColumnFacts) -> Iterator[Finding]:
         same = groups.filter(pl.col("value").list.len() > 1).sort("folded")
         if same.height:
             told = " and ".join(map(repr, same["value"][0].to_list()[:3]))
-            yield _of(facts, "warning", "case-duplicates", f"{same.height} categories are written in several ways, such as {told}.", None, "Write each in one way.")  # fmt: skip
+            yield _of(facts, "warning", "case-duplicates", f"{'a category is' if same.height == 1 else f'{same.height} categories are'} written in several ways: {told}.", None, "Write each in one way.")  # fmt: skip
     if facts.distinct >= _MANY and facts.distinct == len(values):
-        yield _of(facts, "note", "id-like", "its values name rows; as a feature it would say nothing of new ones.", None)
+        yield _of(
+            facts, "note", "id-like", "its values name rows; as a feature it would say nothing of new ones.", None
+        )
     elif facts.distinct > _WIDE and not facts.personal:
         yield _of(facts, "note", "many-categories", f"it has {facts.distinct:,} categories.", None, "As a feature, group the rare ones.")  # fmt: skip
 

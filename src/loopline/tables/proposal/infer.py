@@ -1,6 +1,5 @@
 """What type a column of text really has: by its values, with what stands in the way."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,10 +9,26 @@ from loopline.tables.proposal.finding import Finding
 from loopline.tables.proposal.moments import moment_ways
 from loopline.tables.proposal.reading import Kind, Reading, Step, cast
 
-NULL_WORDS = ("n/a", "na", "null", "nan", "none", "nil", "-", "--", "?", "#n/a", "#na", "missing", "<na>", "(null)", "\\n")
+NULL_WORDS = (
+    "n/a",
+    "na",
+    "null",
+    "nan",
+    "none",
+    "nil",
+    "-",
+    "--",
+    "?",
+    "#n/a",
+    "#na",
+    "missing",
+    "<na>",
+    "(null)",
+    "\\n",
+)
 _SURE_NULLS = {"n/a", "null", "nan", "#n/a", "#na", "<na>", "(null)", "\\n"}
 _TRUE, _FALSE = ("true", "yes", "y", "t"), ("false", "no", "n", "f")
-_MOSTLY = 0.95
+_MOSTLY, _SOME_NUMBERS = 0.95, 0.2
 _VALUES = 20_000
 _EXAMPLES = 3
 
@@ -24,7 +39,8 @@ _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 _EITHER = r"^[+-]?\d{1,3},\d{3}$"
 _LEADING_ZERO = r"^0\d+$"
 _SPECIAL = r"(?i)^[+-]?inf(inity)?$"
-_UNITS = r"^\s*([$€£¥]|USD|EUR|GBP)?\s*[+-]?\d[\d.,]*\s*(%|[$€£¥]|USD|EUR|GBP)?\s*$"
+_UNITS = r"^([$€£¥]|USD|EUR|GBP)?\s*[+-]?(\d{1,3}([.,]\d{3})*|\d+)([.,]\d+)?\s*(%|[$€£¥]|USD|EUR|GBP)?$"
+_UNIT_SIGNS = r"[$€£¥%]|USD|EUR|GBP"
 _UNIT_PARTS = r"[$€£¥%\s]|USD|EUR|GBP"
 _IN_64_BITS = 18
 
@@ -87,6 +103,7 @@ def _counted(column: pl.Series) -> _Values:
     counted = known.value_counts(name="rows")
     if counted.height > _VALUES:
         counted = counted.top_k(_VALUES, by="rows")
+    counted = counted.sort("rows", "value", descending=[True, False])
     return _Values(column.name, counted["value"].alias(column.name), counted["rows"], ())
 
 
@@ -101,7 +118,7 @@ def _stripped(counted: _Values, findings: list[Finding]) -> _Values:
         findings.append(Finding(level="warning", code="white-space", column=counted.name, message=message, rows=rows, remedy="The proposed reading strips it."))  # fmt: skip
     if blank:
         findings.append(Finding(level="note", code="blank", column=counted.name, message=f"{blank:,} values are blank; they are read as null.", rows=blank))  # fmt: skip
-    first = (Step("str.strip_chars"),) if padded.any() or blank else ()
+    first: tuple[Step, ...] = (Step("str.strip_chars"),) if padded.any() or blank else ()
     first += (Step("replace", ([""], None)),) if blank else ()
     return _Values(counted.name, stripped.filter(kept), counted.rows.filter(kept), first)
 
@@ -160,9 +177,11 @@ def _boolean(values: _Values) -> tuple[Step, ...]:
     return (Step("replace_strict", (told,), (("default", None),)), cast("boolean"))
 
 
-def _numbers(values: _Values, findings: list[Finding], *, comma: bool) -> Iterator[tuple[Sequence[tuple[Step, ...]], Kind]]:
+def _numbers(
+    values: _Values, findings: list[Finding], *, comma: bool
+) -> Iterator[tuple[Sequence[tuple[Step, ...]], Kind]]:
     if values.share(_WHOLE) == 1:
-        if int(values.values.str.len_chars().max() or 0) <= _IN_64_BITS:
+        if bool((values.values.str.strip_chars_start("+-0").str.len_chars() <= _IN_64_BITS).all()):
             yield ((cast("whole", strict=False),),), "whole"
         message = "whole numbers are too large for 64 bits; they are kept as text."
         findings.append(Finding(level="warning", code="huge-integers", column=values.name, message=message))
@@ -170,6 +189,7 @@ def _numbers(values: _Values, findings: list[Finding], *, comma: bool) -> Iterat
     plain = values.share(_PLAIN) + values.share(_SPECIAL)
     if plain >= _MOSTLY:
         yield _numeric(values, findings, (), f"{_PLAIN}|{_SPECIAL}", strict=plain == 1)
+    steps: tuple[Step, ...]
     either, thousands, decimal = values.share(_EITHER), values.share(_THOUSANDS), values.share(_COMMA)
     whole = values.share(_WHOLE)
     ambiguous = either > 0 and thousands + whole >= _MOSTLY and decimal >= _MOSTLY
@@ -181,8 +201,10 @@ def _numbers(values: _Values, findings: list[Finding], *, comma: bool) -> Iterat
         findings.append(_styled(values, "thousands", "numbers are text with commas between thousands", ambiguous=ambiguous))  # fmt: skip
         steps = (Step("str.replace_all", (",", ""), (("literal", True),)),)
         yield _numeric(values, findings, steps, f"{_THOUSANDS}|{_PLAIN}", strict=thousands + values.share(_PLAIN) == 1)
-    if values.share(_UNITS) >= _MOSTLY:
-        findings.append(_styled(values, "units", "numbers are text with a sign of currency or percent", ambiguous=False))
+    if values.share(_UNITS) >= _MOSTLY and values.share(_UNIT_SIGNS) > 0:
+        findings.append(
+            _styled(values, "units", "numbers are text with a sign of currency or percent", ambiguous=False)
+        )
         steps = (Step("str.replace_all", (_UNIT_PARTS, "")),)
         bare = values.values.str.replace_all(_UNIT_PARTS, "")
         has_comma = bool(bare.str.contains(r",\d{1,2}$").any())
@@ -210,13 +232,8 @@ def _styled(values: _Values, code: str, said: str, *, ambiguous: bool) -> Findin
 
 def _mixed(values: _Values) -> list[Finding]:
     share = values.share(_PLAIN)
-    if not 0.2 <= share < 1:  # a few numbers among names are names
+    if not _SOME_NUMBERS <= share < 1:  # a few numbers among names are names
         return []
     rows = round((1 - share) * values.total)
     message = f"{share:.0%} of the values are numbers, the others not, such as {values.examples(_PLAIN)}."
     return [Finding(level="warning", code="mixed-types", column=values.name, message=message, rows=rows, remedy="Decide what it is; it is kept as text.")]  # fmt: skip
-
-
-def is_pattern(pattern: str, text: str) -> bool:
-    """Whether a whole text has the pattern."""
-    return re.fullmatch(pattern, text) is not None

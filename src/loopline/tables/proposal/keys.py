@@ -10,10 +10,14 @@ import polars as pl
 from loopline.tables.proposal.facts import ColumnFacts
 from loopline.tables.proposal.personal import words
 
-_KEY_NAME = re.compile(r"(^|_)(id|key|uuid|guid|code|no|nr|number|num|ref|index|order|invoice|transaction|ticket)(_|$)|id$")
+_KEY_NAME = re.compile(
+    r"(^|_)(id|key|uuid|guid|code|no|nr|number|num|ref|index|order|invoice|transaction|ticket)(_|$)|id$"
+)
 _EVENT_NAME = re.compile(r"(^|_)(event|occurred|happened|created|ordered|order|start(ed)?|placed|purchase[d]?|transaction|visit(ed)?|admission|admitted|signup|signed|opened|sale|booked|time|timestamp|ts|date|datetime|day|month|year|dt|at)(_|$)")  # fmt: skip
 _KNOWN_NAME = re.compile(r"(^|_)(known|recorded|reported|received|ingested|loaded|inserted|updated|modified|processed|published|announced|synced|imported|logged|arrived|available)(_|$)")  # fmt: skip
-_NOT_EVENT = re.compile(r"(^|_)(birth|dob|birthday|expir(y|es|ed)|valid|until|end|ended|closed|cancel(l?ed)?|deleted|due|next)(_|$)")
+_NOT_EVENT = re.compile(
+    r"(^|_)(birth|dob|birthday|expir(y|es|ed)|valid|until|end|ended|closed|cancel(l?ed)?|deleted|due|next)(_|$)"
+)
 _AFTER = 0.99
 _ALMOST = 0.99
 _TRIED = 7

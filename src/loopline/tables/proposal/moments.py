@@ -13,7 +13,10 @@ _UTC = (Step("dt.replace_time_zone", ("UTC",)),)
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y", "%Y%m%d")  # fmt: skip
 _CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p")
-_SHAPE = r"^\s*(\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}|[A-Z][a-z]{2} \d{1,2}, \d{4}|(19|20)\d{6}$)"
+_SHAPE = (
+    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})|\d{1,2}[- ][A-Za-z]{3}[- ]\d{4}|[A-Z][a-z]{2} \d{1,2}, \d{4})"
+    r"([T ]|$)|^(19|20)\d{6}$"
+)
 _ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
 _AWARE = _ISO + r"\s?(Z|[+-]\d{2}:?\d{2}|UTC)$"
 _NAIVE = _ISO + "$"
@@ -43,7 +46,8 @@ def moment_ways(name: str, values: pl.Series, rows: pl.Series) -> Moments | None
         return None
     if bool(values.str.contains(r"^\d{8}$").all()) and not set(_words(name)) & _TIME_WORDS:
         return None
-    found, left = [], pl.Series("left", [True] * len(values))
+    found: list[tuple[_Way, pl.Series]] = []
+    left = pl.Series("left", [True] * len(values))
     while len(found) < 4 and bool(left.any()):  # noqa: PLR2004 - more than four formats are none
         best = max(_candidates(values), key=lambda way: int(rows.filter(left & _parsed(values, way)).sum()))
         taken = left & _parsed(values, best)
@@ -64,8 +68,7 @@ def _moments(
     findings = []
     if len(found) > 1:
         told = ", ".join(f"{values.filter(taken)[0]!r}" for _, taken in found)
-        level = "warning"
-        findings.append(Finding(level=level, code="mixed-formats", column=name, message=f"times are written in {len(found)} ways: {told}.", rows=int(rows.filter(~found[0][1]).sum()), remedy="The proposed reading knows all of them; one way would be safer."))  # fmt: skip
+        findings.append(Finding(level="warning", code="mixed-formats", column=name, message=f"times are written in {len(found)} ways: {told}.", rows=int(rows.filter(~found[0][1]).sum()), remedy="The proposed reading knows all of them; one way would be safer."))  # fmt: skip
     twins = [way for way, taken in found if _is_ambiguous(way, values.filter(taken))]
     if twins:
         first = "day" if twins[0].format.startswith("%d") else "month"
@@ -92,16 +95,25 @@ class _Way:
     aware: bool = False
 
     def steps(self, kind: Kind) -> tuple[Step, ...]:
+        """What reads the format."""
         quiet = ("strict", False)
         if self.is_date:
             date = (Step("str.to_date", (self.format,), (quiet,)),)
-            return date if kind == "date" else (*date, Step("cast", (pl.Datetime("us"),), (), ('pl.Datetime("us")',)), *_UTC)
+            return (
+                date
+                if kind == "date"
+                else (*date, Step("cast", (pl.Datetime("us"),), (), ('pl.Datetime("us")',)), *_UTC)
+            )
         if self.aware:
             mended = (Step("str.replace", (r"\s?(Z|UTC)$", "+00:00")), Step("str.replace", ("T", " "), (("literal", True),)), Step("str.replace", (r" (\d{2}:\d{2})([+-])", " ${1}:00${2}")))  # fmt: skip
-            return (*mended, Step("str.to_datetime", ("%Y-%m-%d %H:%M:%S%.f%#z",), (quiet, ("time_unit", "us"))), cast("time"))
+            return (
+                *mended,
+                Step("str.to_datetime", ("%Y-%m-%d %H:%M:%S%.f%#z",), (quiet, ("time_unit", "us"))),
+                cast("time"),
+            )
         if self.format == "iso":
-            mended = (Step("str.replace", ("T", " "), (("literal", True),)), Step("str.replace", (r" (\d{2}:\d{2})$", " ${1}:00")))  # fmt: skip
-            return (*mended, Step("str.to_datetime", ("%Y-%m-%d %H:%M:%S%.f",), (quiet, ("time_unit", "us"))), *_UTC)
+            filled = (Step("str.replace", ("T", " "), (("literal", True),)), Step("str.replace", (r" (\d{2}:\d{2})$", " ${1}:00")))  # fmt: skip
+            return (*filled, Step("str.to_datetime", ("%Y-%m-%d %H:%M:%S%.f",), (quiet, ("time_unit", "us"))), *_UTC)
         return (Step("str.to_datetime", (self.format,), (quiet, ("time_unit", "us"))), *_UTC)
 
 

@@ -48,7 +48,9 @@ def suspect(name: str, values: pl.Series) -> Personal | None:
     texts = values.head(_LOOKED).cast(pl.String).to_list()
     for kind, test in _TESTS.items():
         share = sum(map(test, texts)) / len(texts) if texts else 0.0
-        if share >= (_SOME if kind in {"email", "IBAN"} else _ENOUGH) and not (kind == "phone" and _is_number_like(name, texts)):
+        if share >= (_SOME if kind in {"email", "IBAN"} else _ENOUGH) and not (
+            kind == "phone" and _is_number_like(name, texts)
+        ):
             return Personal(kind, share, "values")
     if kind_ := _by_name(name):
         return Personal(kind_, 1.0, "name")

@@ -48,8 +48,8 @@ def _rules(column: pl.Series, fact: ColumnFacts, name: str) -> Iterator[Rule]:
     if fact.kind in {"whole", "number"} and not fact.personal:
         yield from _number_rules(column, name, said)
     if fact.kind == "text" and not fact.personal and 1 < fact.distinct <= _CATEGORIES:
-        counted = column.drop_nulls().value_counts(name="rows", sort=True) if name != "rows" else None
-        if counted is not None and int(counted["rows"].min() or 0) >= _LEAST_EACH:
+        counted = column.drop_nulls().alias("value").value_counts(name="rows")
+        if bool((counted["rows"] >= _LEAST_EACH).all()):
             known = sorted(column.drop_nulls().unique().to_list())
             yield Rule(f"{name}_is_known", pl.col(name).is_in(known), f"{said}.is_in({literal(known)})")
 
@@ -58,7 +58,7 @@ def _number_rules(column: pl.Series, name: str, said: str) -> Iterator[Rule]:
     low, high = column.min(), column.max()
     if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
         return
-    if 0 <= low and high <= _SHARE and column.dtype.is_float():
+    if low >= 0 and high <= _SHARE and column.dtype.is_float():
         yield Rule(f"{name}_is_a_share", pl.col(name).is_between(0, 1), f"{said}.is_between(0, 1)")
     elif low > 0:
         yield Rule(f"{name}_is_positive", pl.col(name) > 0, f"{said} > 0")

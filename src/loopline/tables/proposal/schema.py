@@ -17,6 +17,12 @@ _BAD = ' ,;{}()\n\r\t="'
 _SYSTEM = {"_key", "_event_time", "_known_at", "_tombstone"}
 _PERSON = "id of a person"
 
+MADE_UP = "happened_at"
+"""The column of times that is made up where a file has none."""
+
+SPREAD_DAYS = 60
+_CONFIRMED, _MOST_CONFIRMED = 3, 50_000_000
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -44,6 +50,8 @@ def propose(extract: Extract, columns: Columns, *, label: str | None = None) -> 
     times = times_of(columns.frame, facts)
     moments = [name for name, fact in facts.items() if fact.kind in {"time", "date"}]
     keys = key_candidates(columns.frame, facts, moments, [label] if label else [])
+    if extract.is_sample:
+        keys = _confirmed(keys, extract, columns)
     sure = [one for one in keys if not one.duplicates]
     key = sure[0].columns if sure else ()
     event = times.event[0] if times.event else None
@@ -51,9 +59,32 @@ def propose(extract: Extract, columns: Columns, *, label: str | None = None) -> 
     personal = tuple(name for name, fact in facts.items() if fact.personal)
     subject = next((name for name in personal if (found := facts[name].personal) and found.kind == _PERSON), None)
     rules = rules_for(columns.frame.select(kept), facts, named, {*key, *([event] if event else []), *([known] if known else [])})  # fmt: skip
+    if extract.is_sample:
+        rules = _kept_by_all(rules, extract, columns, named)
     name = _source_name(extract.files)
     made = Proposal(name, named, key, keys, times, event, known, rules, personal, subject)
     return made, list(_findings(extract, made))
+
+
+def _confirmed(keys: list[KeyCandidate], extract: Extract, columns: Columns) -> list[KeyCandidate]:
+    """The likeliest keys of a sample, with their duplicates counted over all rows."""
+    chosen = [one for one in keys if not one.duplicates][:_CONFIRMED]
+    if not chosen or extract.rows > _MOST_CONFIRMED:
+        return keys
+    told = [pl.struct(columns.readings[name].expression() for name in one.columns).hash().n_unique().alias(str(place)) for place, one in enumerate(chosen)]  # fmt: skip
+    counts = extract.lazy.select(told).collect(engine="streaming").row(0)
+    found = [KeyCandidate(one.columns, extract.rows - count) for one, count in zip(chosen, counts, strict=True)]
+    return sorted(found, key=lambda one: one.duplicates > 0)
+
+
+def _kept_by_all(rules: list[Rule], extract: Extract, columns: Columns, named: dict[str, str]) -> list[Rule]:
+    """The rules of a sample that all rows keep."""
+    if not rules:
+        return []
+    read = extract.lazy.select(columns.readings[one].expression().alias(name) for one, name in named.items())
+    broken = read.select((~rule.expression).any().alias(str(place)) for place, rule in enumerate(rules))
+    found = broken.collect(engine="streaming").row(0)
+    return [rule for rule, breaks in zip(rules, found, strict=True) if not breaks]
 
 
 def _findings(extract: Extract, made: Proposal) -> Iterator[Finding]:
@@ -85,11 +116,9 @@ def clean_names(names: Sequence[str]) -> list[str]:
 
 def source_code(
     made: Proposal,
-    extract: Extract,
     columns: Columns,
     *,
     only: Sequence[str] | None = None,
-    name: str | None = None,
     extra: Mapping[str, str] | None = None,
     comments: Mapping[str, str] | None = None,
 ) -> str:
@@ -97,9 +126,9 @@ def source_code(
     kept = [one for one in (only if only is not None else made.named) if one in made.named]
     told = comments or {}
     key = [made.named[one] for one in made.key] or ["row"]
-    event, known = _named_or(made, made.event, "happened_at"), _named_or(made, made.known, "happened_at")
+    event, known = _named_or(made, made.event, MADE_UP), _named_or(made, made.known, MADE_UP)
     lines = ["@loop.source("]
-    lines += _comment(made, extract, told)
+    lines += _comment(made, told)
     lines += [f"    key={literal(key[0] if len(key) == 1 else tuple(key))},", f"    event_time={literal(event)},"]
     lines += [f"    known_at={literal(known)},", '    known="assumed",  # "measured" where the column tells when a row really became known']  # fmt: skip
     lines += ["    columns={"]
@@ -118,15 +147,13 @@ def source_code(
     return "\n".join(lines)
 
 
-def _comment(made: Proposal, extract: Extract, told: Mapping[str, str]) -> list[str]:
+def _comment(made: Proposal, told: Mapping[str, str]) -> list[str]:
     lines = []
     if not made.key:
         lines.append("    # decide: nothing in the file names each row once; its place in the file does here")
     elif len(made.keys) > 1:
         others = [", ".join(made.named[one] for one in other.columns) for other in made.keys[1:4] if not other.duplicates]  # fmt: skip
-        lines += [f"    # key: unique in the rows looked at; so is {' / '.join(others)}"] if others else []
-    if extract.is_sample and made.key:
-        lines.append(f"    # decide: unique in {extract.frame.height:,} of {extract.rows:,} rows; look at all with --rows 0")  # fmt: skip
+        lines += [f"    # key: no two rows have the same; so it is with {' / '.join(others)}"] if others else []
     if not made.event:
         lines.append("    # decide: the file has no time; happened_at is made up")
     elif len(made.times.event) > 1:
@@ -140,17 +167,35 @@ def _named_or(made: Proposal, column: str | None, other: str) -> str:
 
 def _dtypes(made: Proposal, columns: Columns, kept: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
     found = {made.named[one]: CODES["time"] if one in {made.event, made.known} else CODES[columns.readings[one].kind] for one in kept}  # fmt: skip
+    found |= {} if made.key else {"row": CODES["text"]}
+    found |= {} if made.event else {MADE_UP: CODES["time"]}
     return found | dict(extra)
 
 
 def reading_code(made: Proposal, extract: Extract, columns: Columns, *, place: str | None = None) -> list[str]:
     """The lines that read the file into `rows`, with the proposed types and names; `place` is the path to write."""
-    selected = [f"        {_read(made, columns, one)}," for one in made.named]
     lines = [f"    rows = {_opening(extract, place)}"]
+    selected = [f"        {_read(made, columns, one)}," for one in made.named]
     if not made.key:
-        lines.append('    rows = rows.with_row_index("row").with_columns(pl.format("r{}", "row").alias("row"))')
-    selected += ['        pl.col("row"),'] if not made.key else []
-    return [*lines, "    return rows.select(", *selected, "    )"]
+        lines.append('    rows = rows.with_row_index("row")  # decide: a key that says which row is meant')
+        selected.append('        pl.format("r{}", "row").alias("row"),')
+    lines += ["    rows = rows.select(", *selected, "    )"]
+    if not made.event:
+        seconds = max(1, SPREAD_DAYS * 86_400 // max(extract.rows, 1))
+        lines += [
+            f"    # decide: the file has no time; its rows are spread over {SPREAD_DAYS} days, in their order",
+            f'    start, apart = pl.datetime(2024, 1, 1, time_zone="UTC"), pl.duration(seconds=pl.int_range(pl.len()) * {seconds})',
+            f"    rows = rows.with_columns({MADE_UP}=start + apart)",
+        ]
+    return lines
+
+
+def function_code(made: Proposal, extract: Extract, columns: Columns) -> str:
+    """The function below the `@loop.source(...)`: what became known in the window."""
+    known = made.named[made.known] if made.known else MADE_UP
+    window = f'pl.col({literal(known)}).is_between(window.start, window.end, closed="right")'
+    lines = [f"def {made.name}(window: ll.Window) -> pl.DataFrame:", *reading_code(made, extract, columns)]
+    return "\n".join([*lines, f"    return rows.filter({window})"])
 
 
 def _read(made: Proposal, columns: Columns, name: str) -> str:
