@@ -3,10 +3,9 @@
 from loopline.app.checking.bias import MEANING, GroupTable
 from loopline.app.checking.check import CheckReport
 from loopline.app.checking.pictures import column_picture, groups_picture
+from loopline.app.report.document import document, section
 from loopline.app.report.figure import count, fixed, percent
 from loopline.app.report.markup import Markup, element, join
-from loopline.app.report.page import POLICY
-from loopline.app.report.style import CSS
 from loopline.app.report.table import column, table
 from loopline.tables.proposal.facts import ColumnFacts
 from loopline.tables.proposal.finding import Finding
@@ -25,17 +24,7 @@ pre{background:var(--faint);padding:12px 14px;border-radius:6px;overflow:auto;fo
 
 def check_html(report: CheckReport) -> str:
     """The report as one HTML file: no script, nothing fetched. Values that may be personal are masked."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"Check of {report.where}"),
-        element("style", Markup(f"{CSS}\n{_MORE}")),
-    )
-    main = element("main", _header(report), *_sections(report))
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', main), lang='en')}\n"
+    return document(f"Check of {report.where}", _header(report), *_sections(report), style=_MORE)
 
 
 def _header(report: CheckReport) -> Markup:
@@ -52,22 +41,18 @@ def _header(report: CheckReport) -> Markup:
 
 
 def _sections(report: CheckReport) -> list[Markup]:
-    made = [_section("Findings", _findings(report.findings))]
+    made = [section("Findings", _findings(report.findings))]
     if report.label is not None and report.label.kind is not None:
-        made.append(_section(f"Label: {report.label.column}", *_label(report)))
+        made.append(section(f"Label: {report.label.column}", *_label(report)))
     if report.groups:
         shown = [part for number, one in enumerate(report.groups) for part in _groups(one, number)]
-        made.append(_section("Groups", *shown, element("p", MEANING, class_="quiet")))
+        made.append(section("Groups", *shown, element("p", MEANING, class_="quiet")))
     if report.compared_with is not None:
-        made.append(_section(f"Compared with {report.compared_with}", _changes(report)))
+        made.append(section(f"Compared with {report.compared_with}", _changes(report)))
     cards = element("div", *(_card(facts, number) for number, facts in enumerate(report.columns)), class_="cards")
-    made.append(_section("Columns", cards))
-    made.append(_section("Proposed source", element("pre", element("code", report.schema))))
+    made.append(section("Columns", cards))
+    made.append(section("Proposed source", element("pre", element("code", report.schema))))
     return made
-
-
-def _section(heading: str, *content: str) -> Markup:
-    return element("section", element("h2", heading), *content)
 
 
 def _findings(findings: list[Finding]) -> Markup:

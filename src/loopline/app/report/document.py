@@ -12,8 +12,8 @@ WIDE, NARROW = 920.0, 380.0
 """The widths, in pixels, that charts are drawn at: for a screen and for a phone."""
 
 
-def document(title: str, *content: str) -> str:
-    """The page with this content: no script, nothing fetched."""
+def document(title: str, *content: str, style: str = "") -> str:
+    """The page with this content: no script, nothing fetched. `style` adds to that of every page."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -21,7 +21,7 @@ def document(title: str, *content: str) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
-        element("style", Markup(CSS)),
+        element("style", Markup(f"{CSS}\n{style}" if style else CSS)),
     )
     return f"<!DOCTYPE html>\n{element('html', head, element('body', element('main', *content)), lang='en')}\n"
 
