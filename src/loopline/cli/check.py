@@ -8,8 +8,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from loopline.app.checking.check import CheckReport, check, write_report
+from loopline.app.checking.check import check
+from loopline.app.checking.check_report import CheckReport
 from loopline.app.checking.terminal import check_text
+from loopline.app.checking.write import write_report
 from loopline.cli.options import AsJson
 from loopline.cli.output import show
 from loopline.clock import SystemClock

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 import polars as pl
 
 from loopline.app.checking.bias import GroupTable, group_findings, group_tables
-from loopline.app.checking.drift import Change, changes
-from loopline.app.checking.label import LabelFacts, LabelValues, label_findings, label_of
-from loopline.errors import InvalidInput
+from loopline.app.checking.check_report import CheckReport
+from loopline.app.checking.drift import changes
+from loopline.app.checking.label import LabelValues, label_findings, label_of
 from loopline.tables.proposal.columns import Columns, read_columns
 from loopline.tables.proposal.extract import extracting
-from loopline.tables.proposal.facts import ColumnFacts
 from loopline.tables.proposal.finding import Finding, by_gravity
 from loopline.tables.proposal.keys import known_name
 from loopline.tables.proposal.schema import Proposal, function_code, propose, source_code
@@ -23,29 +21,6 @@ _LATER = 0.01
 _STRONG = 0.95
 
 Step = Callable[[str], None]
-
-
-class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All that `loopline check` found out. `schema` is Python code to paste; values that may be personal are masked."""
-
-    command: str = "check"
-    where: str
-    files: list[str]
-    format: str
-    rows: int
-    looked_at: int
-    columns: list[ColumnFacts]
-    findings: list[Finding]
-    key: list[str]
-    event_time: str | None
-    known_at: list[str]
-    personal: list[str]
-    schema: str
-    label: LabelFacts | None = None
-    tells: list[Tell] = []
-    groups: list[GroupTable] = []
-    compared_with: str | None = None
-    changes: list[Change] = []
 
 
 def check(
@@ -92,19 +67,6 @@ def check(
         step("comparing")
         report = _with_changes(report, columns, compare, now, rows, seed)
     return msgspec.structs.replace(report, findings=by_gravity(report.findings))
-
-
-def write_report(report: CheckReport, path: Path) -> None:
-    """Write the report as one HTML file. Raises `InvalidInput` where it cannot be written."""
-    from loopline.app.checking.page import check_html  # noqa: PLC0415 - it takes as long to import as a check takes
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(check_html(report), encoding="utf-8")
-    except OSError as problem:
-        raise InvalidInput(
-            "check.not_written", f"cannot write {path}: {problem.strerror}", remedy="Give --report another file."
-        ) from problem
 
 
 def _duplicates(proposal: Proposal) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """The check as one HTML file that needs nothing else."""
 
 from loopline.app.checking.bias import MEANING, GroupTable
-from loopline.app.checking.check import CheckReport
+from loopline.app.checking.check_report import CheckReport
 from loopline.app.checking.pictures import column_picture, groups_picture
 from loopline.app.report.document import document, section
 from loopline.app.report.figure import count, fixed, percent

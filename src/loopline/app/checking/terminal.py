@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loopline.app.checking.bias import MEANING, GroupTable
-from loopline.app.checking.check import CheckReport
+from loopline.app.checking.check_report import CheckReport
 from loopline.tables.proposal.facts import ColumnFacts
 from loopline.tables.proposal.finding import LEVELS, Finding
 
