@@ -1,6 +1,5 @@
 """What a check found out, as one value."""
 
-
 import msgspec
 
 from loopline.app.checking.bias import GroupTable
