@@ -70,7 +70,8 @@ def tells(frame: pl.DataFrame, label: npt.ArrayLike, kind: LabelKind, *, seed: i
 def _even(rows: Integers, seed: int) -> Integers:
     if len(rows) <= _SAMPLE:
         return rows
-    chosen = np.random.default_rng(derive_seed(seed, "tells")).choice(rows, _SAMPLE, replace=False)
+    generator = np.random.default_rng(derive_seed(seed, "tells"))
+    chosen = generator.choice(rows, _SAMPLE, replace=False)
     return np.sort(chosen)
 
 
@@ -96,7 +97,8 @@ def _of_column(column: pl.Series, y: Floats, kind: LabelKind, seed: int, *, able
 
 def _by_values(column: pl.Series, y: Floats, kind: LabelKind, seed: int, *, able: bool) -> Tell:
     codes, ranks = _codes(column)
-    fold = np.random.default_rng(derive_seed(seed, "folds", len(y))).permutation(len(y)) % _FOLDS
+    generator = np.random.default_rng(derive_seed(seed, "folds", len(y)))
+    fold = generator.permutation(len(y)) % _FOLDS
     measure, strength = _strength(codes, ranks, y, kind, fold)
     few = len(np.unique(codes)) <= _FEW_VALUES
     limit = SUSPECT_AUC if measure == "auc" else SUSPECT_SHARE
