@@ -1,6 +1,7 @@
 """What people change on the command line: champions, freezes, tokens, loop files. Each with its ledger entry, or not at all."""
 
-import getpass
+import os
+import pwd
 import json
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ from loopline.models.manifest import read_manifest
 from loopline.models.signing import load_public_keys
 from loopline.tables.tables import Tables
 
-ME = f"local:{getpass.getuser()}"
+ME = f"local:{pwd.getpwuid(os.getuid()).pw_name}"
 
 
 def champions(told):
@@ -74,10 +75,10 @@ def test_every_change_in_a_replays_home_is_dated_after_its_end_in_order(told):
 
 def test_an_incident_is_resolved_once(told, loopline):
     (found,) = told("incidents", "--open", "--project", "tiny")
-    told("incidents", "--resolve", found["id"], "--project", "tiny", "--reason", "known")
+    told("incidents", "resolve", found["id"], "--reason", "known")
     assert told("incidents", "--open", "--project", "tiny") == []
     assert (newest(told)["kind"], newest(told)["actor"]) == ("incident.resolved", ME)
-    assert loopline("incidents", "--resolve", found["id"], "--project", "tiny").code == 4
+    assert loopline("incidents", "resolve", found["id"]).code == 4
 
 
 def test_freeze_and_unfreeze(told):

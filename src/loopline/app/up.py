@@ -11,6 +11,7 @@ import msgspec
 
 from loopline.access.logins import one_time_login
 from loopline.access.principals import create_principal, get_principal
+from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replayed_until
 from loopline.app.work import lane_works
@@ -60,6 +61,8 @@ class Up:
         self._control = ControlPlane(self.resources, settings.host, settings.port)
         self._store = open_key_values(str(settings.online_path))
         self._operating = self._make_operating()
+        self._scheduler = threading.Thread(target=self._schedule, name="scheduler", daemon=True)
+        self._switch = self._make_switch()
 
     def start(self) -> Addresses:
         """Prepare, then start scoring, the control plane and the scheduler; what fails leaves nothing running.
@@ -78,8 +81,9 @@ class Up:
         except BaseException:
             self.stop()
             raise
-        for work in (self._schedule, self._attend):
-            threading.Thread(target=work, name=work.__name__, daemon=True).start()
+        self._scheduler.start()
+        for work in (self._attend, lambda: self._switch.run(self._stop)):
+            threading.Thread(target=work, daemon=True).start()
         control = f"http://{self.settings.host}:{self.settings.port}"
         scoring = f"http://{self.settings.host}:{self.settings.scoring_port}"
         return Addresses(control, scoring, f"{control}/login?secret={_login(self.resources)}", self.continues)
@@ -113,6 +117,17 @@ class Up:
         """In a thread of its own: people are told in time, however long a training takes."""
         while not self._stop.wait(STEP_SECONDS):
             self._operating.attend()
+
+    def _make_switch(self) -> DeadMansSwitch:
+        settings = self.settings
+        return DeadMansSwitch(
+            self.resources,
+            self.loop,
+            url=settings.heartbeat_url,
+            every=settings.heartbeat_every,
+            late=settings.heartbeat_late,
+            trouble=lambda: "" if self._scheduler.is_alive() else "the scheduler has died",
+        )
 
     def _make_operating(self) -> Operating:
         history = History(self.resources.tables)

@@ -1,6 +1,7 @@
 """Options and arguments that commands share."""
 
-import getpass
+import os
+import pwd
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,12 @@ import typer
 
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
+from loopline.access.tokens import authenticate
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replay_ended
+from loopline.clock import SystemClock
 from loopline.config import Settings
-from loopline.errors import InvalidInput, NotFound
+from loopline.errors import InvalidInput, NotAuthenticated, NotFound
 from loopline.loop.resources import Resources
 
 Home = Annotated[
@@ -48,5 +51,23 @@ def operator() -> Identity:
 
 
 def actor() -> str:
-    """Who acts on the command line: the user of this machine."""
-    return f"local:{getpass.getuser()}"
+    """Who acts on the command line: the user of this machine, as the system knows it and not as the environment says."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"local:{name}"
+
+
+def token_holder(resources: Resources) -> Identity:
+    """Whose token LOOPLINE_TOKEN is. What takes a role takes a token: anybody can be any user of their own machine.
+
+    Raises `NotAuthenticated`.
+    """
+    secret = os.environ.get("LOOPLINE_TOKEN")
+    if not secret:
+        raise NotAuthenticated(
+            "cli.no_token", "this takes a token, to know who you are", remedy="Set LOOPLINE_TOKEN to yours."
+        )
+    with resources.database.reading() as tx:
+        return authenticate(tx, secret, SystemClock().now())

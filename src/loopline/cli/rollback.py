@@ -18,6 +18,9 @@ def command(
     to: Annotated[
         int | None, typer.Option("--to", help="The version to bring back; the earlier champion by default.")
     ] = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", help="Where to roll back; in production by default.")
+    ] = None,
     reason: Reason = "rolled back on the command line",
     home: Home = None,
     project: Project = None,
@@ -27,5 +30,7 @@ def command(
     resources = opened(home)
     name = the_project(resources, project)
     chosen = the_model(resources, name, model)
-    done = roll_back(resources, project=name, model=chosen, actor=actor(), reason=reason, to=to)
+    done = roll_back(
+        resources, project=name, model=chosen, actor=actor(), reason=reason, to=to, environment=environment
+    )
     show(done, as_json=as_json, render=lambda console: console.print(done.sentence))

@@ -1,5 +1,7 @@
 """`loopline status`."""
 
+from datetime import datetime
+
 import typer
 from rich.console import Console
 
@@ -42,5 +44,26 @@ def _print(console: Console, found: list[ProjectStatus]) -> None:
         newest = f"newest row {source.newest:%Y-%m-%d %H:%M} UTC" if source.newest else "no row yet"
         console.print(f"[yellow]{source.state}[/] {source.table}: {newest}")
     for project in found:
-        for one in project.incidents:
-            console.print(f"[yellow]open[/] {one.id} {one.project}: {one.sentence}")
+        _print_project(console, project)
+
+
+def _print_project(console: Console, project: ProjectStatus) -> None:
+    for model in project.models:
+        for place in model.environments[:-1]:
+            serves = f"version {place.version} since {place.since:%Y-%m-%d %H:%M}" if place.version else "the fallback"
+            console.print(f"{project.project}: {place.endpoint} serves {serves}")
+    if project.calm:
+        when = "freeze window" if project.calm.now else "next freeze window"
+        console.print(f"{project.project}: {when} {_time(project.calm.start)} to {_time(project.calm.end)} UTC")
+    for asked in project.approvals:
+        console.print(f"[yellow]{asked.state}[/] {asked.id} {asked.subject} for {asked.environment}: {asked.why}")
+    for one in project.incidents:
+        console.print(f"[yellow]open[/] {one.id} {one.project}: {one.sentence}{f' ({one.owner})' if one.owner else ''}")
+    if project.untold:
+        console.print(
+            f"[red]{project.untold} notifications[/] of {project.project} could not be told yet; see the log."
+        )
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"

@@ -212,7 +212,7 @@ def counting(tx: Transaction, project: str, model: str, at: datetime) -> list[Ap
 def find(tx: Transaction, project: str, *, model: str | None = None, only_open: bool = False) -> list[Approval]:
     """Requests, oldest first."""
     rows = store.select(tx, project, model=model, states=OPEN if only_open else ())
-    return [msgspec.convert(row, Approval) for row in rows]
+    return [_read(row) for row in rows]
 
 
 def get(tx: Transaction, project: str, approval_id: str) -> Approval:
@@ -224,7 +224,11 @@ def get(tx: Transaction, project: str, approval_id: str) -> Approval:
             f"there is no approval {approval_id!r} in {project}",
             remedy="`loopline approvals` lists them.",
         )
-    return msgspec.convert(row, Approval)
+    return _read(row)
+
+
+def _read(row: dict[str, Any]) -> Approval:
+    return Approval(**row | {"authors": tuple(row["authors"])})
 
 
 def _check_approver(tx: Transaction, found: Approval, who: Identity) -> None:

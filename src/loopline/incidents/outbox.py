@@ -78,12 +78,16 @@ def put(
 
 def due(tx: Transaction, project: str, at: datetime, *, limit: int = 50) -> list[Notification]:
     """What is to be told by now and was not, oldest first."""
-    return [msgspec.convert(row, Notification) for row in store.notifications(tx, project, due=utc(at), limit=limit)]
+    return [_read(row) for row in store.notifications(tx, project, due=utc(at), limit=limit)]
 
 
 def waiting(tx: Transaction, project: str) -> list[Notification]:
     """All that is still to be told, oldest first."""
-    return [msgspec.convert(row, Notification) for row in store.notifications(tx, project)]
+    return [_read(row) for row in store.notifications(tx, project)]
+
+
+def _read(row: dict[str, Any]) -> Notification:
+    return Notification(**row | {"sent": tuple(row["sent"])})
 
 
 def fold(tx: Transaction, project: str, at: datetime) -> list[Notification]:

@@ -174,7 +174,7 @@ def _result(
         abstained=judged.filter(pl.col("decision") == "abstain").height / max(judged.height, 1),
         pages=pages,
         retrains=kinds.count("version.registered"),
-        promotions=kinds.count("promotion"),
+        promotions=sum(entry.kind == "promotion" and "environment" not in entry.body for entry in entries),
         rollbacks=kinds.count("rollback"),
         train_seconds=sum(turn["measured"].get("train", 0.0) for turn in turns),
         score_seconds=sum(turn["measured"].get("score", 0.0) for turn in turns),

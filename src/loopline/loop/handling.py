@@ -74,6 +74,16 @@ def reject(resources: Resources, who: Identity, *, project: str, approval_id: st
         return approval.reject(tx, found, who, reason=reason, at=resources.clock.now())
 
 
+def project_of_incident(tx: Transaction, incident_id: str) -> str:
+    """Whose incident it is. Raises `NotFound`."""
+    for project in projects(tx):
+        if any(one.id == incident_id for one in incident.find(tx, project)):
+            return project
+    raise NotFound(
+        "incident.not_here", f"there is no incident {incident_id!r} here", remedy="`loopline incidents` lists them."
+    )
+
+
 def project_of_approval(tx: Transaction, approval_id: str) -> str:
     """Whose request it is. Raises `NotFound`."""
     for project in projects(tx):

@@ -17,7 +17,7 @@ from loopline.clock import ReplayClock
 from loopline.errors import Conflict, InvalidInput
 from loopline.ledger import chain
 from loopline.loop import store
-from loopline.loop.declare import Loop
+from loopline.loop.declare import Loop, Operation
 from loopline.loop.describe import describe
 from loopline.loop.due import Due
 from loopline.loop.freshness import watch_freshness
@@ -62,7 +62,21 @@ def assumptions(loop: Loop) -> list[str]:
     """What a replay of this loop takes on trust."""
     assumed = [name for name, source in loop.sources.items() if source.known == "assumed"]
     told = [f"times of knowledge are assumed, not measured, for: {', '.join(assumed)}"] if assumed else []
+    told += [line for operation in loop.operations.values() for line in _assumed_of_people(operation)]
     return [*told, "decisions do not change outcomes: the label of a row is the same whatever was decided"]
+
+
+def _assumed_of_people(operation: Operation) -> list[str]:
+    """Nobody is there to say yes."""
+    model, terms = operation.model.name, operation.approve
+    told = []
+    if terms is not None:
+        when = f"{terms.assume} after they are asked for" if duration(terms.assume) else "at once"
+        told.append(f"approvals of {model} for {', '.join(terms.environments)} are given {when}")
+    by_hand = [place for place in operation.environments[1:] if not operation.needs_approval(place)]
+    if by_hand:
+        told.append(f"people move versions of {model} on to {', '.join(by_hand)} at once")
+    return told
 
 
 Progress = Callable[[int, int, Window], None]

@@ -6,13 +6,21 @@ import msgspec
 
 from loopline.errors import NotFound
 from loopline.evidence.e_sr import log_threshold
+from loopline.gates import approval
+from loopline.gates.approval import Approval
+from loopline.gates.environment import alias_of, endpoint_of
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import freeze as freezes
-from loopline.incidents import incident
+from loopline.incidents import incident, outbox
+from loopline.incidents.calendar import first_covering
 from loopline.incidents.incident import Incident
+from loopline.incidents.people import People
 from loopline.ledger import chain
 from loopline.loop import store
+from loopline.loop.deployment import decision_alias
 from loopline.loop.freshness import newest_known
+from loopline.loop.owner import declared_owner, declared_people
+from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
 from loopline.monitoring.performance import read_performance
@@ -32,8 +40,28 @@ class MonitorStatus(msgspec.Struct, frozen=True):
     coverage: float | None
 
 
+class EnvironmentStatus(msgspec.Struct, frozen=True):
+    """What serves in an environment, and where it answers."""
+
+    environment: str
+    endpoint: str
+    version: int | None
+    since: datetime | None
+    decision: int | None
+
+
+class Calm(msgspec.Struct, frozen=True):
+    """A freeze window: from when until when (UTC); whether it holds now."""
+
+    start: datetime
+    end: datetime
+    now: bool
+
+
 class ModelStatus(msgspec.Struct, frozen=True):
-    """What a model serves: champion version (None: the fallback), since when, and under which decision."""
+    """What a model serves: champion version (None: the fallback), since when, and under which decision. These are production's;
+    `environments` has them all, in their order. `owner` answers for the model.
+    """
 
     model: str
     champion: int | None
@@ -43,6 +71,8 @@ class ModelStatus(msgspec.Struct, frozen=True):
     turns: int
     last_turn: datetime | None
     monitors: list[MonitorStatus]
+    owner: str = ""
+    environments: list[EnvironmentStatus] = []
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
@@ -66,7 +96,9 @@ class SourceStatus(msgspec.Struct, frozen=True):
 
 
 class ProjectStatus(msgspec.Struct, frozen=True):
-    """One project. `ledger` is the digest of its newest entry."""
+    """One project. `ledger` is the digest of its newest entry; `calm` the freeze window that holds now, or the next;
+    `approvals` are those that wait to be given or used; `untold` counts notifications that a channel could not tell yet.
+    """
 
     project: str
     frozen: freezes.Freeze | None
@@ -75,6 +107,10 @@ class ProjectStatus(msgspec.Struct, frozen=True):
     incidents: list[Incident]
     ledger_entries: int
     ledger: str
+    owner: str = ""
+    calm: Calm | None = None
+    approvals: list[Approval] = []
+    untold: int = 0
 
 
 def status(resources: Resources) -> list[ProjectStatus]:
@@ -110,7 +146,7 @@ def _policies(tx: Transaction, loop: str) -> list[str]:
 
 
 def _project(resources: Resources, tx: Transaction, project: str) -> ProjectStatus:
-    head = chain.head(tx, project)
+    head, people, now = chain.head(tx, project), declared_people(tx, project), resources.clock.now()
     return ProjectStatus(
         project=project,
         frozen=freezes.frozen(tx, project),
@@ -119,7 +155,18 @@ def _project(resources: Resources, tx: Transaction, project: str) -> ProjectStat
         incidents=incident.find(tx, project, only_open=True),
         ledger_entries=head.seq,
         ledger=head.digest,
+        owner=people.owner,
+        calm=_calm(people, now),
+        approvals=approval.find(tx, project, only_open=True),
+        untold=sum(one.attempts > 0 for one in outbox.waiting(tx, project)),
     )
+
+
+def _calm(people: People, now: datetime) -> Calm | None:
+    held = first_covering([one.span for one in people.calm], now)
+    ahead = min((found for one in people.calm if (found := one.span.upcoming(now))), default=None)
+    found = held or ahead
+    return Calm(*found, held is not None) if found else None
 
 
 def sources_of(resources: Resources, tx: Transaction, project: str) -> list[SourceStatus]:
@@ -165,6 +212,28 @@ def _model(tx: Transaction, project: str, model: str) -> ModelStatus:
         turns=last["number"] if last else 0,
         last_turn=last["window_end"] if last else None,
         monitors=_monitors(tx, project, model),
+        owner=declared_owner(tx, project, model),
+        environments=_environments(tx, project, model),
+    )
+
+
+def _environments(tx: Transaction, project: str, model: str) -> list[EnvironmentStatus]:
+    names = declared_route(tx, project, model).environments
+    return [_environment(tx, project, model, names, name) for name in names]
+
+
+def _environment(
+    tx: Transaction, project: str, model: str, names: tuple[str, ...], environment: str
+) -> EnvironmentStatus:
+    alias = alias_of(names, environment)
+    changes = registry.alias_history(tx, project, model, alias)
+    decision = decision_versions.current_decision(tx, project, model, alias=decision_alias(alias))
+    return EnvironmentStatus(
+        environment,
+        endpoint_of(model, names, environment),
+        changes[-1].version if changes else None,
+        changes[-1].from_at if changes else None,
+        decision.version if decision else None,
     )
 
 

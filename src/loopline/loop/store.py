@@ -1,4 +1,4 @@
-"""SQL of applied declarations, turns and replays."""
+"""SQL of applied declarations, turns, replays and heartbeats."""
 
 from datetime import datetime
 from typing import Any
@@ -59,6 +59,16 @@ replay = sa.Table(
     sa.Column("loop", sa.String(200), primary_key=True),
     sa.Column("plan", Json, nullable=False),
     sa.Column("result", Json),
+)
+
+heartbeat = sa.Table(
+    "heartbeat",
+    metadata,
+    sa.Column("loop", sa.String(200), primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("well", sa.Boolean, nullable=False),
+    sa.Column("well_at", UtcTime),
+    sa.Column("sentence", sa.Text, nullable=False),
 )
 
 Row = dict[str, Any]
@@ -133,3 +143,11 @@ def one_replay(tx: Transaction, loop: str) -> Row | None:
 
 def put_replay(tx: Transaction, loop: str, plan: Row, result: Row | None) -> None:
     upsert(tx, replay, {"loop": loop, "plan": plan, "result": result}, key=["loop"])
+
+
+def put_heartbeat(tx: Transaction, values: Row) -> None:
+    upsert(tx, heartbeat, values, key=["loop"])
+
+
+def heartbeats(tx: Transaction) -> list[Row]:
+    return [dict(row) for row in tx.execute(sa.select(heartbeat).order_by(heartbeat.c.loop)).mappings()]

@@ -71,9 +71,18 @@ def _incident(tx: Transaction, subject: str) -> Why:
     for project in projects(tx):
         for found in incident.find(tx, project):
             if found.id == subject:
-                told = [found.sentence, f"It is {found.state}."]
-                return Why(subject, "incident", told, msgspec.to_builtins(found), _entries(tx, project, subject))
+                entries = _entries(tx, project, subject)
+                told = [found.sentence, f"It is {found.state}.", *map(_handled, entries[1:])]
+                told += [f"Its owner is {found.owner}."] if found.owner else []
+                return Why(subject, "incident", told, msgspec.to_builtins(found), entries)
     raise _unknown(subject, "`loopline incidents` lists them.")
+
+
+def _handled(entry: chain.Entry) -> str:
+    """What a person, or time, did about an incident."""
+    said = entry.body.get("sentence", "")
+    to = f" to {entry.body['to']}" if "to" in entry.body else ""
+    return f"{entry.at:%Y-%m-%d %H:%M} UTC, {entry.kind} by {entry.actor}{to}: {said}"
 
 
 def _version(tx: Transaction, subject: str) -> Why:

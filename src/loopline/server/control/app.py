@@ -18,6 +18,7 @@ from loopline.server.control.edge import Edge
 from loopline.server.control.guard import guard, need_of
 from loopline.server.control.problem import answer
 from loopline.server.control.routes import (
+    approvals,
     decisions,
     freeze,
     health,
@@ -45,6 +46,7 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *models.HANDLERS,
     *decisions.HANDLERS,
     *incidents.HANDLERS,
+    *approvals.HANDLERS,
     *freeze.HANDLERS,
     why.explain,
     *ledger.HANDLERS,

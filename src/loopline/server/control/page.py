@@ -33,21 +33,34 @@ def _document(title: str, body: str) -> bytes:
 def _project(project: ProjectStatus) -> str:
     frozen = project.frozen
     stopped = f"<p>Frozen by {escape(frozen.by)}: {escape(frozen.reason)}</p>" if frozen else ""
+    owned = f"<p>Owner: {escape(project.owner)}</p>" if project.owner else ""
     incidents = "".join(f"<li>{escape(one.model)}: {escape(one.sentence)}</li>" for one in project.incidents)
+    asked = "".join(
+        f"<li>{escape(one.id)}: {escape(one.subject)} for {escape(one.environment)} is {escape(one.state)}</li>"
+        for one in project.approvals
+    )
     rows = "".join(map(_model, project.models))
     columns = "<tr><th>model</th><th>champion</th><th>since (UTC)</th><th>decision</th><th>monitors</th></tr>"
     return (
-        f"<section><h2>{escape(project.project)}</h2>{stopped}<table>{columns}{rows}</table>"
+        f"<section><h2>{escape(project.project)}</h2>{owned}{stopped}{_calm(project)}<table>{columns}{rows}</table>"
         f"{f'<h3>Open incidents</h3><ul>{incidents}</ul>' if incidents else '<p>No open incidents.</p>'}"
+        f"{f'<h3>Approvals</h3><ul>{asked}</ul>' if asked else ''}"
         f"<p>Ledger: {project.ledger_entries} entries, <code>{escape(project.ledger)}</code></p></section>"
     )
 
 
+def _calm(project: ProjectStatus) -> str:
+    found = project.calm
+    when = "Freeze window" if found and found.now else "Next freeze window"
+    return f"<p>{when}: {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC</p>" if found else ""
+
+
 def _model(model: ModelStatus) -> str:
+    others = "".join(f"; {one.environment}: {one.version or 'fallback'}" for one in model.environments[:-1])
     champion = "fallback" if model.champion is None else f"version {model.champion}"
     since = f"{model.since:%Y-%m-%d %H:%M}" if model.since else ""
     decision = "" if model.decision is None else str(model.decision)
-    cells = [model.model, champion, since, decision, "; ".join(map(_monitor, model.monitors))]
+    cells = [model.model, champion + others, since, decision, "; ".join(map(_monitor, model.monitors))]
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 

@@ -12,7 +12,7 @@ from loopline.incidents.actions import Outcome
 from loopline.loop import changes
 from loopline.models import registry
 from loopline.models.registry import ModelVersion
-from loopline.server.control.inputs import Body, Caller, Home, PathVersion, Reason, Version
+from loopline.server.control.inputs import Body, Caller, Home, Name, PathVersion, Reason, Version
 from loopline.server.control.places import models_of
 
 _MODEL = "/projects/{project:str}/models/{model:str}"
@@ -28,17 +28,19 @@ class ModelSummary(msgspec.Struct, frozen=True):
 
 
 class Promotion(Body):
-    """Which version is to be the champion, and why."""
+    """Which version is to be the champion, why, and in which environment; in production by default."""
 
     version: Version
     reason: Reason
+    to: Name | None = None
 
 
 class Rollback(Body):
-    """Why to roll back, and to which version; without one, to the champion before this one."""
+    """Why to roll back, and to which version; without one, to the champion before this one. In production by default."""
 
     reason: Reason
     to: Version | None = None
+    environment: Name | None = None
 
 
 @get("/projects/{project:str}/models", permission=Permission.MODELS_READ, sync_to_thread=True)
@@ -72,9 +74,15 @@ def read_version(home: Home, project: FromPath[str], model: FromPath[str], versi
 def promote(
     home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Promotion]
 ) -> Outcome:
-    """Make a version the champion by a person's word."""
+    """Make a version the champion by a person's word; where that takes an approval, ask for it, or use it."""
     return changes.promote(
-        home, project=project, model=model, version=data.version, actor=caller.principal, reason=data.reason
+        home,
+        project=project,
+        model=model,
+        version=data.version,
+        actor=caller.principal,
+        reason=data.reason,
+        to=data.to,
     )
 
 
@@ -83,7 +91,15 @@ def roll_back(
     home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Rollback]
 ) -> Outcome:
     """Bring back the earlier champion."""
-    return changes.roll_back(home, project=project, model=model, actor=caller.principal, reason=data.reason, to=data.to)
+    return changes.roll_back(
+        home,
+        project=project,
+        model=model,
+        actor=caller.principal,
+        reason=data.reason,
+        to=data.to,
+        environment=data.environment,
+    )
 
 
 HANDLERS = (list_models, list_versions, read_version, promote, roll_back)
