@@ -1,8 +1,8 @@
 """What people change on the command line: champions, freezes, tokens, loop files. Each with its ledger entry, or not at all."""
 
+import json
 import os
 import pwd
-import json
 import shutil
 import sqlite3
 

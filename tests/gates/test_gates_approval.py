@@ -381,7 +381,7 @@ class Approvals(RuleBasedStateMachine):
             set_roles(tx, name, PEOPLE[name] if self.roles[name] else [])
 
     @rule(asked=st.sampled_from([1, 2]), entering=st.sampled_from([1, 2]), back=st.booleans())
-    def use(self, asked: int, entering: int, back: bool) -> None:
+    def use(self, asked: int, entering: int, back: bool) -> None:  # noqa: FBT001 - a drawn value
         found = self.open_for(asked)
         if found is None:
             return

@@ -203,9 +203,7 @@ class Handling(RuleBasedStateMachine):
     @rule(by=NAMES)
     def acknowledge(self, by: str) -> None:
         before = self.current()
-        done = self.attempt(
-            lambda tx: attention.acknowledge(tx, self.project, self.id, by=by, reason="r", at=self.now)
-        )
+        done = self.attempt(lambda tx: attention.acknowledge(tx, self.project, self.id, by=by, reason="r", at=self.now))
         assert done == (not self.over and before.acknowledged_by in {None, by})
         if done:
             assert self.current().acknowledged_by == by

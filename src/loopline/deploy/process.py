@@ -146,7 +146,7 @@ class ScoringProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         settings = self._settings
         command = [sys.executable, "-m", MODULE, "--home", str(settings.home)]
-        command += ["--behind", str(self._behind.total_seconds())]
+        command.append(f"--behind={self._behind.total_seconds()}")  # joined: what begins with a dash is no option
         command += ["--host", settings.host, "--port", str(settings.scoring_port)]
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log, self._pid_path.open("w") as held:
