@@ -83,6 +83,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project", name=op.f("pk_freeze")),
     )
     op.create_table(
+        "heartbeat",
+        sa.Column("loop", sa.String(length=200), nullable=False),
+        sa.Column("at", UtcTime(), nullable=False),
+        sa.Column("well", sa.Boolean(), nullable=False),
+        sa.Column("well_at", UtcTime(), nullable=True),
+        sa.Column("sentence", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("loop", name=op.f("pk_heartbeat")),
+    )
+    op.create_table(
         "incident",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project", sa.String(length=200), nullable=False),
