@@ -42,6 +42,7 @@ COMMANDS = {
     "check": "Look at data: schema, faults, leaks, bias, drift.",
     "track": "Run a script as a run, with all that is worth knowing about it.",
     "runs": "Tracked runs: list, show, compare.",
+    "consumers": "Who reads which tables from outside, and whether they get what they count on.",
     "sources": "Sources: how fresh, how they were asked last; or try each.",
     "tables": "Tables, their versions, quarantined rows.",
     "ledger": "Show or verify the ledger.",

@@ -13,6 +13,7 @@ from loopline.loop.plan import Plan, plan
 app = typer.Typer(add_completion=False)
 
 CHANGES = 9
+BREAKS = 11
 
 
 @app.command()
@@ -21,18 +22,21 @@ def command(
     home: Home = None,
     as_json: AsJson = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help=f"Exit with {CHANGES} if anything would change.")
+        bool,
+        typer.Option(
+            "--exit-code", help=f"Exit with {CHANGES} if anything would change, with {BREAKS} if it would break."
+        ),
     ] = False,
 ) -> None:
-    """What a changed loop file would change, down to the models that read a changed source. Changes nothing."""
+    """What a changed loop file would change, down to the views, models, endpoints and consumers it would break. Changes nothing."""
     made = plan(opened(home, must_exist=False).database, load_loop(file))
     show(made, as_json=as_json, render=lambda console: print_plan(console, made, "would"))
     if exit_code and not made.empty:
-        raise typer.Exit(CHANGES)
+        raise typer.Exit(BREAKS if made.breaks else CHANGES)
 
 
 def print_plan(console: Console, made: Plan, verb: str) -> None:
-    """One line for each change, then what they touch."""
+    """One line for each change, then what they touch and what they break."""
     if made.empty:
         console.print(f"{made.loop}: nothing {verb} change.")
         return
@@ -44,6 +48,8 @@ def print_plan(console: Console, made: Plan, verb: str) -> None:
         console.print(f"{marks[change.kind]} {change.path}: {told}")
     for touched in made.touched:
         console.print(f"[yellow]touches[/] {touched}")
+    for one in made.breaks:
+        console.print(f"[red]breaks[/] {_short(one.sentence, 400)}")
 
 
 def _short(value: Any, length: int = 100) -> str:

@@ -23,6 +23,7 @@ from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
 from loopline.labels.action_log import ActionLog
 from loopline.labels.label import Absence, Label, Values
+from loopline.loop.consumer import Consumer
 from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
@@ -137,6 +138,7 @@ class Loop(Sourcing):
     sources: dict[str, Source] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
+    consumers: dict[str, Consumer] = field(default_factory=dict)
     people: People = field(init=False)
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ def describe(loop: Loop) -> dict[str, Any]:
         "models": {name: _describe_model(model) for name, model in loop.models.items()},
         "operations": {name: _describe_operation(found) for name, found in loop.operations.items()},
         **({"people": people} if people else {}),
+        **({"consumers": {name: one.describe() for name, one in loop.consumers.items()}} if loop.consumers else {}),
     }
 
 

@@ -6,9 +6,13 @@ from typing import Any
 
 import msgspec
 
+from loopline.errors import Conflict
 from loopline.ledger import chain
 from loopline.loop import store
+from loopline.loop.breaks import Break, breaks
+from loopline.loop.consumer import consumers_in, registered
 from loopline.loop.declare import Loop
+from loopline.loop.deployment import champion_views
 from loopline.loop.describe import describe
 from loopline.storage.database import Database, Transaction
 from loopline.values import canonical_json, digest
@@ -24,12 +28,15 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """All changes, and what they touch: views, models and operations that read a changed or removed source."""
+    """All changes; what they touch: models and endpoints that read a changed or removed source; and what they break, column by
+    column: views, models, endpoints and registered consumers.
+    """
 
     loop: str
     digest: str
     changes: list[Change]
     touched: list[str]
+    breaks: list[Break] = []
 
     @property
     def empty(self) -> bool:
@@ -43,17 +50,23 @@ def plan(database: Database, loop: Loop) -> Plan:
         return _plan(tx, loop)
 
 
-def apply(database: Database, loop: Loop, *, actor: str, at: datetime) -> Plan:
-    """Make the declaration the one in force, with a ledger entry; gives what changed. Applying it again changes nothing."""
+def apply(database: Database, loop: Loop, *, actor: str, at: datetime, accept_breaking: bool = False) -> Plan:
+    """Make the declaration the one in force, with a ledger entry; gives what changed. Applying it again changes nothing.
+
+    Raises `Conflict` "plan.breaking" where it breaks what someone reads, unless that is accepted.
+    """
     with database.transaction() as tx:
         made = _plan(tx, loop)
         if made.empty:
             return made
+        if made.breaks and not accept_breaking:
+            raise _breaking(made)
         last = store.latest_applied(tx, loop.name)
         sequence = (last["sequence"] if last else 0) + 1
         values = {"loop": loop.name, "sequence": sequence, "digest": made.digest, "at": at, "actor": actor}
         store.add_applied(tx, {**values, "declaration": _declaration(loop)})
-        body = {"digest": made.digest, "changes": [msgspec.to_builtins(change) for change in made.changes]}
+        body: dict[str, Any] = {"digest": made.digest, "changes": msgspec.to_builtins(made.changes)}
+        body |= {"breaks": [one.sentence for one in made.breaks]} if made.breaks else {}
         chain.append(
             tx,
             project=loop.name,
@@ -67,6 +80,15 @@ def apply(database: Database, loop: Loop, *, actor: str, at: datetime) -> Plan:
         return made
 
 
+def _breaking(made: Plan) -> Conflict:
+    return Conflict(
+        "plan.breaking",
+        "; ".join(one.sentence for one in made.breaks),
+        remedy="Agree with those who read it, then apply with --accept-breaking. `loopline consumers` names their owners.",
+        breaks=[one.sentence for one in made.breaks],
+    )
+
+
 _NOTHING: dict[str, Any] = {"sources": {}, "models": {}, "operations": {}}
 
 
@@ -75,7 +97,18 @@ def _plan(tx: Transaction, loop: Loop) -> Plan:
     declared = _declaration(loop)
     before = last["declaration"] if last else _NOTHING
     changes = _differences("", before, declared)
-    return Plan(loop.name, digest(canonical_json(declared)), changes, _touched(changes, before, declared))
+    touched = _touched(changes, before, declared)
+    return Plan(loop.name, digest(canonical_json(declared)), changes, touched, _breaks(tx, loop, before, declared))
+
+
+def _breaks(tx: Transaction, loop: Loop, before: dict[str, Any], declared: dict[str, Any]) -> list[Break]:
+    """What the declaration breaks, for itself, for what it serves, and for consumers that it or another loop registers."""
+    served = {
+        name: champion_views(tx, loop.name, name, operation.environments) for name, operation in loop.operations.items()
+    }
+    elsewhere = [one for owner, one in registered(tx) if owner != loop.name]
+    consumers = [*consumers_in(declared), *elsewhere]
+    return breaks(before, declared, served=served, consumers=consumers)
 
 
 def _declaration(loop: Loop) -> dict[str, Any]:
@@ -110,7 +143,8 @@ def _touched(changes: list[Change], before: dict[str, Any], declared: dict[str, 
     """Models that read a source which is changed, or read one that is removed, what those models serve, and decisions on other costs."""
     sources = [change for change in changes if change.path.startswith("sources.")]
     removed = [change for change in sources if change.kind == "remove" and change.path.count(".") == 1]
-    changed = [change for change in sources if change.path.count(".") > 1]
+    # Which column breaks whom is told by `breaks`; a column that is added touches nobody.
+    changed = [change for change in sources if change.path.count(".") > 1 and change.path.count(".columns.") == 0]
     touched = [*_readers(before, removed), *_readers(declared, changed), *_decided_anew(changes, before)]
     return list(dict.fromkeys(touched))
 

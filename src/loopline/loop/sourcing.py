@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from loopline.incidents.people import check_name
+from loopline.loop.consumer import Consumer, consumer_of
 from loopline.loop.mistake import blaming_caller, mistake
 from loopline.loop.source import Knowledge, Source, SourceFunction
+from loopline.scoring.record import prediction_table
 from loopline.sources.known import KNOWN_AT, KnownAt, known_column
 from loopline.sources.reader import Reader, Reading, Terms
 from loopline.tables.dedupe import Dedupe
@@ -37,6 +39,7 @@ class Sourcing:
 
     name: str
     sources: dict[str, Source]
+    consumers: dict[str, Consumer]
 
     def source(
         self,
@@ -129,6 +132,25 @@ class Sourcing:
             name=_named(name), key=key, event_time=event_time, known_at=known_column(known_at), **options
         )
         return declare(Reading(reader, Terms(known_at, event_time, dict(columns) if columns else None)))
+
+    def consumer(
+        self, name: str, *, reads: Any, columns: Mapping[str, Any] | Sequence[str], owner: str = ""
+    ) -> Consumer:
+        """Register who reads a table from outside: `columns` with the dtypes it counts on, or just their names.
+
+        `reads` is a source, a model (its predictions) or a table's name. A plan that would break the contract says so, and
+        `apply` refuses it unless that is accepted.
+        """
+        if name in self.consumers:
+            raise mistake("consumer.declared_twice", f"consumer {name!r} is declared twice", "Give each its own name.")
+        with blaming_caller():
+            self.consumers[name] = consumer_of(name, self._table(reads), columns, owner)
+        return self.consumers[name]
+
+    def _table(self, read: Any) -> str:
+        if isinstance(read, str):
+            return read
+        return read.table if isinstance(read, Source) else prediction_table(self.name, read.name)
 
 
 def _named(name: str) -> str:
