@@ -1,12 +1,16 @@
 import math
 import statistics
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LogisticRegression
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import named
 from loopline.runs.searches import Trial
 from loopline.training.folds import Folds
@@ -24,6 +28,8 @@ def folds(recipe, world):
 
 
 class Constant:
+    classes_ = np.array([0.0, 1.0])
+
     def __init__(self, p):
         self.p = p
 
@@ -48,7 +54,7 @@ def test_a_trial_is_judged_on_each_fold_by_rows_it_was_not_fitted_on(folds):
     ("function", "told"),
     [
         (lambda _train, _params: 1 / 0, "ZeroDivisionError"),
-        (lambda _train, _params: None, "no predict_proba"),
+        (lambda _train, _params: None, "NoneType is not a fitted classifier"),
         (lambda _train, _params: Constant(math.nan), "not finite"),
         (lambda _train, _params: Constant("a"), "cannot score"),
         (lambda _train, params: params["missing"], "KeyError"),
@@ -133,3 +139,23 @@ def test_if_all_failed_that_is_told():
         best_of([done(0, state="failed", reason="the model's function failed: no")])
     assert caught.value.code == "search.all_failed"
     assert "function failed: no" in caught.value.message
+
+
+def test_other_kinds_are_judged_by_their_own_loss_and_groups_stay_whole(recipe, world):
+    numbers = replace(recipe, label=replace(recipe.label, expression=pl.col("delay"), values="number"))
+    rows = assemble(numbers, world, as_of=datetime(2026, 1, 12, tzinfo=UTC))
+    rows = replace(rows, recipe=replace(numbers, output=Output("regression")))
+    folds = fold_rows(rows, Folds(2), seed=1)
+
+    def mean(train, _params):
+        return DummyRegressor().fit(train.X, train.y)
+
+    made = run_trial(0, {}, mean, folds, named("squared_error", Output("regression")), (), clock=lambda: 0.0)
+    expected = [np.mean((fold.validate.y - fold.train.y.mean()) ** 2) for fold in folds]
+    assert made.scores == pytest.approx(expected)
+
+    threes = (pl.int_range(pl.len()) // 3).cast(pl.String)
+    grouped = replace(rows, frame=rows.frame.with_columns(_group=threes))
+    for fold in fold_rows(grouped, Folds(2), seed=1):
+        assert not set(fold.train.groups) & set(fold.validate.groups)
+        assert set(fold.train.group_sizes) == {3}

@@ -19,6 +19,7 @@ COMMANDS = {
     "apply": "Make a loop file the one in force.",
     "replay": "Run the loop over history, against other policies.",
     "search": "Search a model's parameters on the data there is.",
+    "reproduce": "Build a registered version again and compare it, bit for bit.",
     "report": "Write the report of a replay again.",
     "up": "Run the loop for real: control plane, scheduler and scoring.",
     "watch": "Is a model harmed, since when and why: from files of predictions and labels.",

@@ -1,8 +1,10 @@
 """The code that makes something, by its text: a function, and what it uses of the same folder."""
 
+import ast
 import hashlib
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -26,10 +28,10 @@ def code_digest(function: Callable[..., Any]) -> str:
 def code_parts(function: Callable[..., Any]) -> dict[str, str]:
     """The digest of each part that `code_digest` covers, and of each plain constant they name, by name.
 
-    Not covered: what is installed (the versions of libraries say that), data files, the environment, and what is reached by
+    Decorators do not count: what they declare is compared as what it means. Not covered: what is installed (the versions of libraries say that), data files, the environment, and what is reached by
     other ways than a name, such as `getattr` with a computed one.
     """
-    found = _texts(function)
+    found = {name: _undecorated(text) for name, text in _texts(function).items()}
     constants = {name: repr(value) for name, value in _constants(function)}
     return {name: _digest(text) for name, text in sorted({**found, **constants}.items())}
 
@@ -37,6 +39,17 @@ def code_parts(function: Callable[..., Any]) -> dict[str, str]:
 def _texts(function: Callable[..., Any]) -> dict[str, str]:
     """Source texts by name, the function's own first."""
     return {name: _source(found) for name, found in _reached(function).items()}
+
+
+def _undecorated(text: str) -> str:
+    """The source of a function or class from its `def` or `class` on; any other text as it is."""
+    try:
+        body = ast.parse(textwrap.dedent(text)).body
+    except SyntaxError:  # a lambda amidst its line
+        return text
+    if len(body) == 1 and isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return "".join(text.splitlines(keepends=True)[body[0].lineno - 1 :])
+    return text
 
 
 def _constants(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
@@ -54,7 +67,7 @@ def _reached(function: Callable[..., Any]) -> dict[str, Any]:
     waiting = [root]
     while waiting:
         found = waiting.pop()
-        name = _name(found)
+        name = _name(found, root)
         if name in reached:
             continue
         reached[name] = found
@@ -90,10 +103,12 @@ def _is_code(value: Any) -> bool:
     return isinstance(value, FunctionType | type | ModuleType)
 
 
-def _name(found: Any) -> str:
+def _name(found: Any, root: Any) -> str:
+    """How it is called where the function stands; a module's own name comes first for what stands elsewhere."""
     if isinstance(found, ModuleType):
         return found.__name__
-    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', repr(found))}"
+    module, name = getattr(found, "__module__", None), getattr(found, "__qualname__", repr(found))
+    return name if module == getattr(root, "__module__", None) else f"{module}.{name}"
 
 
 def _beside(found: Any, folder: Path | None) -> bool:

@@ -33,19 +33,17 @@ from loopline.loop.search import Tuned, tuned
 from loopline.loop.training_rows import table_versions, training_rows
 from loopline.models import registry
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
-from loopline.models.packaging import package as package_model
 from loopline.models.signing import sign
 from loopline.runs import tracking
 from loopline.runs.run import Input
 from loopline.storage.database import Transaction
 from loopline.training.fit import Fitted, fit
 from loopline.training.leaks import leak_suspects
+from loopline.training.packaged import packaged
 from loopline.training.training_set import GROUP, LabelledRows
 from loopline.values import derive_id
 
 log = structlog.get_logger(__name__)
-
-PARITY_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -106,14 +104,7 @@ def _train(
     found = tuned(resources, lane, trained_on, cause)
     seed = training_seed(lane, cause.at.isoformat())
     fitted = fit(model.fit, found.params, trained_on, seed=seed)
-    sample = np.linspace(0, len(fitted.training_set) - 1, min(PARITY_ROWS, len(fitted.training_set))).astype(int)
-    package = package_model(
-        fitted.estimator,
-        fitted.signature,
-        fitted.training_set.X[sample],
-        calibrator=fitted.calibration.calibrator,
-        artifacts=resources.artifacts,
-    )
+    package = packaged(fitted, resources.artifacts)
     resources.artifacts.put(package.encoded())
     envelope = resources.artifacts.put(sign(resources.key, PAYLOAD_TYPE, package.encoded()))
     predictor = predictors.load(package.digest, envelope)

@@ -1,7 +1,7 @@
 """Search: which parameters a model is fitted with. Trials are kept as they finish, so that a search goes on where it was."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +10,10 @@ import structlog
 
 from loopline.clock import ReplayClock
 from loopline.errors import InvalidInput
-from loopline.evaluation.losses import named
+from loopline.evaluation.losses import Loss, named
 from loopline.features.definitions import views_digest
 from loopline.incidents.actions import Cause
-from loopline.loop.code import code_digest
+from loopline.loop.code import code_parts
 from loopline.loop.declare import Model
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
@@ -24,7 +24,7 @@ from loopline.training.sampler import propose
 from loopline.training.search_spec import SearchSpec
 from loopline.training.space import with_middles
 from loopline.training.training_set import LabelledRows
-from loopline.training.trials import Best, best_of, fold_rows, run_trial
+from loopline.training.trials import Best, FoldRows, best_of, fold_rows, run_trial
 from loopline.values import canonical_json, derive_id, derive_seed, digest, duration
 
 log = structlog.get_logger(__name__)
@@ -88,22 +88,41 @@ def run_search(
     spec = _spec(model)
     search = _begun(resources, lane, rows, as_of)
     folds = fold_rows(rows, spec.folds, seed=search.seed)
-    loss = named(lane.operation.watch.loss)
+    loss = _loss(lane)
     with resources.database.transaction() as tx:
         searches.begin(tx, search, params={"search": spec.describe(), "loss": loss.name, "params": dict(model.params)})
         finished = searches.trials(tx, search.search_id)
     total = trials or spec.trials
     while len(finished) < total and not _out_of_time(resources, spec, finished):
         progress(len(finished), total, _least(finished))
-        params = _next(model, spec, finished, search.seed)
-        if params is None:
+        trial = _tried(model, spec, folds, loss, finished, search.seed)
+        if trial is None:
             log.info("search_exhausted", model=lane.model, trials=len(finished))
             break
-        trial = run_trial(len(finished), params, model.fit, folds, loss, finished, clock=time.perf_counter)
         with resources.database.transaction() as tx:
             searches.record(tx, search, trial, at=resources.clock.now())
         finished.append(trial)
     return _concluded(resources, search, finished)
+
+
+def search_differences(resources: Resources, lane: Lane, rows: LabelledRows, search_id: str) -> Iterator[str]:
+    """Make the trials of a finished search again, keeping nothing; a sentence for each thing that comes out otherwise.
+
+    Its trials are left alone where `rows` are not those it was made on.
+    """
+    with resources.database.reading() as tx:
+        search, made = searches.find(tx, search_id), searches.trials(tx, search_id)
+    if search is None or search.rows != frame_digest(column_digests(rows.frame)):
+        yield "the rows of its search are others now"
+        return
+    spec, loss, finished = _spec(lane.operation.model), _loss(lane), list[Trial]()
+    folds = fold_rows(rows, spec.folds, seed=search.seed)
+    for before in made:
+        trial = _tried(lane.operation.model, spec, folds, loss, finished, search.seed)
+        if trial is None or (trial.params, trial.scores) != (before.params, before.scores):
+            yield f"trial {before.number} of its search was {before.params} with losses {before.scores}, and is {trial}"
+            return
+        finished.append(trial)
 
 
 def definition(lane: Lane) -> str:
@@ -117,13 +136,18 @@ def definition(lane: Lane) -> str:
                 "folds": msgspec.to_builtins(spec.folds),
                 "params": dict(model.params),
                 "loss": lane.operation.watch.loss,
-                "code": code_digest(model.fit),
+                "code": code_parts(model.fit),
                 "features": [*model.given, *model.categories, views_digest(model.views)],
                 "label": model.label.describe(),
+                "output": [msgspec.to_builtins(model.output), model.recipe.group, model.recipe.target],
                 "holdout": model.holdout,
             }
         )
     )
+
+
+def _loss(lane: Lane) -> Loss:
+    return named(lane.operation.watch.loss, lane.operation.model.output)
 
 
 def _spec(model: Model) -> SearchSpec:
@@ -149,6 +173,16 @@ def _begun(resources: Resources, lane: Lane, rows: LabelledRows, as_of: datetime
         seed=seed,
         started_at=resources.clock.now(),
     )
+
+
+def _tried(
+    model: Model, spec: SearchSpec, folds: list[FoldRows], loss: Loss, finished: list[Trial], seed: int
+) -> Trial | None:
+    """The next trial, made; None where there is nothing new to try."""
+    params = _next(model, spec, finished, seed)
+    if params is None:
+        return None
+    return run_trial(len(finished), params, model.fit, folds, loss, finished, clock=time.perf_counter)
 
 
 def _next(model: Model, spec: SearchSpec, finished: list[Trial], seed: int) -> dict[str, Any] | None:

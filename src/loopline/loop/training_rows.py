@@ -1,6 +1,6 @@
 """The rows of a training: as the tables hold them now, or as they were pinned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -11,7 +11,7 @@ from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import pushed_labels
-from loopline.training.training_set import LabelledRows, assemble
+from loopline.training.training_set import LabelledRows, Recipe, assemble
 from loopline.values import duration
 
 
@@ -20,23 +20,32 @@ def training_rows(
 ) -> tuple[LabelledRows, LabelledRows]:
     """The labelled rows known at `as_of`: those to train on, and those held out for the gates. Raises as `assemble`."""
     frames = history.all_known(lane.recipe.tables, as_of)
-    return _rows(lane, frames, pushed_labels(resources, lane, as_of), as_of)
+    pushed = pushed_labels(resources, lane, as_of)
+    return _assembled(lane.recipe, frames, pushed, as_of).hold_out(duration(lane.operation.model.holdout))
 
 
 def pinned_rows(
-    resources: Resources, lane: Lane, versions: Mapping[str, int | None], as_of: datetime
+    resources: Resources,
+    lane: Lane,
+    recipe: Recipe,
+    *,
+    versions: Mapping[str, int],
+    as_of: datetime,
+    holdout: str,
+    leave_out: Sequence[tuple[datetime, datetime]] = (),
 ) -> tuple[LabelledRows, LabelledRows]:
-    """The same as the tables were at `versions`; None for a table as it is now. Raises as `assemble`, and `NotFound` for a
-    version that is gone.
+    """The same, of the tables as they were at `versions`; of one that is not named, as it is now.
+
+    Pushed labels are read if their table is named, or none is. Raises as `assemble`, and `NotFound` for a version that is gone.
     """
+    pushed, named = label_table(lane.project, lane.model), recipe.tables
     frames = {
         name: resources.tables.open(name).read(version=versions.get(name), known_until=as_of)
-        for name in lane.recipe.tables
+        for name in (*named, pushed)
+        if name in named or (resources.tables.exists(name) and (name in versions or not versions))
     }
-    pushed = label_table(lane.project, lane.model)
-    there = resources.tables.exists(pushed) and (pushed in versions or not versions)
-    labels = resources.tables.open(pushed).read(version=versions.get(pushed), known_until=as_of) if there else None
-    return _rows(lane, frames, labels, as_of)
+    rows = _assembled(recipe, frames, frames.pop(pushed, None), as_of, leave_out)
+    return rows.hold_out(duration(holdout))
 
 
 def table_versions(resources: Resources, lane: Lane) -> dict[str, int]:
@@ -46,14 +55,18 @@ def table_versions(resources: Resources, lane: Lane) -> dict[str, int]:
     return {name: resources.tables.open(name).version for name in names}
 
 
-def _rows(
-    lane: Lane, frames: Mapping[str, pl.DataFrame], pushed: pl.DataFrame | None, as_of: datetime
-) -> tuple[LabelledRows, LabelledRows]:
-    rows = assemble(lane.recipe, frames, as_of=as_of, pushed=pushed, actions=_actions(lane, frames))
-    return rows.hold_out(duration(lane.operation.model.holdout))
+def _assembled(
+    recipe: Recipe,
+    frames: Mapping[str, pl.DataFrame],
+    pushed: pl.DataFrame | None,
+    as_of: datetime,
+    leave_out: Sequence[tuple[datetime, datetime]] = (),
+) -> LabelledRows:
+    actions = _actions(recipe, frames)
+    return assemble(recipe, frames, as_of=as_of, pushed=pushed, actions=actions, leave_out=leave_out)
 
 
-def _actions(lane: Lane, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame | None:
+def _actions(recipe: Recipe, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame | None:
     """The actions to weigh training rows by; None where the label does not ask for it."""
-    log, table = lane.recipe.label.logged, lane.recipe.label.table
+    log, table = recipe.label.logged, recipe.label.table
     return known_actions(frames[table], log) if log and log.weigh_training else None

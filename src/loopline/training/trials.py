@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import structlog
 from threadpoolctl import threadpool_limits
 
@@ -19,8 +20,8 @@ from loopline.models.signature import infer
 from loopline.runs.searches import State, Trial
 from loopline.training.fit import LEAST_ROWS, FitFunction, estimator_of
 from loopline.training.folds import LEAST_FOLDS, Fold, Folds, time_folds
-from loopline.training.training_set import LabelledRows, TrainingSet
-from loopline.values import MICROSECOND, derive_seed
+from loopline.training.training_set import GROUP, TARGET, LabelledRows, TrainingSet
+from loopline.values import derive_seed
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +57,8 @@ def fold_rows(rows: LabelledRows, folds: Folds, *, seed: int) -> list[FoldRows]:
     Raises `InvalidInput` where fewer than two folds have enough to train on.
     """
     at = rows.frame["_event_time"].dt.replace_time_zone(None).to_numpy()
-    known = rows.frame["_label_known_at"].dt.replace_time_zone(None).to_numpy()
-    due = at + np.timedelta64(rows.recipe.label.maturity // MICROSECOND, "us")
-    found = time_folds(at, np.maximum(known, due), folds)
+    groups = rows.frame[GROUP].to_numpy() if GROUP in rows.frame.columns else None
+    found = time_folds(at, _usable_from(rows), folds, groups)
     usable = [_encoded(rows, fold, derive_seed(seed, "fold", place)) for place, fold in enumerate(found)]
     usable = [fold for fold in usable if _enough(fold)]
     if len(usable) < LEAST_FOLDS:
@@ -70,6 +70,14 @@ def fold_rows(rows: LabelledRows, folds: Folds, *, seed: int) -> list[FoldRows]:
     return usable
 
 
+def _usable_from(rows: LabelledRows) -> npt.NDArray[np.datetime64]:
+    """When a training could have had each row: its label known, and due, and the time it is for come."""
+    due = pl.col("_event_time") + rows.recipe.label.maturity
+    target = [TARGET] if TARGET in rows.frame.columns else []
+    moments = rows.frame.select(known=pl.max_horizontal("_label_known_at", due, *target))
+    return moments["known"].dt.replace_time_zone(None).to_numpy()
+
+
 def _enough(fold: FoldRows) -> bool:
     return len(fold.train) >= LEAST_ROWS and len(np.unique(fold.train.y)) > 1 and len(fold.validate) > 0
 
@@ -78,7 +86,7 @@ def _encoded(rows: LabelledRows, fold: Fold, seed: int) -> FoldRows:
     train, validate = rows.frame[fold.train], rows.frame[fold.validate]
     part = replace(rows, frame=train)
     features = train.select(rows.recipe.feature_names)
-    signature = infer(features, label=train["label"].to_numpy(), given=set(rows.recipe.given))
+    signature = infer(features, train["label"].to_numpy(), set(rows.recipe.given), rows.recipe.output)
     later = replace(rows, frame=validate).training_set(signature, seed)
     return FoldRows(part.training_set(signature, seed), later.part(~later.censored, seed))
 
