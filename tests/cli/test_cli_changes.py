@@ -251,7 +251,7 @@ def flip_a_byte(home, digest):
 def model_of(home, version):
     """The digest of the compiled model: a package names it, and lies in the envelope that signs it."""
     name = version["package"].removeprefix("sha256:")
-    return json.loads((home / "artifacts" / name[:2] / name[2:]).read_bytes())["onnx"]
+    return json.loads((home / "artifacts" / name[:2] / name[2:]).read_bytes())["models"][0]
 
 
 @pytest.mark.parametrize("kept", ["model", "envelope"])

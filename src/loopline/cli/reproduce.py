@@ -14,7 +14,7 @@ from loopline.loop.reproduce import Reproduction, record_reproduction, reproduce
 
 app = typer.Typer(add_completion=False)
 
-OTHERWISE = 10
+OTHERWISE = 12
 _FIELDS = 12
 
 
@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Build a registered version again from its pinned data, parameters and seed, and compare the packages bit for bit.
 
-    Exit code 10 where it comes out otherwise; it says where, and what changed since: code, libraries, data, or a function
+    Exit code 12 where it comes out otherwise; it says where, and what changed since: code, libraries, data, or a function
     that does not give the same twice.
     """
     resources = opened(home)
