@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from loopline.app.track import track as track
+    from loopline.decisions.exploration import explore as explore
     from loopline.decisions.policy import costs as costs
     from loopline.evaluation.bias import bias as bias
     from loopline.gates.approval_terms import approval as approval
@@ -19,20 +20,23 @@ if TYPE_CHECKING:
     from loopline.gates.fair import fair as fair
     from loopline.gates.not_worse import not_worse as not_worse
     from loopline.incidents.conditions import data_fault as data_fault
+    from loopline.incidents.conditions import decision_harm as decision_harm
     from loopline.incidents.conditions import grown as grown
     from loopline.incidents.conditions import harm as harm
     from loopline.incidents.conditions import notify as notify
+    from loopline.incidents.conditions import previous_decision_is_cheaper as previous_decision_is_cheaper
     from loopline.incidents.conditions import previous_is_better as previous_is_better
     from loopline.incidents.conditions import retrain as retrain
     from loopline.incidents.conditions import roll_back as roll_back
+    from loopline.incidents.conditions import roll_back_decision as roll_back_decision
     from loopline.incidents.people import freeze_window as freeze_window
     from loopline.incidents.people import quiet_hours as quiet_hours
     from loopline.incidents.playbook import every as every
     from loopline.incidents.playbook import on as on
     from loopline.loop.declare import Loop as Loop
     from loopline.loop.declare import category as category
-    from loopline.loop.declare import label as label
-    from loopline.loop.declare import logged as logged
+    from loopline.loop.labelled import label as label
+    from loopline.loop.labelled import logged as logged
     from loopline.loop.windowed import count as count
     from loopline.loop.windowed import max_ as max  # noqa: A004, F401 - ll.max reads as it should
     from loopline.loop.windowed import mean as mean
@@ -76,11 +80,15 @@ _WHERE = {
     "files": "sources.files",
     "freeze_window": "incidents.people",
     "fair": "gates.fair",
+    "explore": "decisions.exploration",
+    "decision_harm": "incidents.conditions",
+    "previous_decision_is_cheaper": "incidents.conditions",
+    "roll_back_decision": "incidents.conditions",
     "grown": "incidents.conditions",
     "harm": "incidents.conditions",
     "integer": "training.space",
-    "label": "loop.declare",
-    "logged": "loop.declare",
+    "label": "loop.labelled",
+    "logged": "loop.labelled",
     "loguniform": "training.space",
     "max": "loop.windowed",
     "mean": "loop.windowed",

@@ -95,7 +95,7 @@ def test_labelled_censored_and_unlabelled_are_all_there_is_and_weights_stand_for
     ]
     rows = [row if kinds[int(row[0][1:])][1] != "unknown" else (*row[:2], None, False) for row in rows]
     keys = [f"k{i}" for i in range(len(kinds))]
-    found = weighed(outcomes(asked(*keys), ends(rows), churn(), as_of=T0 + 60 * DAY))
+    found = weighed(outcomes(asked(*keys), ends(rows), churn(), as_of=T0 + 60 * DAY), churn())
     known = found["label"].is_not_null()
     assert not (known & found["censored"]).any()
     assert (found.filter(known)["weight"] >= 1).all()
@@ -115,7 +115,7 @@ def test_the_churn_of_those_who_stayed_observed_is_that_of_all():
             rows.append((f"k{number}", event, True, False))
         elif gone < 30:
             rows.append((f"k{number}", gone, False, True))
-    found = weighed(outcomes(asked(*[f"k{i}" for i in range(6000)]), ends(rows), churn(), as_of=T0 + 60 * DAY))
+    found = weighed(outcomes(asked(*[f"k{i}" for i in range(6000)]), ends(rows), churn(), as_of=T0 + 60 * DAY), churn())
     known = found.filter(pl.col("label").is_not_null())
     truth = float((happens <= 30).mean())
     assert abs(known["label"].mean() - truth) > 0.04
@@ -123,7 +123,7 @@ def test_the_churn_of_those_who_stayed_observed_is_that_of_all():
 
 
 def test_without_a_censored_row_every_known_row_weighs_one():
-    found = weighed(outcomes(asked("a", "b"), ends([("a", 3, True, False)]), churn(), as_of=T0 + DAY * 9))
+    found = weighed(outcomes(asked("a", "b"), ends([("a", 3, True, False)]), churn(), as_of=T0 + DAY * 9), churn())
     assert found["weight"].to_list() == [1.0, 0.0]
 
 

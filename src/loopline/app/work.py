@@ -1,6 +1,7 @@
 """What the lanes work with: their actions, registered by name."""
 
 from loopline.incidents.actions import Actions, Cause, Prepared
+from loopline.loop.decision_rollback import prepare_decision_rollback
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
@@ -35,7 +36,18 @@ def actions_of(resources: Resources, lane: Lane, history: History, predictors: P
     def promote(cause: Cause) -> Prepared:
         return prepare_promotion(resources, lane, predictors, cause)
 
+    def roll_back_decision(cause: Cause) -> Prepared:
+        return prepare_decision_rollback(resources, lane.project, lane.model, cause)
+
     def notify(cause: Cause) -> Prepared:
         return Prepared(lambda tx: tell_owner(tx, lane, cause))
 
-    return Actions({"retrain": retrain, "roll_back": roll_back, PROMOTE: promote, "notify": notify})
+    return Actions(
+        {
+            "retrain": retrain,
+            "roll_back": roll_back,
+            "roll_back_decision": roll_back_decision,
+            PROMOTE: promote,
+            "notify": notify,
+        }
+    )

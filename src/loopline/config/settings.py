@@ -78,6 +78,11 @@ class Settings:
         return self.home / "online"
 
     @property
+    def explored_path(self) -> Path:
+        """The folder in which scoring keeps what it explored on the day."""
+        return self.home / "explored"
+
+    @property
     def spool_path(self) -> Path:
         """The folder of the prediction spools, one per scoring process."""
         return self.home / "spool"

@@ -1,9 +1,14 @@
 """What a decision is expected to cost before any label is known, and a decision at a threshold that a person names."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from loopline.decisions.policy import ABSTAIN, POSITIVE, Decision, DecisionSpec
+from loopline.decisions.choice import ChoiceDecision
+from loopline.decisions.decision import AnyDecision
+from loopline.decisions.policy import ABSTAIN, NEGATIVE, POSITIVE, Decision, DecisionSpec
 from loopline.errors import InvalidInput, Unavailable
 
 Floats = npt.NDArray[np.float64]
@@ -48,3 +53,16 @@ def smoke_test(decision: Decision, scores: npt.ArrayLike, *, abstain_at_most: fl
             f"{decision} lets {100 * abstained:.1f} % abstain on its reference",
             remedy="Fit it again, or bring an earlier decision back with `loopline decisions rollback`.",
         )
+
+
+def extra_cost(decision: AnyDecision, output: Any, decided: str) -> Callable[[str], float] | None:
+    """What an action is expected to cost above the one decided, given calibrated outputs of one row; None for amounts."""
+    if isinstance(decision, Decision):
+        p = float(output)
+        costs = {POSITIVE: decision.false_positive * (1 - p), NEGATIVE: decision.false_negative * p}
+    elif isinstance(decision, ChoiceDecision):
+        expected = np.asarray(output, dtype=np.float64) @ np.asarray(decision.costs)
+        costs = dict(zip(decision.classes, expected.tolist(), strict=True))
+    else:
+        return None
+    return lambda action: costs[action] - costs[decided]

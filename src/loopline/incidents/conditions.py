@@ -3,14 +3,25 @@
 import math
 
 from loopline.errors import InvalidInput
-from loopline.incidents.playbook import Action, DataFault, Grown, Harm, PreviousIsBetter
+from loopline.incidents.playbook import (
+    Action,
+    DataFault,
+    DecisionHarm,
+    Grown,
+    Harm,
+    PreviousDecisionIsCheaper,
+    PreviousIsBetter,
+)
 
 harm = Harm()
 data_fault = DataFault()
 previous_is_better = PreviousIsBetter()
+decision_harm = DecisionHarm()
+previous_decision_is_cheaper = PreviousDecisionIsCheaper()
 
 retrain = Action("retrain")
 roll_back = Action("roll_back")
+roll_back_decision = Action("roll_back_decision")
 notify = Action("notify")
 
 

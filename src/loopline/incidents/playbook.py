@@ -32,6 +32,14 @@ class Situation(Protocol):
         """The harm began after a promotion, and the earlier model is better on the same rows."""
         ...
 
+    def decision_harm(self) -> bool:
+        """An incident for a decision that costs more than expected is open."""
+        ...
+
+    def previous_decision_is_cheaper(self) -> bool:
+        """The decision was changed, and the earlier one is cheaper on the same rows since."""
+        ...
+
     def growth(self) -> float:
         """Labelled rows now over labelled rows when a version was last trained, promoted or not; 1.0 before the first."""
         ...
@@ -86,6 +94,26 @@ class PreviousIsBetter(Condition, frozen=True, tag="previous_is_better"):
 
     def holds(self, situation: Situation) -> bool:
         return situation.previous_is_better()
+
+
+class DecisionHarm(Condition, frozen=True, tag="decision_harm"):
+    """The decision costs more than was expected when it was put in force: its monitor raised an alarm that is not yet answered."""
+
+    def reason(self, situation: Situation) -> str:
+        return "the decision costs more than was expected of it"
+
+    def holds(self, situation: Situation) -> bool:
+        return situation.decision_harm()
+
+
+class PreviousDecisionIsCheaper(Condition, frozen=True, tag="previous_decision_is_cheaper"):
+    """The decision was changed and the earlier one is cheaper on the same rows since, at the prices of now."""
+
+    def reason(self, situation: Situation) -> str:
+        return "the earlier decision is cheaper on the same rows"
+
+    def holds(self, situation: Situation) -> bool:
+        return situation.previous_decision_is_cheaper()
 
 
 class Grown(Condition, frozen=True, tag="grown"):

@@ -3,17 +3,19 @@
 import polars as pl
 
 from loopline.evaluation.censoring import censoring_weights
+from loopline.labels.label import Label
 
 
-def weighed(outcomes: pl.DataFrame) -> pl.DataFrame:
+def weighed(outcomes: pl.DataFrame, label: Label) -> pl.DataFrame:
     """`outcomes` with the column `weight` (Float64): 0.0 where the label is not known.
 
     Where rows are censored in time, a known row weighs the inverse of the probability that a row of this frame is
     followed for as long (Kaplan-Meier of the censoring; see `evaluation.censoring`); else 1.0. Rows that are
-    unlabelled, for whatever reason, are no part of it.
+    unlabelled, for whatever reason, are no part of it. A number is not censored in time but by its own size, and no weight
+    of the known ones makes up for that.
     """
     part = outcomes.with_row_index("_row").filter(pl.col("censored") | pl.col("label").is_not_null())
-    if not part["censored"].any():
+    if label.values == "number" or not part["censored"].any():
         return outcomes.with_columns(weight=pl.col("label").is_not_null().cast(pl.Float64))
     weights = censoring_weights(part["followed"].to_numpy(), part["censored"].to_numpy())
     found = part.select("_row", weight=pl.Series(weights, dtype=pl.Float64))

@@ -106,7 +106,7 @@ def outcomes(
         _bound=pl.col("_bound").fill_null(value=False) | (silent & pl.lit(label.absent == "censored")),
     )
     known = pl.col("label").eq_missing(1.0) | (pl.col("label").eq_missing(0.0) & (pl.col("followed") >= length))
-    censored = pl.col("_bound") & ~known
+    censored = pl.col("_bound") & ~(known & pl.lit(label.values == "binary"))
     return joined.with_columns(
         label=pl.when(~censored).then(pl.col("label")),
         censored=censored,

@@ -9,7 +9,7 @@ from loopline.incidents import freeze as freezes
 from loopline.incidents import incident
 from loopline.incidents.actions import Cause, Outcome
 from loopline.ledger import chain
-from loopline.loop.deployment import Predictors, publish
+from loopline.loop.deployment import Predictors, declared_terms, publish
 from loopline.loop.release import Route, ask_approval, declared_route, enter, use_and_enter
 from loopline.loop.resources import Resources
 from loopline.loop.rollback import prepare_rollback
@@ -126,10 +126,22 @@ def _check_served(tx: Transaction, route: Route, environment: str, to: int | Non
 def freeze(resources: Resources, *, project: str, actor: str, reason: str) -> freezes.Freeze:
     """Stop all automatic action of the project; what is frozen already stays as it was frozen."""
     with resources.database.transaction() as tx:
-        return freezes.freeze(tx, project=project, by=actor, reason=reason, at=resources.clock.now())
+        made = freezes.freeze(tx, project=project, by=actor, reason=reason, at=resources.clock.now())
+    _publish_exploration(resources, project)
+    return made
 
 
 def unfreeze(resources: Resources, *, project: str, actor: str, reason: str) -> bool:
     """Allow automatic action again; says whether it was stopped."""
     with resources.database.transaction() as tx:
-        return freezes.unfreeze(tx, project=project, by=actor, reason=reason, at=resources.clock.now())
+        ended = freezes.unfreeze(tx, project=project, by=actor, reason=reason, at=resources.clock.now())
+    _publish_exploration(resources, project)
+    return ended
+
+
+def _publish_exploration(resources: Resources, project: str) -> None:
+    """A frozen project does not explore, and scoring learns that from the manifest."""
+    with resources.database.reading() as tx:
+        explores = any(terms.explore for terms in declared_terms(tx, project.split(".", 1)[0]).values())
+    if explores:
+        publish(resources, project, at=SystemClock().now())

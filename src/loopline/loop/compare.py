@@ -20,9 +20,9 @@ from loopline.loop.lane import LOOP_POLICY, Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR, matured
 from loopline.models import registry
-from loopline.monitoring.alarm import HARM, sentence_of
+from loopline.monitoring.alarm import DECISION_HARM, HARM, sentence_of
 from loopline.monitoring.performance import read_performance
-from loopline.monitoring.watch import list_monitors
+from loopline.monitoring.watch import find_monitor
 from loopline.storage.database import Transaction
 
 
@@ -157,7 +157,7 @@ def _result(
     with resources.database.reading() as tx:
         turns = store.turns(tx, lane.project, lane.model)
         entries = chain.entries(tx, lane.project)
-        pages = sum(one.kind == HARM for one in incident.find(tx, lane.project, model=lane.model))
+        pages = sum(one.kind in {HARM, DECISION_HARM} for one in incident.find(tx, lane.project, model=lane.model))
         days = _days(tx, lane)
         head = chain.head(tx, lane.project)
     kinds = [entry.kind for entry in entries]
@@ -191,7 +191,8 @@ _TOLD = {"promotion", "rollback", "action", "alarm", "incident.opened", "inciden
 
 def _event(entry: chain.Entry) -> Event:
     """An alarm for harm is called an alarm; one for a data fault is called that, since it pages nobody."""
-    kind = entry.body["kind"] if entry.kind == "alarm" and entry.body["kind"] != HARM else entry.kind
+    pages = {HARM, DECISION_HARM}
+    kind = entry.body["kind"] if entry.kind == "alarm" and entry.body["kind"] not in pages else entry.kind
     return Event(entry.at, kind, _sentence(entry.body))
 
 
@@ -262,5 +263,5 @@ def _first_champion(resources: Resources, lane: Lane) -> datetime | None:
 def _monitor_terms(resources: Resources, lane: Lane) -> float:
     """What excess the first champion's promise allows."""
     with resources.database.reading() as tx:
-        monitors = [found for found in list_monitors(tx, lane.project) if found.model == lane.model]
-    return monitors[0].reference.upper + monitors[0].spec.tolerance if monitors else 0.0
+        monitor = find_monitor(tx, lane.project, lane.model, HARM_MONITOR)
+    return monitor.reference.upper + monitor.spec.tolerance if monitor else 0.0

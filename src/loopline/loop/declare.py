@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loopline.decisions.actions import require_actions
 from loopline.decisions.decision import AnySpec, NoCosts, require_fit
+from loopline.decisions.exploration import Exploration
 from loopline.evaluation.bias import Bias
 from loopline.evaluation.kind import BINARY, Kind, Output
 from loopline.evaluation.losses import require_fit as require_loss
@@ -21,13 +23,12 @@ from loopline.incidents.calendar import Span
 from loopline.incidents.people import FreezeWindow, People, check_name
 from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
-from loopline.labels.action_log import ActionLog
-from loopline.labels.label import Absence, Label, Values
+from loopline.labels.label import Label, Values
 from loopline.loop.consumer import Consumer
 from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
-from loopline.monitoring.risk import Risk
+from loopline.monitoring.risk import Risk, require_cost
 from loopline.training.folds import Folds
 from loopline.training.search_spec import SearchSpec
 from loopline.training.space import Range
@@ -113,6 +114,8 @@ class Operation:
     first_after: str
     environments: tuple[str, ...] = ONLY_PRODUCTION
     approve: ApprovalTerms | None = None
+    explore: Exploration | None = None
+    watch_decision: Risk | None = None
 
     def needs_approval(self, environment: str) -> bool:
         """Whether a person has to say so before a version enters the environment."""
@@ -253,12 +256,15 @@ class Loop(Sourcing):
         first_after: str = "30d",
         environments: Sequence[str] = ONLY_PRODUCTION,
         approve: ApprovalTerms | None = None,
+        explore: Exploration | None = None,
+        watch_decision: Risk | None = None,
     ) -> Operation:
         """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
 
         The first model is trained `first_after` the loop's first rows. A version passes `environments` in their order: gates
         promote it into the first, people on from there; the last is production. `approve` says which of them take a
-        person's approval.
+        person's approval. `explore` tries other actions than the decision's on a small share, and logs how probable each was.
+        `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it.
         """
         if not isinstance(model, Model):
             raise mistake(
@@ -280,57 +286,29 @@ class Loop(Sourcing):
             duration(first_after)
             output = model.output
             require_fit(decide, output.kind, output.classes)
+            require_actions(decide, output.classes, explore, model.label.observed_after)
             require_loss(watch.loss, output)
+            require_cost(watch_decision)
             passed = read_environments(environments)
             for environment in approve.environments if approve else ():
                 alias_of(passed, environment)
             for check in promote:
                 _check_judged(check, model)
-        made = Operation(model, decide, tuple(promote), watch, tuple(respond), others, first_after, passed, approve)
+        made = Operation(
+            model,
+            decide,
+            tuple(promote),
+            watch,
+            tuple(respond),
+            others,
+            first_after,
+            passed,
+            approve,
+            explore,
+            watch_decision,
+        )
         self.operations[model.name] = made
         return made
-
-
-def label(
-    source: Source,
-    expression: pl.Expr,
-    *,
-    matures: str,
-    absent: Absence = "unlabelled",
-    classes: Sequence[str] = (),
-    by: str | Sequence[str] = (),
-    censored: pl.Expr | None = None,
-    keep_censored: bool = False,
-    outcome_depends_on_action: bool = False,
-    observed_after: str | None = None,
-    logged: ActionLog | None = None,
-) -> Label:
-    """The label of a prediction: `expression` over the row of `source` that has the prediction's key.
-
-    Or that whose key the columns `by` of the predicted row name: a forecast's label has the key of what it forecasts. `classes`
-    are what the expression gives for a model of several classes.
-
-    See `loopline.labels.label.Label` for what absence, censoring and actions mean.
-    """
-    with blaming_caller():
-        return Label(
-            source.table,
-            expression,
-            matures,
-            absent,
-            censored,
-            keep_censored,
-            outcome_depends_on_action,
-            observed_after,
-            logged,
-            tuple(classes),
-            (by,) if isinstance(by, str) else tuple(by),
-        )
-
-
-def logged(*, action: pl.Expr, propensity: pl.Expr, weigh_training: bool = False) -> ActionLog:
-    """Where the label's source says which action was taken on a row and how probable that was when it was chosen."""
-    return ActionLog(action, propensity, weigh_training)
 
 
 def _owner(name: str) -> str:

@@ -9,12 +9,14 @@ import msgspec
 
 from loopline.access import tokens
 from loopline.decisions.decision import AnyDecision, AnySpec, decode_decision, fit_decision
+from loopline.decisions.exploration import Exploration
 from loopline.errors import NotFound
 from loopline.evaluation.kind import BINARY, Output
 from loopline.features.definitions import View
 from loopline.gates.environment import ONLY_PRODUCTION, alias_of, endpoint_of
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.incidents.actions import Cause
+from loopline.incidents.freeze import frozen
 from loopline.loop import store
 from loopline.loop.declare import Operation
 from loopline.loop.resources import Resources
@@ -40,6 +42,7 @@ class Terms(msgspec.Struct, frozen=True):
     target: str | None = None
     label_by: tuple[str, ...] = ()
     environments: tuple[str, ...] = ONLY_PRODUCTION
+    explore: Exploration | None = None
 
 
 def terms_of(operation: Operation) -> Terms:
@@ -57,6 +60,7 @@ def terms_of(operation: Operation) -> Terms:
         model.target,
         model.label.by,
         operation.environments,
+        operation.explore,
     )
 
 
@@ -105,6 +109,7 @@ def _declared(said: dict[str, Any], name: str) -> Terms:
         "target": model.get("target"),
         "label_by": model["label"].get("by", []),
         "environments": operation.get("environments", ONLY_PRODUCTION),
+        "explore": operation.get("explore"),
     }
     return msgspec.convert(rest, Terms)
 
@@ -143,6 +148,7 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
         label_by=terms.label_by,
         previous=_packaged(tx, project, model, earlier),
         background=packaged.background if packaged else "",
+        explore=terms.explore if alias == CHAMPION and frozen(tx, project) is None else None,
     )
 
 

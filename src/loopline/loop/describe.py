@@ -110,6 +110,8 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
             for name, responses in operation.compare.items()
         },
         "first_after": operation.first_after,
+        **({"watch_decision": msgspec.to_builtins(operation.watch_decision)} if operation.watch_decision else {}),
+        **({"explore": msgspec.to_builtins(operation.explore)} if operation.explore else {}),
         **_describe_release(operation),
     }
 

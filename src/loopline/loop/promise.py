@@ -32,7 +32,7 @@ def promised(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: AnyDecis
     The first champion's promise holds across retrains: a reference that each retrain resets would let a slow decline pass.
     """
     risk = lane.operation.watch
-    if any(found.model == lane.model for found in watch.list_monitors(tx, lane.project)):
+    if watch.find_monitor(tx, lane.project, lane.model, HARM_MONITOR):
         return {}
     excesses = [
         block.excess(risk)
@@ -51,8 +51,8 @@ def promised(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: AnyDecis
 
 def start_watching(tx: Transaction, version: ModelVersion, *, at: datetime) -> None:
     """Start the model's monitor with what this version promised, unless one runs already or it promised nothing."""
-    monitors = watch.list_monitors(tx, version.project)
-    if PROMISE not in version.lineage or any(one.model == version.model for one in monitors):
+    runs = watch.find_monitor(tx, version.project, version.model, HARM_MONITOR)
+    if PROMISE not in version.lineage or runs:
         return
     promise = msgspec.convert(version.lineage[PROMISE], Promise)
     watch.start_monitor(

@@ -21,7 +21,7 @@ from loopline.loop.owner import owner_of
 from loopline.loop.release import PROMOTE, candidate_ready
 from loopline.loop.resources import Resources
 from loopline.models import registry
-from loopline.monitoring.alarm import HARM, Alarm, open_alarms, sentence_of, take_alarm
+from loopline.monitoring.alarm import DECISION_HARM, HARM, Alarm, open_alarms, sentence_of, take_alarm
 from loopline.storage.database import Transaction
 from loopline.values import Window, duration, micros
 
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 ACTOR = "loop"
 RETRAIN = "retrain"
+ROLL_BACK_DECISION = "roll_back_decision"
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -55,6 +56,8 @@ def open_incidents(resources: Resources, lane: Lane, references: References, win
 
 def _diagnosis(resources: Resources, lane: Lane, references: References, alarm: Alarm) -> list[dict[str, Any]]:
     """For harm, the inputs that changed since its onset; for a data fault, the faults themselves."""
+    if alarm.kind == DECISION_HARM:
+        return []
     if alarm.kind != HARM:
         return [dict(fault) for fault in alarm.evidence.get("faults", [])]
     since = datetime.fromisoformat(alarm.evidence["onset"])
@@ -155,7 +158,7 @@ def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, 
         raise Frozen("action.frozen", _held(stopped), remedy="`loopline unfreeze` lets the loop act again.")
     at, key = situation.window.end, _key(lane, decided.action, situation.window)
     outcome = prepared.commit(tx)
-    incidents = _harms(tx, lane)
+    incidents = [one for one in _harms(tx, lane) if decided.action != ROLL_BACK_DECISION or one.kind == DECISION_HARM]
     if outcome.changed:
         for found in incidents:
             incident.resolve(tx, found, at=at, actor=ACTOR, sentence=outcome.sentence)
@@ -194,7 +197,11 @@ def hold_back(tx: Transaction, lane: Lane) -> None:
 
 
 def _harms(tx: Transaction, lane: Lane) -> list[Incident]:
-    return [one for one in incident.find(tx, lane.project, model=lane.model, only_open=True) if one.kind == HARM]
+    return [
+        one
+        for one in incident.find(tx, lane.project, model=lane.model, only_open=True)
+        if one.kind in {HARM, DECISION_HARM}
+    ]
 
 
 def _key(lane: Lane, action: str, window: Window) -> str:

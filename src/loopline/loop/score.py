@@ -8,7 +8,9 @@ from loopline.clock import Clock
 from loopline.loop.deployment import Predictors, deployment, terms_of
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
+from loopline.models.manifest import Deployment
 from loopline.scoring.engine import Engine
+from loopline.scoring.exploration import DayBudget
 from loopline.scoring.record import prediction_table
 from loopline.tables.schema import TableSchema
 from loopline.tables.table import Table
@@ -56,9 +58,23 @@ def _predict(
         serving = deployment(tx, lane.project, lane.model, terms_of(lane.operation))
     predictor = predictors.load(serving.package, serving.package_envelope) if serving.version else None
     clock: Clock = resources.clock
-    engine = Engine(lane.project, serving, predictor, clock=clock, instance=f"batch-{lane.seed}")
+    budget = _budget(resources, lane, serving, window)
+    engine = Engine(lane.project, serving, predictor, clock=clock, instance=f"batch-{lane.seed}", budget=budget)
     rows = due.rename({"_key": serving.key, "_event_time": serving.at})
     return engine.predict_frame(rows, scored_at=window.end, seed=lane.seed)
+
+
+def _budget(resources: Resources, lane: Lane, serving: Deployment, window: Window) -> DayBudget:
+    """What was explored on the day so far, as the table of predictions says: it survives what the process does not."""
+    name = prediction_table(lane.project, lane.model)
+    bounded = serving.explore is not None and serving.explore.at_most_per_day is not None
+    if not bounded or not resources.tables.exists(name):
+        return DayBudget()
+    begins = window.end.replace(hour=0, minute=0, second=0, microsecond=0)
+    columns = ["prediction_id", "decision", "action"]
+    rows = resources.tables.open(name).read(columns=columns, where=pl.col("_known_at") >= begins)
+    spent = rows.filter(pl.col("decision") != pl.col("action"))["prediction_id"].to_list()
+    return DayBudget(spent=spent, day=f"{window.end:%Y-%m-%d}")
 
 
 def _table(resources: Resources, name: str, predictions: pl.DataFrame) -> Table:

@@ -10,13 +10,14 @@ from loopline.evaluation.kind import as_column
 from loopline.gates.check import Comparison
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.incidents import incident, store
+from loopline.loop.decision_watch import previous_is_cheaper
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import matured
 from loopline.models import registry
-from loopline.monitoring.alarm import DATA_FAULT, HARM
+from loopline.monitoring.alarm import DATA_FAULT, DECISION_HARM, HARM
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.values import Window
 
@@ -34,6 +35,8 @@ class LaneSituation:
         self.harm = cache(self._harm)
         self.data_fault = cache(self._data_fault)
         self.previous_is_better = cache(self._previous_is_better)
+        self.decision_harm = cache(self._decision_harm)
+        self.previous_decision_is_cheaper = cache(self._previous_decision_is_cheaper)
         self.growth = cache(self._growth)
 
     def last_done(self, action: str) -> datetime | None:
@@ -45,6 +48,15 @@ class LaneSituation:
 
     def _data_fault(self) -> bool:
         return self._open(DATA_FAULT, also=self._lane.recipe.tables)
+
+    def _decision_harm(self) -> bool:
+        return self._open(DECISION_HARM)
+
+    def _previous_decision_is_cheaper(self) -> bool:
+        until = self._lane.operation.model.label.mature_until(self.window.end)
+        return previous_is_cheaper(
+            self._resources, self._lane, self._history, until=until, now=self.window.end, least_blocks=LEAST_BLOCKS
+        )
 
     def _open(self, kind: str, *, also: tuple[str, ...] = ()) -> bool:
         """Whether an incident of the kind is open for the model, or for one of the tables `also`."""

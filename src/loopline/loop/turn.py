@@ -9,6 +9,7 @@ from loopline.errors import Frozen
 from loopline.incidents.actions import Actions, Outcome, Prepared
 from loopline.loop import respond, store
 from loopline.loop.decide import follow_declaration
+from loopline.loop.decision_watch import watch_decision
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
 from loopline.loop.inputs import References, logged_features, watch_inputs
@@ -70,6 +71,7 @@ def run_turn(
         inputs = due if due is not None else logged_features(work.resources, work.lane, window)
         watch_inputs(work.resources, work.lane, work.references, inputs, window)
         watch_matured(work.resources, work.lane, work.history, window.end)
+        watch_decision(work.resources, work.lane, work.history, window.end)
         respond.open_incidents(work.resources, work.lane, work.references, window)
     follow_declaration(work.resources, project=work.lane.project, model=work.lane.model, actor="loop", at=window.end)
     with measured(seconds, "respond"):

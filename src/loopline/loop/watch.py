@@ -7,6 +7,7 @@ import polars as pl
 import structlog
 
 from loopline.decisions.decision import decode_decision
+from loopline.labels.censoring import weighed
 from loopline.labels.intake import label_table
 from loopline.labels.outcomes import LABEL_KEY, outcomes
 from loopline.ledger import chain
@@ -34,15 +35,15 @@ def watch_matured(resources: Resources, lane: Lane, history: History, now: datet
     monitor and nothing happens.
     """
     with resources.database.reading() as tx:
-        monitors = [found for found in watch.list_monitors(tx, lane.project) if found.model == lane.model]
+        monitor = watch.find_monitor(tx, lane.project, lane.model, HARM_MONITOR)
         decision = decision_versions.current_decision(tx, lane.project, lane.model)
-    if not monitors or decision is None:
+    if monitor is None or decision is None:
         return []
-    _follow_declaration(resources, lane, monitors[0], now)
+    _follow_declaration(resources, lane, monitor, now)
     until = block_floor(lane.operation.model.label.mature_until(now), lane.operation.watch.block)
-    if until <= monitors[0].watermark:
+    if until <= monitor.watermark:
         return []
-    rows = matured(resources, lane, history, after=monitors[0].watermark, until=until, now=now)
+    rows = matured(resources, lane, history, after=monitor.watermark, until=until, now=now)
     blocks = cut(rows, lane.operation.watch, decode_decision(decision.body), lane.operation.model.output)
     return _advance(resources, lane, blocks, now)
 
@@ -87,17 +88,18 @@ def matured(
 ) -> pl.DataFrame:
     """Predictions made for times in (after, until] with their outcomes as known at `now`.
 
-    Columns `at`, `score`, `outputs`, `decision`, `model_version`, `group` and `label` (null = unlabelled), with `_key`.
+    Columns `at`, `score`, `outputs`, `decision`, `model_version`, `group`, `label` (null = not known) and `label_known_at`, with `_key`; where
+    labels can be censored also `censored`, `bound` and `weight`.
     """
     table = resources.tables.open(prediction_table(lane.project, lane.model))
     scored = table.read(event_after=after, event_until=until, columns=_SCORED)
     label = lane.operation.model.label
     pushed = pushed_labels(resources, lane, now)
     scored = scored.rename({"label_key": LABEL_KEY})
-    joined = outcomes(scored, history.known(label.table, now), label, as_of=now, pushed=pushed)
-    return joined.select(
-        "_key", "score", "outputs", "decision", "model_version", "group", "label", at="_event_time", _group="group"
-    )
+    joined = weighed(outcomes(scored, history.known(label.table, now), label, as_of=now, pushed=pushed), label)
+    marks = ["weight", "censored", "bound", "label_known_at"] if label.censors else ["label_known_at"]
+    told = ["_key", "score", "outputs", "decision", "model_version", "group", "label", *marks]
+    return joined.select(*told, at="_event_time", _group="group")
 
 
 def pushed_labels(resources: Resources, lane: Lane, now: datetime) -> pl.DataFrame | None:

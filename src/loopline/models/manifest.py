@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from loopline.decisions.exploration import Exploration
 from loopline.errors import Corrupt, NotFound
 from loopline.evaluation.kind import BINARY, Output
 from loopline.models.signing import PublicKeys, SigningKey, sign, verify
@@ -36,7 +37,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     `background` is as in `PackagedVersion`. `decision` and `views` are the JSON of the decision and of the feature views. `key` and `at` name the fields of a
     request that hold the row's key and its time, `group` that of a ranking's group, `target` that of the time a forecast is for,
     `label_by` those that name its label. `fallback` is the output given when no model can answer, of the kind `output`;
-    `previous` the version to fall back on before that.
+    `previous` the version to fall back on before that. `explore` says which share takes another action than the decision's.
     """
 
     endpoint: str
@@ -56,6 +57,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     label_by: tuple[str, ...] = ()
     previous: PackagedVersion | None = None
     background: str = ""
+    explore: Exploration | None = None
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,11 @@ from loopline.values import derive_id
 
 HARM = "harm"
 DATA_FAULT = "data_fault"
+DECISION_HARM = "decision_harm"
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """One alarm. `kind` is `"harm"` or `"data_fault"`, `state` is `"open"` until it is `"taken"`; only harm is a page."""
+    """One alarm. `kind` is `"harm"`, `"decision_harm"` or `"data_fault"`, `state` is `"open"` until it is `"taken"`; only harm is a page."""
 
     id: str
     project: str

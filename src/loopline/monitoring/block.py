@@ -15,6 +15,7 @@ from loopline.decisions.policy import ABSTAIN
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import BINARY, Output, from_column
 from loopline.evaluation.losses import Loss, brier, log_loss, named
+from loopline.evaluation.weights import effective_rows
 from loopline.monitoring.risk import Risk
 from loopline.values import MICROSECOND, duration, from_micros, utc
 
@@ -27,7 +28,8 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     `loss` is the sum of the risk's own loss, `baseline` the same for the baseline's scores where such are given, `constant` for the
     best constant of the block where that does not follow from the base rate. They are sums over `judged` groups where the loss
     is one of groups. `expected` is the sum of the scores, `positives` that of the labels; `log_loss` and `brier` are there for
-    two classes. `model_version` joins several with a comma.
+    two classes. `model_version` joins several with a comma. Where rows weigh differently, each sum is over weights that
+    add up to `labelled`, which say as much as `effective` rows (Kish); `censored` counts rows whose label is known in part.
     """
 
     start: datetime
@@ -45,6 +47,8 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     cost: float | None = None
     abstained: int = 0
     model_version: str = ""
+    censored: int = 0
+    effective: float | None = None
 
     @property
     def base_rate(self) -> float:
@@ -96,18 +100,21 @@ def summarise(
     model_version: str = "",
     output: Output = BINARY,
     groups: npt.NDArray[Any] | None = None,
+    weights: npt.ArrayLike | None = None,
+    censored: int = 0,
 ) -> BlockSummary:
     """Sum up the predictions of (start, end].
 
     `scores` are outputs as `output` says and `labels` have shape (rows,); NaN is an output that was not made or a label that is
     not known, and such a row counts as a prediction only. `baseline` holds other outputs for the same rows, `groups` what group
-    a row is of, for a loss of groups. With `decision` the costs are summed too, of the `decisions` taken or else of those it takes
+    a row is of, for a loss of groups; `weights` how much a row counts for. With `decision` the costs are summed too, of the `decisions` taken or else of those it takes
     now. Raises `InvalidInput` for other shapes, or labels of two classes that are neither 0 nor 1.
     """
     p, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     _check(p, y, output)
     known = ~np.isnan(p if p.ndim == 1 else p.sum(axis=1)) & ~np.isnan(y)
     judge, p_known, y_known = named(loss, output), p[known], y[known]
+    w = _relative(weights, known)
     taken = _taken(p, decision, decisions)
     losses = judge.rows(p_known, y_known, None if groups is None else groups[known])
     two = output.kind == "binary"
@@ -116,11 +123,11 @@ def summarise(
         end=utc(end),
         predictions=len(p),
         labelled=int(known.sum()),
-        positives=float(y_known.sum()),
-        expected=float(output.scores(p_known).sum()),
-        loss=float(np.nansum(losses)),
-        log_loss=float(log_loss(p_known, y_known).sum()) if two else None,
-        brier=float(brier(p_known, y_known).sum()) if two else None,
+        positives=float((w * y_known).sum()),
+        expected=float((w * output.scores(p_known)).sum()),
+        loss=float(np.nansum(losses if judge.grouped else w * losses)),
+        log_loss=float((w * log_loss(p_known, y_known)).sum()) if two else None,
+        brier=float((w * brier(p_known, y_known)).sum()) if two else None,
         judged=int((~np.isnan(losses)).sum()) if judge.grouped else None,
         constant=None
         if judge.of_base_rate
@@ -128,10 +135,20 @@ def summarise(
         baseline=None
         if baseline is None
         else _baseline_sum(judge, np.asarray(baseline, dtype=np.float64)[known], y_known),
-        cost=None if decision is None or taken is None else float(decision.cost(taken[known], y_known).sum()),
+        cost=None if decision is None or taken is None else float((w * decision.cost(taken[known], y_known)).sum()),
         abstained=0 if taken is None else int((taken == ABSTAIN).sum()),
         model_version=model_version,
+        censored=censored,
+        effective=None if weights is None else effective_rows(w),
     )
+
+
+def _relative(weights: npt.ArrayLike | None, known: npt.NDArray[np.bool_]) -> Floats:
+    """Weights of the labelled rows, with a mean of 1."""
+    if weights is None:
+        return np.ones(int(known.sum()))
+    w = np.asarray(weights, dtype=np.float64)[known]
+    return w / w.mean() if len(w) and w.sum() else np.ones(len(w))
 
 
 def _check(p: Floats, y: Floats, output: Output) -> None:
@@ -185,6 +202,8 @@ def merge(first: BlockSummary, second: BlockSummary) -> BlockSummary:
         cost=_sum_known(first.cost, second.cost),
         abstained=first.abstained + second.abstained,
         model_version=",".join(dict.fromkeys(version for version in versions if version)),
+        censored=first.censored + second.censored,
+        effective=_sum_known(first.effective, second.effective),
     )
 
 
@@ -216,7 +235,7 @@ def cut(
     `predictions` has columns `at` (Datetime with a zone), `score` (float, null = not made; where rows have several outputs
     `outputs`, lists), `label` (number, boolean or null) and may have `baseline` (as the outputs), `decision`, `model_version` and
     `group` (text). Blocks are (start, end] and begin at whole
-    multiples of their length from 1970-01-01 UTC, so blocks of a day are days of UTC.
+    multiples of their length from 1970-01-01 UTC (with `weight` and `censored`, rows count for their weight), so blocks of a day are days of UTC.
     """
     length = duration(risk.block) // MICROSECOND
     at = pl.col("at").dt.convert_time_zone("UTC").dt.timestamp("us")
@@ -242,6 +261,8 @@ def _block(
         model_version=_versions(group),
         output=output,
         groups=group["group"].to_numpy() if "group" in group.columns else None,
+        weights=group["weight"].to_numpy() if "weight" in group.columns else None,
+        censored=int(group["censored"].sum()) if "censored" in group.columns else 0,
     )
 
 

@@ -13,7 +13,12 @@ from loopline.values import utc
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """What was measured of one block; means over labelled rows, None where there are none."""
+    """What was measured of one block; means over labelled rows, None where there are none.
+
+    Every prediction is labelled, censored or neither. Means are weighted where rows are censored; `effective_rows` is what the labelled
+    rows say as much as then. `restated` is 0 for what the monitor saw, and counts up with each later measurement
+    of the same block, after labels that came late or were corrected: those change no evidence.
+    """
 
     project: str
     model: str
@@ -35,6 +40,14 @@ class Performance(msgspec.Struct, frozen=True):
     abstained: int
     log_evidence: float
     measured_at: datetime
+    censored: int = 0
+    effective_rows: float | None = None
+    restated: int = 0
+
+    @property
+    def unlabelled(self) -> int:
+        """Predictions of whose outcome nothing is known."""
+        return self.predictions - self.labelled - self.censored
 
 
 def measure(
@@ -46,6 +59,7 @@ def measure(
     monitor: str,
     log_evidence: float,
     measured_at: datetime,
+    restated: int = 0,
 ) -> Performance:
     """The performance of a block under a risk."""
 
@@ -73,6 +87,9 @@ def measure(
         abstained=block.abstained,
         log_evidence=log_evidence,
         measured_at=utc(measured_at),
+        censored=block.censored,
+        effective_rows=block.effective,
+        restated=restated,
     )
 
 
@@ -90,5 +107,13 @@ def read_performance(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> list[Performance]:
-    """What was measured of the blocks that end in (start, end], in the order of time; None is without bound."""
-    return [Performance(**row) for row in store.read_performance(tx, project, model, name, start=start, end=end)]
+    """What the monitor saw of the blocks that end in (start, end], in the order of time; None is without bound."""
+    rows = store.read_performance(tx, project, model, name, start=start, end=end)
+    return [Performance(**row) for row in rows if not row["restated"]]
+
+
+def read_restated(tx: Transaction, project: str, model: str, name: str) -> list[Performance]:
+    """The newest measurement of each block that was measured again, in the order of time."""
+    rows = store.read_performance(tx, project, model, name, start=None, end=None)
+    newest = {row["block_start"]: Performance(**row) for row in rows if row["restated"]}
+    return list(newest.values())

@@ -15,6 +15,8 @@ from loopline.values import MICROSECOND, duration, from_micros, micros
 
 YEAR = timedelta(days=365.25)
 MIN_REFERENCE_BLOCKS = 5
+COST = "cost"
+"""What decisions cost, as a risk to watch: not a loss of outputs, but of what was decided on them."""
 
 
 class Risk(msgspec.Struct, frozen=True):
@@ -35,7 +37,8 @@ class Risk(msgspec.Struct, frozen=True):
     min_rows: int = 200
 
     def __post_init__(self) -> None:
-        named(self.loss)
+        if self.loss != COST:
+            named(self.loss)
         positive = self.tolerance > 0 and self.min_rows > 0 and duration(self.block) > timedelta(0)
         if not positive or not 0 < self.false_pages_per_year <= self.blocks_per_year / 2:
             raise InvalidInput(
@@ -58,6 +61,16 @@ class Risk(msgspec.Struct, frozen=True):
         """The first time from `at` on where a block ends and the next begins: whole multiples of its length from 1970, UTC."""
         length = duration(self.block) // MICROSECOND
         return from_micros(-(-micros(at) // length) * length)
+
+
+def require_cost(risk: Risk | None) -> None:
+    """Raise `InvalidInput` unless the risk is of what decisions cost, above nothing or above the cheapest action in hindsight."""
+    if risk is not None and (risk.loss != COST or risk.baseline == "scores"):
+        raise InvalidInput(
+            "monitor.not_a_cost",
+            f"watch_decision watches what decisions cost, not {risk.loss} against {risk.baseline}",
+            remedy='Write watch_decision=ll.Risk("cost", tolerance=..., baseline="none") or "base_rate".',
+        )
 
 
 class Reference(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ performance = sa.Table(
     sa.Column("model", sa.String(200), primary_key=True),
     sa.Column("monitor", sa.String(200), primary_key=True),
     sa.Column("block_start", UtcTime, primary_key=True),
+    sa.Column("restated", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("block_end", UtcTime, nullable=False),
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("predictions", sa.BigInteger, nullable=False),
@@ -43,6 +44,8 @@ performance = sa.Table(
     sa.Column("excess", sa.Double),
     sa.Column("cost", sa.Double),
     sa.Column("abstained", sa.BigInteger, nullable=False),
+    sa.Column("censored", sa.BigInteger, nullable=False),
+    sa.Column("effective_rows", sa.Double),
     sa.Column("log_evidence", sa.Double, nullable=False),
     sa.Column("measured_at", UtcTime, nullable=False),
 )
@@ -121,7 +124,9 @@ def read_performance(
         query = query.where(performance.c.block_end > start)
     if end:
         query = query.where(performance.c.block_end <= end)
-    return [dict(row) for row in tx.execute(query.order_by(performance.c.block_start)).mappings()]
+    return [
+        dict(row) for row in tx.execute(query.order_by(performance.c.block_start, performance.c.restated)).mappings()
+    ]
 
 
 def write_profile(tx: Transaction, row: Row) -> None:

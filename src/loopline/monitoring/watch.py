@@ -72,6 +72,12 @@ def read_monitor(tx: Transaction, project: str, model: str, name: str) -> Monito
     return _read(tx, project, model, name, lock=False)
 
 
+def find_monitor(tx: Transaction, project: str, model: str, name: str) -> Monitor | None:
+    """The monitor as stored; None where there is none."""
+    row = store.read_monitor(tx, project, model, name)
+    return None if row is None else _monitor(row)
+
+
 def list_monitors(tx: Transaction, project: str) -> list[Monitor]:
     """All monitors of a project, by model and name."""
     return [_monitor(row) for row in store.read_monitors(tx, project)]
@@ -94,9 +100,16 @@ def change_risk(tx: Transaction, *, project: str, model: str, name: str, spec: R
 
 
 def advance(
-    tx: Transaction, *, project: str, model: str, name: str, blocks: Sequence[BlockSummary], at: datetime
+    tx: Transaction,
+    *,
+    project: str,
+    model: str,
+    name: str,
+    blocks: Sequence[BlockSummary],
+    at: datetime,
+    kind: str = HARM,
 ) -> list[Alarm]:
-    """Let the monitor see matured blocks, in the order of time, and give the alarms they raised.
+    """Let the monitor see matured blocks, in the order of time, and give the alarms they raised, of this kind.
 
     Writes the performance rows, alarms, state and watermark. Blocks that end at or before the watermark are skipped, so a
     retry changes nothing. Raises `NotFound`, `InvalidInput` for blocks out of order, and `Conflict` for a block that
@@ -118,7 +131,7 @@ def advance(
             )
         )
         if observed.harm:
-            alarms.append(_harm_alarm(watch, state, block, msgspec.to_builtins(observed.harm), at))
+            alarms.append(_harm_alarm(watch, state, block, msgspec.to_builtins(observed.harm), at, kind))
         state = observed.state
     add_performance(tx, rows)
     store.write_monitor(tx, project, model, name, {"state": state, "watermark": fresh[-1].end})
@@ -171,13 +184,13 @@ def _check_watermark(watch: Monitor, first: BlockSummary) -> None:
 
 
 def _harm_alarm(
-    watch: Monitor, before: MonitorState, block: BlockSummary, evidence: dict[str, Any], at: datetime
+    watch: Monitor, before: MonitorState, block: BlockSummary, evidence: dict[str, Any], at: datetime, kind: str
 ) -> Alarm:
     return new_alarm(
         project=watch.project,
         model=watch.model,
         monitor=watch.name,
-        kind=HARM,
+        kind=kind,
         at=utc(at),
         block_start=before.pending.start if before.pending else block.start,
         block_end=block.end,

@@ -24,6 +24,7 @@ from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
 from loopline.scoring.carried import carried_columns, carry, recorded
 from loopline.scoring.contract import Contract, Matrix
+from loopline.scoring.exploration import DayBudget, Explorer
 from loopline.scoring.features import FeatureReader, NoFeatures
 from loopline.scoring.frame import frame_keys, frame_times, record_frame
 from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS, Prediction, code_lists
@@ -77,7 +78,8 @@ class Engine:
     """Scores rows for one deployment. Safe to share between threads.
 
     `predictor` and `previous` are None where the model cannot be loaded; `features` looks up what the caller does not
-    send. `instance` names this engine's process run among all of the project, so that no two give the same prediction id.
+    send. `instance` names this engine's process run among all of the project, so that no two give the same prediction id;
+    `budget` counts what was explored, across the engines that follow each other.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Engine:
         clock: Clock,
         instance: str,
         explainers: Explainers | None = None,
+        budget: DayBudget | None = None,
     ) -> None:
         self.project = project
         self.deployment = deployment
@@ -100,6 +103,7 @@ class Engine:
         self._count = itertools.count()
         self._decision = decode_decision(deployment.decision)
         self._decide_one: Callable[[Any], str] = self._decision.decide_one
+        self._explorer = Explorer(deployment.explore, self._decision, budget)
         self._output = deployment.output
         self._rungs = self._ladder(predictor, previous)
         self.contract = self._rungs[0].contract if self._rungs else self._contract(None)
@@ -135,15 +139,23 @@ class Engine:
             score = float(scores[index])
             outputs = tuple(scored.outputs[index].tolist()) if self._output.wide else None
             numbers, categories = scored.contract.used(values[index])
+            degraded = tuple(dict.fromkeys((*looked_up.codes, *scored.codes[index])))
+            decision = self._decide_one(outputs or score)
+            in_health = scored.variant == CHAMPION and not degraded
+            chosen = self._explorer.choose(
+                prediction_id, decision, outputs or score, scored_at=shared["scored_at"], in_health=in_health
+            )
             predictions.append(
                 Prediction(
                     prediction_id=prediction_id,
                     key=keys[index],
                     at=times[index],
                     score=score,
-                    decision=self._decide_one(outputs or score),
+                    decision=decision,
+                    action=chosen.action or None,
+                    propensity=chosen.propensity,
                     outputs=outputs,
-                    degraded=tuple(dict.fromkeys((*looked_up.codes, *scored.codes[index]))),
+                    degraded=degraded,
                     numbers=numbers,
                     categories=categories,
                     **(carried[index] if carried else {}),
@@ -169,10 +181,12 @@ class Engine:
         moments = zip(keys.to_list(), times.to_physical().to_list(), strict=True)
         ids = [derive_id("pr", seed, self.project, self.deployment.model, key, at) for key, at in moments]
         scores = self._output.scores(scored.outputs)
+        decided: list[str] = self._decision.decide(scored.outputs).tolist()
         columns = {
             "prediction_id": ids,
             "score": scores,
-            "decision": self._decision.decide(scored.outputs).tolist(),
+            "decision": decided,
+            **self._actions(ids, decided, scored, scored_at),
             "degraded": code_lists(scored.codes),
             **({"outputs": as_column("outputs", scored.outputs)} if self._output.wide else {}),
             **recorded(frame, times, scores),
@@ -220,6 +234,19 @@ class Engine:
                 "explain.not_here", "this process explains no predictions", remedy="Ask the scoring process."
             )
         return self._explainers[variant]()
+
+    def _actions(
+        self, ids: Sequence[str], decided: Sequence[str], scored: _Scored, scored_at: datetime
+    ) -> dict[str, Any]:
+        """The columns `action` and `propensity` of a frame, drawn in its order."""
+        if not self._explorer.explores or scored.variant != CHAMPION:
+            return {"action": [decision or None for decision in decided], "propensity": [1.0] * len(ids)}
+        rows = zip(ids, decided, scored.outputs, scored.codes, strict=True)
+        chosen = [
+            self._explorer.choose(name, decision, output, scored_at=scored_at, in_health=not codes)
+            for name, decision, output, codes in rows
+        ]
+        return {"action": [one.action or None for one in chosen], "propensity": [one.propensity for one in chosen]}
 
     def _shared(self, scored: _Scored) -> dict[str, Any]:
         return {

@@ -56,6 +56,8 @@ COLUMNS: Mapping[str, Any] = {
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One prediction, as it is answered, spooled and kept.
 
+    `action` is what is done: the decision, unless another was explored. `propensity` is the probability with which it was chosen.
+
     `key` and `at` name the scored row and the moment (UTC) it was scored for; `scored_at` is when. `model_version` 0 means
     that no model answered but the constant fallback. `variant` is `"champion"`, `"previous"` or `"fallback"`. `decision` is
     `"positive"`, `"negative"` or `"abstain"`, the name of a class, an amount, or empty. `degraded` holds codes of what was not as it should be, e.g.

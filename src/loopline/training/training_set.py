@@ -235,7 +235,7 @@ def assemble(
         subjects = subjects.filter(~((pl.col(recipe.at) > start) & (pl.col(recipe.at) <= end)))
     frame = with_groups(features_of(subjects, recipe, known), subjects, recipe.told_by)
     keys = frame.select("_key", "_event_time", *recipe.carried)
-    told = weighed(outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed))
+    told = weighed(outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed), recipe.label)
     frame = frame.with_columns(_kept(told, recipe.label, actions))
     frame = _together(frame.filter(pl.col("label").is_not_null()))
     if frame.height == 0 or ("_censored" in frame.columns and frame["_censored"].all()):

@@ -53,6 +53,8 @@ def test_plain_predictions_are_the_models(client, home):
         "key",
         "score",
         "decision",
+        "action",
+        "propensity",
         "model_version",
         "decision_version",
         "variant",
@@ -75,6 +77,8 @@ def test_open_inference_predictions_are_the_models(client, home, path, shape):
         ("decision", "BYTES", [20]),
         ("prediction_id", "BYTES", [20]),
         ("degraded", "BYTES", [20]),
+        ("action", "BYTES", [20]),
+        ("propensity", "FP64", [20]),
     ]
     expected = home.predictor(1).predict(home.rows.head(20))
     np.testing.assert_allclose(outputs["score"]["data"], expected, atol=1e-6, rtol=0)

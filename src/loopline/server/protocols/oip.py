@@ -18,7 +18,14 @@ DATATYPES = frozenset(
     {"BOOL", "BYTES", "FP16", "FP32", "FP64"} | {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 )
 EXPLAIN = "explain"
-OUTPUTS: Mapping[str, str] = {"score": "FP64", "decision": "BYTES", "prediction_id": "BYTES", "degraded": "BYTES"}
+OUTPUTS: Mapping[str, str] = {
+    "score": "FP64",
+    "decision": "BYTES",
+    "prediction_id": "BYTES",
+    "degraded": "BYTES",
+    "action": "BYTES",
+    "propensity": "FP64",
+}
 
 
 class InputTensor(msgspec.Struct, frozen=True):

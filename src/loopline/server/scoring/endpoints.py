@@ -36,6 +36,8 @@ _ANSWERED = (
     "key",
     "score",
     "decision",
+    "action",
+    "propensity",
     "model_version",
     "decision_version",
     "variant",

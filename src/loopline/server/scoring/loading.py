@@ -23,6 +23,7 @@ from loopline.models.manifest import Deployment, Manifest, read_manifest
 from loopline.models.predictor import Predictor, load_predictor
 from loopline.models.signing import load_public_keys
 from loopline.scoring.engine import Engine, Explainers
+from loopline.scoring.exploration import DayBudget
 from loopline.scoring.features import FeatureReader, OnlineReader, OnlineValues
 from loopline.scoring.record import CHAMPION, PREVIOUS
 from loopline.server.scoring.serving import Project, Serving
@@ -51,6 +52,7 @@ class Loader:
         self._clock = clock
         self._instances = (f"{instance}:{number}" for number in itertools.count())
         self._marks: dict[Path, _Mark] = {}
+        self._budgets: dict[str, DayBudget] = {}
         self._predictors: dict[tuple[str, str], Predictor] = {}
         self._explainers: dict[str, Explainer] = {}
         self.refused = 0
@@ -107,6 +109,7 @@ class Loader:
             clock=self._clock,
             instance=next(self._instances),
             explainers=self._lazy_explainers(deployment, champion, previous),
+            budget=self._budget(manifest.project, deployment.endpoint),
         )
 
     def _lazy_explainers(
@@ -126,6 +129,13 @@ class Loader:
             keys = load_public_keys(self._settings.keys_path)
             self._explainers[background] = load_explainer(self._artifacts, predictor, background=background, keys=keys)
         return self._explainers[background]
+
+    def _budget(self, project: str, endpoint: str) -> DayBudget:
+        """One for each endpoint, whatever engines follow each other; it survives the process."""
+        named = f"{project}.{endpoint}"
+        if named not in self._budgets:
+            self._budgets[named] = DayBudget(self._settings.explored_path / f"{named}.json")
+        return self._budgets[named]
 
     def _features(self, views: list[dict[str, Any]]) -> FeatureReader | None:
         return OnlineReader(self._connect, msgspec.convert(views, list[View])) if views else None
