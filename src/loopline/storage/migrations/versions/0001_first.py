@@ -174,6 +174,7 @@ def upgrade() -> None:
         sa.Column("model", sa.String(length=200), nullable=False),
         sa.Column("monitor", sa.String(length=200), nullable=False),
         sa.Column("block_start", UtcTime(), nullable=False),
+        sa.Column("restated", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("block_end", UtcTime(), nullable=False),
         sa.Column("model_version", sa.Text(), nullable=False),
         sa.Column("predictions", sa.BigInteger(), nullable=False),
@@ -188,9 +189,11 @@ def upgrade() -> None:
         sa.Column("excess", sa.Double(), nullable=True),
         sa.Column("cost", sa.Double(), nullable=True),
         sa.Column("abstained", sa.BigInteger(), nullable=False),
+        sa.Column("censored", sa.BigInteger(), nullable=False),
+        sa.Column("effective_rows", sa.Double(), nullable=True),
         sa.Column("log_evidence", sa.Double(), nullable=False),
         sa.Column("measured_at", UtcTime(), nullable=False),
-        sa.PrimaryKeyConstraint("project", "model", "monitor", "block_start", name=op.f("pk_performance")),
+        sa.PrimaryKeyConstraint("project", "model", "monitor", "block_start", "restated", name=op.f("pk_performance")),
     )
     op.create_table(
         "principal",
