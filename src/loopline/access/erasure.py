@@ -25,22 +25,26 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Traces(msgspec.Struct, frozen=True):
-    """What is the person's: row keys by the table they are keys of, and `values` of personal columns that nobody else has."""
+    """What is the person's: row keys by the table they are keys of, the `values` and keys that nobody else has, and the digests of
+    artifacts with `samples` of rows among which theirs may be.
+    """
 
     keys: dict[str, set[str]] = {}
     values: set[str] = set()
+    samples: set[str] = set()
 
     def __or__(self, other: "Traces") -> "Traces":
         tables = {*self.keys, *other.keys}
         keys = {table: self.keys.get(table, set()) | other.keys.get(table, set()) for table in tables}
-        return Traces(keys, self.values | other.values)
+        return Traces(keys, self.values | other.values, self.samples | other.samples)
 
 
 @dataclass(frozen=True)
 class Target:
     """One erasure: its id, the person, what is theirs, and the tables that are `kept` with the reason (a legal hold).
 
-    `allow_return`: rows of the person that come later are taken again.
+    `allow_return`: rows of the person that come later are taken again. `held` are the places where an attempt at this erasure
+    found something before it began.
     """
 
     erasure: str
@@ -48,12 +52,17 @@ class Target:
     traces: Traces = field(default_factory=Traces)
     kept: Mapping[str, str] = field(default_factory=dict)
     allow_return: bool = False
+    held: frozenset[str] = frozenset()
 
     @cached_property
     def needles(self) -> Needles:
-        """What is searched for byte by byte: the id, the row keys, the values that nobody else has."""
-        keys = (key for keys in self.traces.keys.values() for key in keys)
-        return Needles({self.person.value, *self.traces.values, *keys}, self.person.pseudonym)
+        """What is searched for byte by byte: the id, and the values and keys that nobody else has."""
+        return Needles({self.person.value, *self.traces.values}, self.person.pseudonym)
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The row keys in all tables."""
+        return frozenset(key for keys in self.traces.keys.values() for key in keys)
 
 
 class Removed(msgspec.Struct, frozen=True):

@@ -60,12 +60,12 @@ class Needles:
 
         In a `binary` file texts stand side by side, so that only a digit after a digit tells that a text goes on.
         """
-        return sum(1 for _ in self._places(content, binary=binary))
+        return sum(1 for _ in self.places(content, binary=binary))
 
     def masked(self, content: bytes) -> bytes:
         """Text of the same length in bytes, with stars where needles were: a file can be changed while others append to it."""
         changed = bytearray(content)
-        for start, end in self._places(content, binary=False):
+        for start, end in self.places(content, binary=False):
             changed[start:end] = b"*" * (end - start)
         return bytes(changed)
 
@@ -89,7 +89,7 @@ class Needles:
     def _any(self, texts: list[str]) -> bool:
         return bool(pl.Series(texts, dtype=pl.String).str.contains_any(list(self.texts)).any())
 
-    def _places(self, content: bytes, *, binary: bool) -> Iterator[tuple[int, int]]:
+    def places(self, content: bytes, *, binary: bool = False) -> Iterator[tuple[int, int]]:
         """Where needles stand, each place once. A chunk that holds none is passed over by one automaton for all of them."""
         seen = -1
         for start in range(0, len(content), _CHUNK) if self.texts else ():

@@ -7,11 +7,13 @@ from loopline.clock import Clock, SystemClock
 from loopline.config import Settings
 from loopline.incidents.email import EmailChannel, MailServer, read_addresses
 from loopline.incidents.notify import Channel, Channels, LogChannel, WebhookChannel
+from loopline.loop.erasers import Erasing
 from loopline.loop.resources import Resources
 from loopline.models.signing import SigningKey, create_key, load_signing_key
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.files import secret_in
+from loopline.storage.locks import SharedLock
 from loopline.storage.migrations import upgrade
 from loopline.tables.tables import Tables
 
@@ -30,7 +32,7 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
     upgrade(database)
     key = _signing_key(settings.keys_path)
     pseudonyms = _pseudonyms(settings)
-    return Resources(
+    resources = Resources(
         database=database,
         tables=Tables(settings.tables_url, durable=settings.durable, clock=used, pseudonyms=pseudonyms),
         artifacts=open_artifacts(settings.artifacts_url, durable=settings.durable),
@@ -40,7 +42,16 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
         seed=seed,
         manifests=settings.manifests_path,
         pseudonyms=pseudonyms,
+        activity=SharedLock(settings.home / "activity.lock"),
+        erasing=lambda: _erasing(settings, resources),
     )
+    return resources
+
+
+def _erasing(settings: Settings, resources: Resources) -> Erasing:
+    from loopline.app.erasure.erasers import erasing_of  # noqa: PLC0415 - only an erasure needs every part
+
+    return erasing_of(settings, resources)
 
 
 def _signing_key(folder: Path) -> SigningKey:

@@ -38,6 +38,7 @@ COMMANDS = {
     "rollback": "Bring back the earlier champion.",
     "decisions": "What decides a model's scores, and did; bring an earlier decision back.",
     "decide": "Decide on other costs; the model stays.",
+    "erase": "Erase a person everywhere, with a receipt.",
     "freeze": "Stop all automatic action at once.",
     "unfreeze": "Allow automatic action again.",
     "check": "Look at data: schema, faults, leaks, bias, drift.",

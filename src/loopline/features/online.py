@@ -96,6 +96,24 @@ class OnlineFeatures:
             stale: Changes = {address: None for address, _ in self._store.scan(Addresses(view).all)}
             self._store.put_many(stale | fresh)
 
+    def refile(self, views: Sequence[View], history: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> None:
+        """File what `history` gives in the place of what the store holds of those of `views` it has, each with the horizon it has;
+        what belongs to no view of `views` is deleted, and nothing deleted stays in the files.
+
+        After rows were erased from tables. Raises `NotFound` for a missing table.
+        """
+        held = [view for view in views if self._store.get(Addresses(view).meta) is not None]
+        for view in held:
+            self.rebuild([view], history, horizon=from_micros(self._meta(view).horizon))
+        known = tuple(Addresses(view).all for view in held)
+        stray: Changes = {address: None for address, _ in self._store.scan(b"") if not address.startswith(known)}
+        self._store.put_many(stray)
+        self._store.forget()
+
+    def holds(self, view: View, entity: str) -> bool:
+        """Whether anything is filed under an entity."""
+        return self._store.get(Addresses(view).filed(entity)) is not None
+
     def freshness(self, view: View) -> datetime | None:
         """The latest known time among the rows filed for a view; None before the first."""
         packed = self._store.get(Addresses(view).meta)

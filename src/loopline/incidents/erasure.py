@@ -5,7 +5,9 @@ from loopline.access.rows import rows_eraser
 from loopline.incidents import store
 from loopline.storage.database import Database
 
+TABLES = (store.incident, store.notification, store.action_done, store.freeze)
+
 
 def eraser(database: Database) -> Eraser:
     """Takes a person out of this part's rows."""
-    return rows_eraser("incidents", database, [store.incident, store.action_done, store.freeze])
+    return rows_eraser("incidents", database, TABLES)

@@ -11,13 +11,17 @@ MOST_CHUNKS = 32
 
 
 class History:
-    """The rows of tables as known at a moment that mostly moves on. Share it between threads."""
+    """The rows of tables as known at a moment that mostly moves on. Share it between threads.
+
+    What was read is dropped where rows were erased since.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._lock = threading.Lock()
         self._until: dict[str, datetime] = {}
         self._frames: dict[str, pl.DataFrame] = {}
+        self._erasures: dict[str, int] = {}
 
     def known(self, table: str, until: datetime) -> pl.DataFrame:
         """All rows known by `until`, oldest append first; an unknown table raises `NotFound`."""
@@ -31,10 +35,15 @@ class History:
         return {table: self.known(table, until) for table in tables}
 
     def _read_on(self, table: str, until: datetime) -> None:
+        opened = self._tables.open(table)
+        erasures = len(opened.erasures)
+        if self._erasures.setdefault(table, erasures) != erasures:
+            self._erasures[table] = erasures
+            self._until.pop(table, None)
         before = self._until.get(table)
         if before is not None and until <= before:
             return
-        added = self._tables.open(table).read(known_after=before, known_until=until)
+        added = opened.read(known_after=before, known_until=until)
         if before is None:
             self._frames[table] = added
         elif added.height:

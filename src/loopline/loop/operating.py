@@ -54,6 +54,10 @@ class Operating:
 
     def prepare(self) -> None:
         """Bring the online store to what the tables hold, ship what spools hold, and publish what serves."""
+        with self.resources.activity.shared():
+            self._prepare()
+
+    def _prepare(self) -> None:
         now = self.resources.clock.now()
         self.ship()
         declared = self._views()
@@ -65,9 +69,10 @@ class Operating:
 
     def ship(self) -> Shipped:
         """Ship sealed segments of predictions into their tables."""
-        shipped = ship_all(self.spools, self.resources.tables)
-        if shipped.rows:
-            self._tag()
+        with self.resources.activity.shared():
+            shipped = ship_all(self.spools, self.resources.tables)
+            if shipped.rows:
+                self._tag()
         return shipped
 
     def publish(self) -> None:
@@ -115,17 +120,22 @@ class Operating:
             return False
         now = self.resources.clock.now()
         try:
-            self._ingest(now)
-            watch_freshness(self.resources, self.loop, now, tells=True)
-            if self.due():
-                for summary in self.turn():
-                    log.info("turn", number=summary.number, alarms=len(summary.alarms), action=summary.action)
+            self._go_on(now)
         except Exception as error:  # the database, a fit, a full disk: the loop must outlive a bad hour
             log.exception("turn_failed", error=str(error))
             self.patience.note(succeeded=False)
             return False
         self.patience.note(succeeded=True)
         return not self.failing
+
+    def _go_on(self, now: datetime) -> None:
+        """What reads rows and writes what comes of them is one: no person is erased in between."""
+        with self.resources.activity.shared():
+            self._ingest(now)
+            watch_freshness(self.resources, self.loop, now, tells=True)
+            if self.due():
+                for summary in self.turn():
+                    log.info("turn", number=summary.number, alarms=len(summary.alarms), action=summary.action)
 
     def _is_due(self, work: LaneWork) -> bool:
         last = self._last_turn(work)

@@ -112,7 +112,8 @@ def replay(
         for number, window, acts in turns:
             if number > done:
                 clock.turn_to(window.end)
-                _turn_all(resources, loop, works, due, pool, (number, window, acts), period, spent)
+                with resources.activity.shared():
+                    _turn_all(resources, loop, works, due, pool, (number, window, acts), period, spent)
             progress(number, len(turns), window)
     return {work.lane.project: _finish(resources, work, period) for work in works}
 

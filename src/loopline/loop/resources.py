@@ -1,20 +1,27 @@
 """What a turn of the loop works with: opened once by the app, handed down."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock
 from loopline.incidents.notify import Channels
+from loopline.loop.erasers import Erasing
 from loopline.models.signing import SigningKey
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.database import Database
+from loopline.storage.locks import SharedLock
 from loopline.tables.tables import Tables
 
 
 @dataclass(frozen=True)
 class Resources:
-    """One home, opened. `seed` is what all chance derives from."""
+    """One home, opened. `seed` is what all chance derives from.
+
+    Whoever reads rows and writes what comes of them shares `activity`, which an erasure holds alone. `erasing` gives what the home
+    registers for that.
+    """
 
     database: Database
     tables: Tables
@@ -25,3 +32,5 @@ class Resources:
     seed: int
     manifests: Path
     pseudonyms: Pseudonyms
+    activity: SharedLock
+    erasing: Callable[[], Erasing]

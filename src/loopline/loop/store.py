@@ -151,3 +151,32 @@ def put_heartbeat(tx: Transaction, values: Row) -> None:
 
 def heartbeats(tx: Transaction) -> list[Row]:
     return [dict(row) for row in tx.execute(sa.select(heartbeat).order_by(heartbeat.c.loop)).mappings()]
+
+
+erasure = sa.Table(
+    "erasure",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("code", sa.String(64), nullable=False, index=True),
+    sa.Column("pseudonym", sa.String(40), nullable=False),
+    sa.Column("began_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("notes", sa.Text),
+    sa.Column("receipt", sa.String(80)),
+    sa.Column("complete", sa.Boolean, nullable=False),
+)
+
+
+def put_erasure(tx: Transaction, values: Row) -> None:
+    upsert(tx, erasure, values, key=["id"])
+
+
+def erasures(tx: Transaction, code: str | None = None) -> list[Row]:
+    query = sa.select(erasure).order_by(erasure.c.began_at, erasure.c.id)
+    query = query if code is None else query.where(erasure.c.code == code)
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def one_erasure(tx: Transaction, erasure_id: str) -> Row | None:
+    row = tx.execute(sa.select(erasure).where(erasure.c.id == erasure_id)).mappings().first()
+    return dict(row) if row else None

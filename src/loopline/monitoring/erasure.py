@@ -5,7 +5,9 @@ from loopline.access.rows import rows_eraser
 from loopline.monitoring import store
 from loopline.storage.database import Database
 
+TABLES = (store.monitor, store.performance, store.profile_block, store.alarm)
+
 
 def eraser(database: Database) -> Eraser:
     """Takes a person out of this part's rows."""
-    return rows_eraser("monitoring", database, [store.monitor, store.profile_block, store.alarm])
+    return rows_eraser("monitoring", database, TABLES)

@@ -75,8 +75,12 @@ class Spool:
             segment.accept()
 
     def seal_if_due(self) -> None:
-        """Seal the present segment if it is old or large enough; to be called now and then when nothing is appended."""
+        """Seal the present segment if it is old or large enough, or if someone asked for it; to be called now and then when
+        nothing is appended.
+        """
         with self._guard:
+            if self.folder.asked_to_seal():
+                self._seal()
             self._seal_if_due()
 
     def seal(self) -> None:

@@ -13,6 +13,7 @@ from loopline.scoring.segment import scan
 OPEN, SEALED, TORN, CORRUPT = ".open", ".sealed", ".torn", ".corrupt"
 
 _STATE = "spool.json"
+_SEAL = "seal"
 
 
 class SpoolState(msgspec.Struct, frozen=True):
@@ -113,6 +114,18 @@ class SpoolFolder:
         path.rename(self.segment(number, SEALED))
         if fsync:
             self.sync()
+
+    def ask_to_seal(self) -> None:
+        """Have the process that appends seal its segment soon, whichever process that is."""
+        (self.path / _SEAL).touch()
+
+    def asked_to_seal(self) -> bool:
+        """Whether someone asked since the last time."""
+        try:
+            (self.path / _SEAL).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def sync(self) -> None:
         """Make the folder's entries durable."""

@@ -105,18 +105,21 @@ def _data_files(folder: Folder) -> Iterator[str]:
 
 
 def _erase_from_file(folder: Folder, path: str, theirs: Theirs, done: Erased, *, is_current: bool, dry: bool) -> None:
-    frame = _read(folder, path)
-    rows = theirs.rows(frame) if "_key" in frame.columns else pl.repeat(value=False, n=frame.height, eager=True)
-    left = frame.filter(~rows)
-    cleaned, cells = _without_needles(left, theirs.needles)
-    gone = int(rows.sum())
+    left, gone, cells = without(_read(folder, path), theirs)
     if not gone and not cells:
         return
     done.rows += gone if is_current else 0
     done.cells += cells if is_current else 0
     done.files += 1
     if not dry:
-        folder.put(path, datafile.encoded(cleaned))
+        folder.put(path, datafile.encoded(left))
+
+
+def without(frame: pl.DataFrame, theirs: Theirs) -> tuple[pl.DataFrame, int, int]:
+    """The rows that are not the person's, nothing in them naming the person; how many rows went, and how many cells changed."""
+    rows = theirs.rows(frame)
+    left, cells = _without_needles(frame.filter(~rows), theirs.needles)
+    return left, int(rows.sum()), cells
 
 
 def _read(folder: Folder, path: str) -> pl.DataFrame:

@@ -29,11 +29,12 @@ class Labels(Body):
 )
 def push(home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Labels]) -> Pushed:
     """Keep the labels; repeating a push changes nothing."""
-    return push_labels(
-        home.tables,
-        label_table(project, model),
-        data.labels,
-        predictions=prediction_table(project, model),
-        at=home.clock.now(),
-        actor=caller.principal,
-    )
+    with home.activity.shared():
+        return push_labels(
+            home.tables,
+            label_table(project, model),
+            data.labels,
+            predictions=prediction_table(project, model),
+            at=home.clock.now(),
+            actor=caller.principal,
+        )
