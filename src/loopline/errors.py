@@ -16,6 +16,7 @@ Every error carries a `code` that never changes once released (`part.what_happen
 and a `remedy` that says what to do. Transports map classes to status codes; the classes know nothing of transports.
 """
 
+import traceback
 from typing import Any
 
 
@@ -41,6 +42,26 @@ class LooplineError(Exception):
         """The error as JSON-ready values: `code`, `message`, `remedy`, `context`."""
         context = {key: value if _is_plain(value) else str(value) for key, value in self.context.items()}
         return {"code": self.code, "message": self.message, "remedy": self.remedy, "context": context}
+
+
+def told(error: BaseException) -> str:
+    """What may be logged of an error: all of ours; of any other its type and place, for its text may quote the rows it failed on."""
+    if isinstance(error, LooplineError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {_place(frames[-1])}" if frames else type(error).__name__
+
+
+def trace(error: BaseException) -> str:
+    """The traceback of an error and of those behind it, without the texts of errors that are not ours."""
+    behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = f"{trace(behind)}\n" if behind is not None else ""
+    frames = [f"  {_place(frame)}" for frame in traceback.extract_tb(error.__traceback__)]
+    return before + "\n".join([*frames, told(error)])
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"{frame.filename}:{frame.lineno} in {frame.name}"
 
 
 def _is_plain(value: object) -> bool:

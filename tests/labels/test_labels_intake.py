@@ -103,7 +103,7 @@ def test_what_cannot_be_kept_keeps_nothing(tables, labels, code, index):
 
 
 def test_before_any_prediction_is_shipped_none_is_known(tmp_path):
-    with pytest.raises(InvalidInput, match="no prediction with the key 'a'"):
+    with pytest.raises(InvalidInput, match="no prediction with its key"):
         push(Tables(tmp_path, durable=False), by_key("a", 1))
 
 

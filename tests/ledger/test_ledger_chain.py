@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loopline.errors import Conflict, Corrupt, InvalidInput
-from loopline.ledger import chain
+from loopline.errors import Conflict, Corrupt, InvalidInput, NotFound
+from loopline.ledger import chain, store
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -35,8 +35,12 @@ def fill(database, count=5):
 
 def digest_by_hand(entry):
     at = entry.at.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
-    content = [entry.prev, entry.project, entry.seq, at, entry.kind, entry.actor, entry.subject, entry.body]
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    content = [entry.prev, entry.project, entry.seq, at, entry.kind, entry.actor, entry.subject, sha256(entry.body)]
+    return sha256(content)
+
+
+def sha256(value):
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -220,3 +224,38 @@ def test_any_json_body_verifies_after_it_was_stored(database, bodies, at):
             chain.append(tx, project="p", at=at, kind="k", actor="a", subject="s", body=body, key=str(number))
         assert chain.verify(tx, "p").seq == len(bodies)
         tx.rollback()
+
+
+def test_a_body_is_replaced_and_the_chain_holds(database):
+    written = fill(database)
+    with database.transaction() as tx:
+        for text in ("person:1", "person:2"):
+            vouches = chain.redact(tx, "flights", 2, {"n": 2, "why": text}, at=T0, actor="erasure", reason="e1")
+    with database.reading() as tx:
+        head = chain.verify(tx, "flights", anchor=chain.Head(5, written[-1].digest))
+        entries = chain.entries(tx, "flights")
+    assert head == chain.Head(7, vouches.digest)
+    assert entries[1].body == {"n": 2, "why": "person:2"}
+    assert (entries[1].digest, entries[1].redacted) == (written[1].digest, sha256(written[1].body))
+    assert vouches.body == {"seq": 2, "was": sha256(written[1].body), "is": sha256(entries[1].body), "reason": "e1"}
+    with database.transaction() as tx:  # a retry of what was redacted is still known
+        assert note(tx, 2).seq == 2
+        with pytest.raises(NotFound):
+            chain.redact(tx, "flights", 99, {}, at=T0, actor="erasure", reason="e1")
+
+
+def test_a_body_that_nobody_vouches_for_breaks_the_chain(database):
+    """Neither saying that a body was replaced, nor replacing it again behind the entry that vouched, goes unseen."""
+    written = fill(database)
+    was = sha256(written[1].body)
+    with database.transaction() as tx:
+        store.replace_body(tx, "flights", 2, {"n": 200}, was)
+    with database.reading() as tx, pytest.raises(Corrupt) as broken:
+        chain.verify(tx, "flights")
+    assert broken.value.context["seq"] == 2
+    with database.transaction() as tx:
+        chain.redact(tx, "flights", 2, {"n": 2}, at=T0, actor="erasure", reason="e1")
+        chain.verify(tx, "flights")
+        store.replace_body(tx, "flights", 2, {"n": 200}, was)
+    with database.reading() as tx, pytest.raises(Corrupt):
+        chain.verify(tx, "flights")

@@ -1,5 +1,6 @@
 """A home, opened: everything one installation owns, made on first use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from loopline.access.pseudonyms import Pseudonyms
@@ -17,7 +18,6 @@ from loopline.storage.locks import SharedLock
 from loopline.storage.migrations import upgrade
 from loopline.tables.tables import Tables
 
-REPLAYS = "replays"
 PSEUDONYMS = "pseudonyms.key"
 
 
@@ -51,7 +51,7 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
 def _erasing(settings: Settings, resources: Resources) -> Erasing:
     from loopline.app.erasure.erasers import erasing_of  # noqa: PLC0415 - only an erasure needs every part
 
-    return erasing_of(settings, resources)
+    return erasing_of(settings, resources, open_home)
 
 
 def _signing_key(folder: Path) -> SigningKey:
@@ -60,9 +60,9 @@ def _signing_key(folder: Path) -> SigningKey:
 
 def _pseudonyms(settings: Settings) -> Pseudonyms:
     """A replay's home below another one calls persons as that one does."""
-    above = settings.home.parent.parent / "keys"
-    shared = settings.home.parent.name == REPLAYS and (above / PSEUDONYMS).exists()
-    return Pseudonyms(secret_in((above if shared else settings.keys_path) / PSEUDONYMS))
+    above = replace(settings, home=settings.home.parent.parent)
+    shared = settings.home.parent == above.replays_path and (above.keys_path / PSEUDONYMS).exists()
+    return Pseudonyms(secret_in((above if shared else settings).keys_path / PSEUDONYMS))
 
 
 def _channels(settings: Settings) -> Channels:

@@ -20,7 +20,11 @@ _WIDE = 160
 
 def log_to_stderr() -> None:
     """What is logged must not mix with what is printed."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(  # rich would show the values of variables with an exception: rows, secrets
+        processors=[*structlog.get_config()["processors"][:-1], plain],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def show(value: Any, *, as_json: bool, render: Callable[[Console], None]) -> None:

@@ -93,6 +93,11 @@ class Settings:
         return self.home / "keys"
 
     @property
+    def replays_path(self) -> Path:
+        """The folder of the homes of replays, one below the other's."""
+        return self.home / "replays"
+
+    @property
     def manifests_path(self) -> Path:
         """The folder of the signed deployment manifests."""
         return self.home / "manifests"

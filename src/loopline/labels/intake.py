@@ -113,7 +113,7 @@ def _resolve(given: Sequence[GivenLabel], predictions: pl.DataFrame) -> pl.DataF
         label = None if one.label is None else float(one.label)
         row = {**prediction, "prediction_id": one.prediction_id, "label": label}
         if found.setdefault(row["_key"], row)["label"] != label:
-            raise _contradictory(index, row["_key"])
+            raise _contradictory(index)
     schema = {"_key": pl.String(), "_event_time": UTC_TIME, "prediction_id": pl.String(), "label": pl.Float64()}
     return pl.DataFrame(list(found.values()), schema=schema)
 
@@ -137,22 +137,20 @@ def _news(table: Table, wanted: pl.DataFrame, at: datetime, actor: str) -> pl.Da
 
 
 def _unknown(index: int, one: GivenLabel) -> InvalidInput:
-    named = f"the id {one.prediction_id!r}" if one.key is None else f"the key {one.key!r}"
+    named = f"the id {one.prediction_id!r}" if one.key is None else "its key"
     return InvalidInput(
         "label.unknown_prediction",
         f"label {index}: there is no prediction with {named}",
         remedy="Nothing was kept. A prediction is known once it is shipped, moments after it was answered: try again then.",
         index=index,
         prediction_id=one.prediction_id,
-        key=one.key,
     )
 
 
-def _contradictory(index: int, key: str) -> InvalidInput:
+def _contradictory(index: int) -> InvalidInput:
     return InvalidInput(
         "label.contradictory",
-        f"label {index} gives key {key!r} another label than one before it",
+        f"label {index} gives another label for its key than one before it",
         remedy="Nothing was kept. Send the label that holds, or one after the other.",
         index=index,
-        key=key,
     )

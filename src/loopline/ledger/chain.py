@@ -2,6 +2,9 @@
 
 The method is that of Haber and Stornetta, "How to time-stamp a digital document" (1991). A chain shows a change to whoever
 holds a later digest; keep the head elsewhere from time to time (`verify(..., anchor=head)`) to see a rewritten tail too.
+
+A digest covers that of the body, so that a body which names a person can be replaced: its digest stays, and a later entry
+vouches for what stands in its place (`redact`).
 """
 
 from datetime import datetime
@@ -10,7 +13,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from loopline.errors import Conflict, Corrupt, InvalidInput
+from loopline.errors import Conflict, Corrupt, InvalidInput, NotFound
 from loopline.ledger import store
 from loopline.storage.columns import read_time
 from loopline.storage.database import Transaction, lock
@@ -18,13 +21,15 @@ from loopline.values import canonical_json, utc
 from loopline.values import digest as digest_of
 
 GENESIS = "sha256:" + "0" * 64
+REDACTED = "entry.redacted"
 
 
 class Entry(msgspec.Struct, frozen=True):
     """One thing that happened. `seq` counts from 1 in each project; `at` is the domain's time, UTC.
 
-    `digest` covers `prev` (the digest before), `project`, `seq`, `at`, `kind`, `actor`, `subject` and `body`. `measured` holds
-    what no replay could repeat (durations), beside the digest.
+    `digest` covers `prev` (the digest before), `project`, `seq`, `at`, `kind`, `actor`, `subject` and the digest of `body`.
+    `measured` holds what no replay could repeat (durations), beside the digest. `redacted` is the digest of the body as it was
+    written, where a later entry replaced it.
     """
 
     project: str
@@ -38,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True):
     prev: str
     digest: str
     measured: dict[str, Any] | None = None
+    redacted: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -82,7 +88,7 @@ def append(
         body=msgspec.json.decode(content),
         key=key,
         prev=before.digest,
-        digest=_digest(before, project, at, (kind, actor, subject), content),
+        digest=_digest(before, project, at, (kind, actor, subject), digest_of(content)),
         measured=measured,
     )
     store.insert(tx, msgspec.structs.asdict(entry))
@@ -107,6 +113,37 @@ def entries(
     return [Entry(**row) for row in rows]
 
 
+def projects(tx: Transaction) -> list[str]:
+    """Every project that has a ledger, sorted."""
+    return store.projects(tx)
+
+
+def redact(
+    tx: Transaction, project: str, seq: int, body: dict[str, Any], *, at: datetime, actor: str, reason: str
+) -> Entry:
+    """Put `body` in the place of entry `seq`'s, so that it names nobody any more; gives the entry that vouches for it.
+
+    The chain holds: digests stay as they are. Raises `NotFound` "ledger.not_found".
+    """
+    lock(tx, "ledger", project)
+    found = next(iter(entries(tx, project, after=seq - 1, limit=1)), None)
+    if found is None or found.seq != seq:
+        raise NotFound("ledger.not_found", f"the ledger of {project!r} has no entry {seq}")
+    content = canonical_json(body)
+    was = found.redacted or digest_of(canonical_json(found.body))
+    store.replace_body(tx, project, seq, msgspec.json.decode(content), was)
+    return append(
+        tx,
+        project=project,
+        at=at,
+        kind=REDACTED,
+        actor=actor,
+        subject=str(seq),
+        body={"seq": seq, "was": was, "is": digest_of(content), "reason": reason},
+        key=f"{REDACTED}:{seq}:{digest_of(content)}",
+    )
+
+
 def head(tx: Transaction, project: str) -> Head:
     """Where the project's chain ends."""
     row = store.last(tx, project)
@@ -116,13 +153,18 @@ def head(tx: Transaction, project: str) -> Head:
 def verify(tx: Transaction, project: str, *, anchor: Head | None = None) -> Head:
     """Compute every digest anew and return the head.
 
-    Raises `Corrupt` "ledger.broken" with the first `seq` that was altered, is missing or was moved. With an `anchor`, a head
+    Raises `Corrupt` "ledger.broken" with the first `seq` that was altered, is missing or was moved, or whose body was replaced and
+    the last entry that vouches for that says otherwise. With an `anchor`, a head
     noted earlier, a chain that was cut or written anew since then is found as well.
     """
     reached = Head(0, GENESIS)
+    replaced: dict[int, tuple[str, str]] = {}
     for row in store.scan(tx, project):
         reached = _follow(project, reached, row)
         _check_anchor(project, reached, anchor)
+        _note_replaced(replaced, row)
+    if replaced:
+        raise _broken(project, min(replaced), "was altered or moved")
     if anchor is not None and reached.seq < anchor.seq:
         raise _broken(project, reached.seq + 1, "is missing")
     return reached
@@ -137,9 +179,20 @@ def _follow(project: str, before: Head, row: sa.RowMapping) -> Head:
     except ValueError:
         raise _broken(project, seq, "cannot be read") from None
     names = (row["kind"], row["actor"], row["subject"])
-    if (row["prev"], row["digest"]) != (before.digest, _digest(before, project, at, names, row["body"].encode())):
+    of_body = row["redacted"] or digest_of(row["body"].encode())
+    if (row["prev"], row["digest"]) != (before.digest, _digest(before, project, at, names, of_body)):
         raise _broken(project, seq, "was altered or moved")
     return Head(seq, row["digest"])
+
+
+def _note_replaced(replaced: dict[int, tuple[str, str]], row: sa.RowMapping) -> None:
+    """Bodies that were replaced, as they were and as they are, until the last entry that says so was seen."""
+    if row["redacted"]:
+        replaced[row["seq"]] = (row["redacted"], digest_of(row["body"].encode()))
+    if row["kind"] == REDACTED:
+        said = msgspec.json.decode(row["body"])
+        if replaced.get(said["seq"]) == (said["was"], said["is"]):
+            del replaced[said["seq"]]
 
 
 def _check_anchor(project: str, reached: Head, anchor: Head | None) -> None:
@@ -147,14 +200,15 @@ def _check_anchor(project: str, reached: Head, anchor: Head | None) -> None:
         raise _broken(project, reached.seq, "is not the one that was noted")
 
 
-def _digest(before: Head, project: str, at: datetime, names: tuple[str, str, str], content: bytes) -> str:
-    """The digest of the entry that follows `before`; `names` are its kind, actor and subject."""
+def _digest(before: Head, project: str, at: datetime, names: tuple[str, str, str], of_body: str) -> str:
+    """The digest of the entry that follows `before`; `names` are its kind, actor and subject, `of_body` the body's digest."""
     moment = utc(at).isoformat(timespec="microseconds")
-    return digest_of(canonical_json([before.digest, project, before.seq + 1, moment, *names, msgspec.Raw(content)]))
+    return digest_of(canonical_json([before.digest, project, before.seq + 1, moment, *names, of_body]))
 
 
 def _same(entry: Entry, kind: str, actor: str, subject: str, content: bytes) -> Entry:
-    if (entry.kind, entry.actor, entry.subject, canonical_json(entry.body)) == (kind, actor, subject, content):
+    of_body = entry.redacted or digest_of(canonical_json(entry.body))
+    if (entry.kind, entry.actor, entry.subject, of_body) == (kind, actor, subject, digest_of(content)):
         return entry
     raise Conflict(
         "ledger.key_reused",

@@ -22,6 +22,7 @@ ledger = sa.Table(
     sa.Column("prev", sa.String, nullable=False),
     sa.Column("digest", sa.String, nullable=False),
     sa.Column("measured", Json),
+    sa.Column("redacted", sa.String),
     sa.UniqueConstraint("project", "key"),
     sa.Index(None, "project", "kind", "seq"),
     sa.Index(None, "project", "subject", "seq"),
@@ -37,6 +38,17 @@ _AS_STORED = [
 def insert(tx: Transaction, values: dict[str, Any]) -> None:
     """Add one row as it is."""
     tx.execute(ledger.insert().values(values))
+
+
+def replace_body(tx: Transaction, project: str, seq: int, body: Any, redacted: str) -> None:
+    """Put another body in the place of one, and keep the digest of what it was."""
+    which = (ledger.c.project == project, ledger.c.seq == seq)
+    tx.execute(ledger.update().where(*which).values(body=body, redacted=redacted))
+
+
+def projects(tx: Transaction) -> list[str]:
+    """Every project that has a ledger."""
+    return list(tx.execute(sa.select(ledger.c.project).distinct().order_by(ledger.c.project)).scalars())
 
 
 def by_key(tx: Transaction, project: str, key: str) -> sa.RowMapping | None:

@@ -162,9 +162,10 @@ def _asked(resources: Resources | None, source: Source, window: Window) -> objec
 
 def _failed(source: Source, window: Window, error: Exception) -> Unavailable:
     frames = traceback.extract_tb(error.__traceback__)
+    said = "what it says is withheld, it may quote rows about persons" if source.spec.guarded_columns else str(error)
     return Unavailable(
         "source.failed",
-        f"source {source.table} failed for {window}: {type(error).__name__}: {error}",
+        f"source {source.table} failed for {window}: {type(error).__name__}: {said}",
         remedy=f"Look at {frames[-1].filename}:{frames[-1].lineno}. Nothing of this window was kept; it is asked for again.",
     )
 

@@ -8,6 +8,7 @@ import polars as pl
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident
 from loopline.loop.alarms import record_alarm
+from loopline.loop.discreet import discreet
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
@@ -18,7 +19,6 @@ from loopline.monitoring.history import keep_profile, raise_data_fault
 from loopline.monitoring.profile import ReferenceProfile, profile, reference_profile
 from loopline.monitoring.quality import find_faults
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
-from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.database import Transaction
 from loopline.training.training_set import LabelledRows
 from loopline.values import Window, canonical_json, duration
@@ -30,14 +30,16 @@ LEAST_IMPORTANCE = 0.01  # what hardly mattered in training may still be what br
 PROFILE = "inputs_profile"
 
 
-def freeze_inputs(artifacts: ArtifactStore, rows: LabelledRows, block: str) -> str:
+def freeze_inputs(resources: Resources, lane: Lane, rows: LabelledRows) -> str:
     """Profile the last 28 blocks of the training rows, with their bins, as an artifact; gives its digest."""
+    block = lane.operation.watch.block
     newest = rows.frame["_event_time"].max()
     oldest = newest - REFERENCE_BLOCKS * duration(block) if isinstance(newest, datetime) else None
     recent = rows.frame if oldest is None else rows.frame.filter(pl.col("_event_time") > oldest)
     cut = recent.with_columns(_block=pl.col("_event_time").dt.truncate(block))
-    parts = [part.select(rows.recipe.feature_names) for part in cut.partition_by("_block", maintain_order=True)]
-    return artifacts.put(canonical_json(reference_profile(parts)))
+    shown = discreet(resources, lane, cut)
+    parts = [part.select(rows.recipe.feature_names) for part in shown.partition_by("_block", maintain_order=True)]
+    return resources.artifacts.put(canonical_json(reference_profile(parts)))
 
 
 class References:
@@ -81,7 +83,7 @@ def watch_inputs(
         reference = references.of_champion(tx, lane)
     if reference is None or rows.height < LEAST_ROWS:
         return None
-    current = profile(rows, reference.binning)
+    current = profile(discreet(resources, lane, rows), reference.binning)
     faults = find_faults(reference, current)
     with resources.database.transaction() as tx:
         keep_profile(tx, project=lane.project, model=lane.model, window=window, profile=current)
@@ -113,7 +115,8 @@ def suspects(
     rows = logged_features(resources, lane, Window(since, max(until, since + timedelta(microseconds=1))))
     if rows.height < LEAST_ROWS:
         return []
-    return diagnose(reference, profile(rows, reference.binning), importance)[:SUSPECTS]
+    shown = discreet(resources, lane, rows)
+    return diagnose(reference, profile(shown, reference.binning), importance)[:SUSPECTS]
 
 
 def logged_features(resources: Resources, lane: Lane, window: Window) -> pl.DataFrame:

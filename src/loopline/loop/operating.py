@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from loopline.clock import SystemClock
+from loopline.errors import told, trace
 from loopline.features.definitions import View
 from loopline.features.online import OnlineFeatures
 from loopline.loop import store
@@ -101,14 +102,14 @@ class Operating:
             self.ship()
             self.publish()
         except Exception as error:  # the loop must outlive a bad hour
-            log.exception("keep_failed", error=str(error))
+            self._log("keep_failed", error)
 
     def attend(self) -> None:
         """Send what people are to be told, and escalate what nobody looks after. An error is logged, and tried again."""
         try:
             attend(self.resources, self.resources.clock.now())
         except Exception as error:  # the loop must outlive a bad hour
-            log.exception("attend_failed", error=str(error))
+            self._log("attend_failed", error)
 
     def step(self) -> bool:
         """Ask the sources whose time has come, and turn where it is time; says whether that went well.
@@ -122,11 +123,18 @@ class Operating:
         try:
             self._go_on(now)
         except Exception as error:  # the database, a fit, a full disk: the loop must outlive a bad hour
-            log.exception("turn_failed", error=str(error))
+            self._log("turn_failed", error)
             self.patience.note(succeeded=False)
             return False
         self.patience.note(succeeded=True)
         return not self.failing
+
+    def _log(self, event: str, error: Exception) -> None:
+        """Where a loop is about persons, the texts of others' errors stay out of the log: they may quote rows."""
+        if self._tags:
+            log.error(event, error=told(error), exception=trace(error))
+        else:
+            log.error(event, error=str(error), exc_info=error)
 
     def _go_on(self, now: datetime) -> None:
         """What reads rows and writes what comes of them is one: no person is erased in between."""

@@ -21,6 +21,7 @@ from loopline.loop.code import code_digest
 from loopline.loop.decision_reference import REFERENCE, DecisionReference, keep, reference_of
 from loopline.loop.decision_terms import DECIDED, DecisionTerms, evidence_of, terms_in_force
 from loopline.loop.deployment import Predictors, declared_costs
+from loopline.loop.discreet import discreet
 from loopline.loop.documents import decided, write_documents
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
@@ -79,7 +80,8 @@ def prepare_retrain(
     with resources.database.reading() as tx:
         champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
         comparison = _compare(tx, lane, predictors, candidate, champion)
-    verdicts = examine_all(lane.operation.promote, comparison)
+    shown = msgspec.structs.replace(comparison, rows=discreet(resources, lane, comparison.rows))
+    verdicts = examine_all(lane.operation.promote, shown)
     reference = keep(resources.artifacts, candidate.reference)
     seconds = {"train": time.perf_counter() - began}
 
@@ -126,7 +128,7 @@ def _train(
         scored,
         leaks,
         versions,
-        freeze_inputs(resources.artifacts, trained_on, lane.operation.watch.block),
+        freeze_inputs(resources, lane, trained_on),
         write_documents(resources, lane, fitted, predictor, scored),
         found,
         seed,

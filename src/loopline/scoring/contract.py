@@ -249,7 +249,7 @@ def _refuse_duplicate(keys: list[str], name: str) -> NoReturn:
     index = next(i for i, key in enumerate(keys) if key in seen or seen.add(key))  # type: ignore[func-returns-value]
     raise InvalidInput(
         "scoring.duplicate_key",
-        f"row {index} has the same {name!r} as an earlier row of this request: {keys[index][:100]!r}",
+        f"row {index} has the same {name!r} as an earlier row of this request",
         remedy="Send each key once in a request.",
         row=index,
         column=name,

@@ -17,7 +17,7 @@ import structlog
 
 from loopline.clock import Clock
 from loopline.decisions.decision import decode_decision
-from loopline.errors import InvalidInput, Unavailable
+from loopline.errors import InvalidInput, Unavailable, told, trace
 from loopline.evaluation.kind import as_column
 from loopline.models.explanation import Explanation
 from loopline.models.manifest import Deployment
@@ -225,7 +225,7 @@ class Engine:
             matrix = rung.contract.encode([{**found.numbers, **found.categories} for found in predictions])
             return self._explainer(rung.variant).explain(matrix)
         except Exception as error:  # an answer that is logged is given, whatever becomes of its explanation
-            _log.exception("cannot explain", endpoint=self.deployment.endpoint, variant=rung.variant, error=repr(error))
+            _log.error("cannot explain", endpoint=self.deployment.endpoint, variant=rung.variant, error=trace(error))
             return [None] * len(predictions)
 
     def _explainer(self, variant: str) -> RowExplainer:
@@ -316,7 +316,7 @@ class Engine:
                 endpoint=self.deployment.endpoint,
                 variant=rung.variant,
                 version=rung.version,
-                error=repr(error),
+                error=told(error),
             )
 
     def _ids(self, keys: Sequence[str], principal: str | None, request_id: str | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from loopline.errors import told
 from loopline.features.definitions import View, feature_names, reach
 from loopline.scoring.contract import FEATURE_MISSING
 
@@ -103,4 +104,4 @@ class OnlineReader:
     def _note_failure(self, error: Exception) -> None:
         if not self._failed:  # once, until it answers again: not a line a request
             self._failed = True
-            _log.error("online store fails", error=repr(error))
+            _log.error("online store fails", error=told(error))

@@ -23,7 +23,7 @@ def moment(value: Any, index: int, name: str) -> datetime:
         pass
     raise InvalidInput(
         "scoring.bad_time",
-        f"row {index}: {name!r} is {str(value)[:100]!r}, which is not a time with a zone",
+        f"row {index}: {name!r} is not a time with a zone",
         remedy='Send ISO 8601 with a zone, e.g. "2026-05-01T12:00:00Z", or whole microseconds since 1970 in UTC.',
         row=index,
         column=name,

@@ -25,7 +25,7 @@ def test_labels_come_by_id_and_by_key_and_again_without_effect(served):
 def test_an_unknown_prediction_is_named_and_nothing_is_kept(served):
     refused = push(served, {"prediction_id": "pr_1", "label": 1}, {"prediction_id": "pr_x", "label": 1})
     assert (refused.status_code, refused.json()["code"]) == (400, "label.unknown_prediction")
-    assert refused.json()["context"] == {"index": 1, "prediction_id": "pr_x", "key": None}
+    assert refused.json()["context"] == {"index": 1, "prediction_id": "pr_x"}
     assert not served.resources.tables.exists("labels.flights.late")
 
 

@@ -1,7 +1,7 @@
 """Which parts of a home take part in an erasure, in which order."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from loopline.access.erasure import Eraser, Person, Target
 from loopline.access.rows import rows_eraser
 from loopline.app.erasure import artifacts, files, replays
-from loopline.app.home import REPLAYS
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.features import erasure as online_erasure
 from loopline.features.definitions import View
 from loopline.features.online import OnlineFeatures
 from loopline.incidents import erasure as incidents_erasure
+from loopline.loop import ledger_erasure
 from loopline.loop import store as loop_store
 from loopline.loop.deployment import champion_views, declared_terms, publish
 from loopline.loop.erasers import Erasing
@@ -40,8 +40,8 @@ from loopline.tables import persons
 _LEFT_ALONE = {"ledger", "applied_loop", "erasure"}
 
 
-def erasing_of(settings: Settings, resources: Resources) -> Erasing:
-    """The erasers of a home. Spools come first, so that what is under way is in tables, and again behind them."""
+def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Settings], Resources]) -> Erasing:
+    """The erasers of a home; `opened` opens those below it. Spools come first, so that what is under way is in tables, and again behind them."""
     _tag(resources)
     spools = spool_erasure.eraser(settings.spool_path, lambda: ship_all(settings.spool_path, resources.tables))
     named = [
@@ -58,8 +58,9 @@ def erasing_of(settings: Settings, resources: Resources) -> Erasing:
         artifacts.eraser(_artifacts(resources)),
         *named,
         _rest(resources),
+        ledger_erasure.eraser(resources.database, SystemClock().now),
         files.eraser(settings.home, apart=lambda: _apart(settings)),
-        replays.eraser(settings),
+        replays.eraser(settings, opened),
     ]
     return Erasing(erasers, lambda target: _search(settings, target))
 
@@ -144,7 +145,7 @@ def _apart(settings: Settings) -> list[Path]:
         settings.online_path,
         settings.spool_path,
         settings.manifests_path,
-        settings.home / REPLAYS,
+        settings.replays_path,
         *(path for path in settings.home.glob("*") if _is_database(settings, path)),
     ]
 
@@ -162,7 +163,7 @@ def _is_database(settings: Settings, path: Path) -> bool:
 
 
 def _search(settings: Settings, target: Target) -> Searched:
-    homes = [settings, *(Settings.read(folder, {}) for folder in replays.homes_below(settings.home))]
+    homes = [settings, *replays.homes_below(settings)]
     kept = [home.keys_path for home in homes]
     kept += [root / name for home in homes for root in _roots(home)[1:2] for name in _kept_tables(target)]
     return files.search(lambda: _roots(settings), settings.home, target, kept)

@@ -20,6 +20,7 @@ from loopline.server.control.problem import answer
 from loopline.server.control.routes import (
     approvals,
     decisions,
+    erasures,
     freeze,
     health,
     incidents,
@@ -48,6 +49,7 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *incidents.HANDLERS,
     *approvals.HANDLERS,
     *freeze.HANDLERS,
+    *erasures.HANDLERS,
     why.explain,
     *ledger.HANDLERS,
     *tables.HANDLERS,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from traceback import format_exception
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from loopline.errors import InvalidInput, LooplineError, NotFound, Unavailable
+from loopline.errors import InvalidInput, LooplineError, NotFound, Unavailable, trace
 from loopline.server.control.page import problem_page
 from loopline.server.scoring import problem as scoring
 
@@ -45,9 +44,9 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """The exception handler of the application."""
     found = problem(error, html=wants_html(request.headers.get("accept", "")))
     if found.status >= _INTERNAL and not isinstance(error, Unavailable):
-        # As text: renderers of exceptions may show the values of variables, and some of those are secrets.
-        told = "".join(format_exception(error))
-        _log.error("request failed", method=request.method, route=request.scope.get("path_template"), exception=told)
+        # Renderers of exceptions show the values of variables, and texts of errors quote rows: some are secrets, some personal.
+        route = request.scope.get("path_template")
+        _log.error("request failed", method=request.method, route=route, exception=trace(error))
     return Response(found.body, status_code=found.status, headers=found.headers, media_type=found.media_type)
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from loopline.access.identity import Identity, require
 from loopline.clock import Clock
-from loopline.errors import InvalidInput, LooplineError, NotPermitted, Unavailable
+from loopline.errors import InvalidInput, LooplineError, NotPermitted, Unavailable, trace
 from loopline.server.scoring.endpoints import Endpoints
 from loopline.server.scoring.http import ClientGone, Receive, Response, Scope, Send, body, headers
 from loopline.server.scoring.loading import Loader, sequences
@@ -70,7 +70,7 @@ class App:
         except Exception as error:  # an answer is owed whatever happens
             response = problem(error)
             if response.status >= 500 and not isinstance(error, Unavailable):  # noqa: PLR2004 - ours, not the caller's
-                _log.error("request failed", route=path, exc_info=error)
+                _log.error("request failed", route=path, exception=trace(error))
         self._metrics.count_request(path, response.status, perf_counter() - started)
         await response.send(send)
 
