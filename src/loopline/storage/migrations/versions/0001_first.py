@@ -75,6 +75,19 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_approval_project"), "approval", ["project"], unique=False)
     op.create_table(
+        "erasure",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("pseudonym", sa.String(length=40), nullable=False),
+        sa.Column("began_at", UtcTime(), nullable=False),
+        sa.Column("ended_at", UtcTime(), nullable=True),
+        sa.Column("notes", sa.Text(), nullable=True),
+        sa.Column("receipt", sa.String(length=80), nullable=True),
+        sa.Column("complete", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure")),
+    )
+    op.create_index(op.f("ix_erasure_code"), "erasure", ["code"], unique=False)
+    op.create_table(
         "freeze",
         sa.Column("project", sa.String(length=200), nullable=False),
         sa.Column("since", UtcTime(), nullable=False),
@@ -134,6 +147,7 @@ def upgrade() -> None:
         sa.Column("prev", sa.String(), nullable=False),
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("measured", Json(), nullable=True),
+        sa.Column("redacted", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("project", "seq", name=op.f("pk_ledger")),
         sa.UniqueConstraint("project", "key", name=op.f("uq_ledger_project_key")),
     )
