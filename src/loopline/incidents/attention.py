@@ -58,11 +58,11 @@ def snooze(
     Raises `NotFound`, `Conflict` where it is resolved, and `InvalidInput` for a time that is past or more than a month ahead.
     """
     found = _open(tx, project, incident_id)
-    if not at < until <= at + LONGEST_SNOOZE:
+    if until.tzinfo is None or not at < until <= at + LONGEST_SNOOZE:
         raise InvalidInput(
             "incident.snooze_time",
             f"{until.isoformat()} is not within {LONGEST_SNOOZE.days} days from {at.isoformat()}",
-            remedy="Give a time ahead, such as 2h or tomorrow's date.",
+            remedy="Give a time ahead with its zone, such as 2h or tomorrow's date in UTC.",
         )
     body = {"sentence": reason, "until": utc(until)}
     rest = {"acknowledged_by": by, "acknowledged_at": utc(at), "snoozed_until": utc(until), "escalates_at": None}
@@ -219,8 +219,9 @@ def _change(
     tx: Transaction, found: Incident, kind: str, by: str, at: datetime, body: dict[str, Any], values: dict[str, Any]
 ) -> Incident:
     changed = msgspec.structs.replace(found, **values)
-    put(tx, changed)
-    _record(tx, found, kind, by, at, body)
+    if changed != found:  # the same said twice is said once
+        put(tx, changed)
+        _record(tx, found, kind, by, at, body)
     return changed
 
 

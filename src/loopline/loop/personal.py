@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from loopline.gates.environment import ONLY_PRODUCTION, endpoint_of
 from loopline.labels.intake import label_table
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.tables.tables import Tables
@@ -78,11 +79,18 @@ def _of_model(said: Said, name: str, projects: list[str], found: Mapping[str, Ta
     columns = {FEATURE_PREFIX + feature for feature in personal_features(said, name)}
     columns |= {"group"} if model.get("group") in _hidden(found, on) else set()
     for project in projects:
-        yield prediction_table(project, name), Tags(frozenset({"_key", *columns}), None, keys_of)
+        for endpoint in _endpoints(said, name):
+            yield prediction_table(project, endpoint), Tags(frozenset({"_key", *columns}), None, keys_of)
         yield label_table(project, name), Tags(frozenset({"_key"}), None, keys_of)
     if label != on:
         told = found.get(label, Tags())
         yield label, Tags(told.personal | {"_key"}, told.subject, None if told.subject else keys_of)
+
+
+def _endpoints(said: Said, model: str) -> list[str]:
+    """Where the model's versions answer: each environment's predictions lie in a table of their own."""
+    names = said["operations"].get(model, {}).get("environments", ONLY_PRODUCTION)
+    return [endpoint_of(model, names, environment) for environment in names]
 
 
 def _policies(said: Said, model: str) -> list[str]:
