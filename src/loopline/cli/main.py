@@ -30,6 +30,7 @@ COMMANDS = {
     "bias": "What a model does to groups of people, and how far apart they are.",
     "incidents": "Incidents: list, acknowledge, snooze, assign, escalate, resolve.",
     "alive": "Whether `up` completed its turns in time lately, for cron.",
+    "card": "The model card of a version, from what is recorded.",
     "models": "Registered models, their versions and what they were promoted on.",
     "promote": "Make a version the champion.",
     "approvals": "What waits for a person's approval, and what came of it.",

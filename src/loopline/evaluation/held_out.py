@@ -1,5 +1,6 @@
 """How a model did on the rows that were held out of its training, kept as it was known then."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from loopline.evaluation.intervals import mean_by_block
 from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import losses_of, named
 from loopline.evaluation.reliability import Reliability, reliability
+from loopline.evidence.student import quantile
 from loopline.values import canonical_json
 
 HELD_OUT = "held_out_evaluation"
@@ -34,7 +36,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SliceEstimate(msgspec.Struct, frozen=True):
-    """The first loss in one slice of the rows, e.g. `carrier=AA`."""
+    """The loss in one slice of the rows, e.g. `carrier=AA`."""
 
     name: str
     loss: Estimate
@@ -43,7 +45,7 @@ class SliceEstimate(msgspec.Struct, frozen=True):
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     """`rows` rows from `start` to `end` (UTC), cut into blocks of `block`.
 
-    `losses` are by name, the first is the one that slices are judged by; `constants` are the same of the best constant
+    `losses` are by name, `loss` names the one that slices are judged by; `constants` are the same of the best constant
     prediction of these very rows. `cost` is that of a decision, `decisions` the share of each.
     """
 
@@ -53,6 +55,7 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
     block: str
     confidence: float
+    loss: str
     losses: dict[str, Estimate]
     constants: dict[str, float]
     cost: Estimate | None
@@ -117,7 +120,7 @@ def evaluate(
     losses = {name: np.asarray(loss.rows(outputs, y, groups)) for name, loss in made.items()}
     constants = {name: float(np.nanmean(loss.best_constant(y, y, groups))) for name, loss in made.items()}
     found = {name: estimate(values, blocks, confidence) for name, values in losses.items()}
-    first = next(iter(losses.values()))
+    first = losses_of(output.kind)[0]
     return HeldOut(
         kind=output.kind,
         rows=len(y),
@@ -125,10 +128,27 @@ def evaluate(
         end=max(at),
         block=block,
         confidence=confidence,
+        loss=first,
         losses={name: one for name, one in found.items() if one is not None},
         constants=constants,
         cost=estimate(costs, blocks, confidence),
         decisions=shares(decisions),
         reliability=reliability(outputs, y) if output.kind == "binary" else None,
-        slices=slice_estimates(first, blocks, slices, confidence),
+        slices=slice_estimates(losses[first], blocks, slices, confidence),
     )
+
+
+def of_blocks(means: Sequence[float], rows: Sequence[int], confidence: float = 0.95) -> Estimate | None:
+    """The mean over all rows from each block's mean and number of rows, with bounds as over the rows themselves; None
+    without rows.
+    """
+    x, n = np.asarray(means, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+    total = float(n.sum())
+    if not total:
+        return None
+    mean, count = float((x * n).sum() / total), len(x)
+    if count == 1:
+        return Estimate(mean=mean, lower=None, upper=None, rows=int(total), blocks=1)
+    error = math.sqrt(count / (count - 1) * float(((n * (x - mean)) ** 2).sum())) / total
+    half = quantile(0.5 + confidence / 2, count - 1) * error
+    return Estimate(mean=mean, lower=mean - half, upper=mean + half, rows=int(total), blocks=count)

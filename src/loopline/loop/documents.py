@@ -28,6 +28,9 @@ from loopline.training.fit import Fitted
 from loopline.training.training_set import GROUP
 from loopline.values import derive_seed
 
+PURPOSE = "purpose"
+"""Under this name a version's lineage has what its training function says of itself."""
+
 LEAST_HELD_OUT = 50
 
 

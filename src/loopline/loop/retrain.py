@@ -1,5 +1,6 @@
 """Retrain: a training set, one fit, a package with its proof, gates, and perhaps a new champion."""
 
+import inspect
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from loopline.loop.decision_reference import REFERENCE, DecisionReference, keep,
 from loopline.loop.decision_terms import DECIDED, DecisionTerms, evidence_of, terms_in_force
 from loopline.loop.deployment import Predictors, declared_costs
 from loopline.loop.discreet import discreet
-from loopline.loop.documents import decided, write_documents
+from loopline.loop.documents import PURPOSE, decided, write_documents
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
@@ -278,4 +279,5 @@ def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
         "decision": msgspec.to_builtins(candidate.decision),
         PROFILE: candidate.inputs_profile,
         **candidate.documents,
+        **({PURPOSE: said} if (said := inspect.getdoc(model.fit)) else {}),
     }

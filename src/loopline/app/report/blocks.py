@@ -29,10 +29,11 @@ class Grid:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Bars; in Markdown they are drawn with letters."""
+    """Bars; in Markdown, where figures stand in tables beside them, they are left out unless `in_text`."""
 
     title: str
     bars: tuple[Bar, ...]
+    in_text: bool = False
 
 
 Block = Text | Grid | Drawing
@@ -50,7 +51,8 @@ def as_markdown(eyebrow: str, title: str, lead: str, parts: Sequence[Part]) -> s
     """The document in Markdown (GitHub's, with tables)."""
     told = [f"# {_plain(eyebrow)}: {_plain(title)}", _plain(lead)]
     for part in parts:
-        told += [f"## {_plain(part.title)}", *(_markdown(block) for block in part.blocks)]
+        shown = [block for block in part.blocks if not isinstance(block, Drawing) or block.in_text]
+        told += [f"## {_plain(part.title)}", *map(_markdown, shown)]
     return "\n\n".join(told) + "\n"
 
 
