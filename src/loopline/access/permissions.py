@@ -13,6 +13,7 @@ class Permission(StrEnum):
     PREDICTIONS_CREATE = "predictions:create"
     PREDICTIONS_READ = "predictions:read"
     LABELS_WRITE = "labels:write"
+    SOURCES_PUSH = "sources:push"
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_ACT = "incidents:act"
     LOOP_APPLY = "loop:apply"

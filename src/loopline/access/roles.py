@@ -12,6 +12,7 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     SCORER = "scorer"
+    PUSHER = "pusher"
     OPERATOR = "operator"
     APPROVER = "approver"
     PRIVACY = "privacy"
@@ -24,6 +25,7 @@ ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.VIEWER: _VIEW,
         Role.SCORER: frozenset({Permission.PREDICTIONS_CREATE, Permission.LABELS_WRITE}),
+        Role.PUSHER: frozenset({Permission.SOURCES_PUSH}),
         Role.OPERATOR: _VIEW | {Permission.INCIDENTS_ACT, Permission.LOOP_APPLY, Permission.LOOP_FREEZE},
         Role.PRIVACY: _VIEW | {Permission.PERSONAL_SHOW, Permission.SUBJECTS_ERASE},
         Role.APPROVER: _VIEW | {Permission.MODELS_PROMOTE, Permission.MODELS_APPROVE, Permission.LOOP_FREEZE},

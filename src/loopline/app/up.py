@@ -24,6 +24,7 @@ from loopline.loop.declare import Loop
 from loopline.loop.history import History
 from loopline.loop.operating import Operating
 from loopline.loop.plan import plan
+from loopline.loop.pushes import Intakes
 from loopline.loop.resources import Resources
 from loopline.scoring.spool_folder import Lock
 from loopline.server.control.process import ControlPlane
@@ -58,7 +59,7 @@ class Up:
         self._begin = begin
         self._stop = threading.Event()
         self._scoring = ScoringProcess(settings, behind=SystemClock().now() - self.resources.clock.now())
-        self._control = ControlPlane(self.resources, settings.host, settings.port)
+        self._control = ControlPlane(self.resources, settings.host, settings.port, Intakes.of(loop))
         self._store = open_key_values(str(settings.online_path))
         self._operating = self._make_operating()
         self._scheduler = threading.Thread(target=self._schedule, name="scheduler", daemon=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from loopline.loop.source import Pushed
 from loopline.sources.reader import Reading
 
 
@@ -19,6 +20,8 @@ def code_digest(function: Callable[..., Any]) -> str:
     """
     if isinstance(function, Reading):
         return function.code
+    if isinstance(function, Pushed):
+        return _digest("pushed") if function.history is None else code_digest(function.history)
     parts = _texts(function)
     return _digest(
         next(iter(parts.values())) if len(parts) == 1 else "\x1f".join(parts[name] for name in sorted(parts))

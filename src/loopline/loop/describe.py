@@ -9,7 +9,7 @@ from loopline.evaluation.kind import BINARY
 from loopline.gates.environment import ONLY_PRODUCTION
 from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop, Model, Operation
-from loopline.loop.source import Source
+from loopline.loop.source import Pushed, Source
 from loopline.sources.known import Delayed, KnownAt
 from loopline.sources.reader import Reading
 from loopline.tables.dedupe import Dedupe
@@ -53,6 +53,10 @@ def _describe_reading(source: Source) -> dict[str, Any]:
     said: dict[str, Any] = {}
     if isinstance(source.function, Reading):
         said |= {"reads": source.function.reader.describe(), "known_by": _known_by(source.function.terms.known_at)}
+    if isinstance(source.function, Pushed):
+        said["pushed"] = True
+    if source.identify:
+        said["identify"] = [one.describe() for one in source.identify]
     if source.spec.evolve:
         said["evolve"] = asdict(source.spec.evolve)
     if source.spec.dedupe != Dedupe():

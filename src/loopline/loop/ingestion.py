@@ -1,7 +1,7 @@
 """Ingestion: every source is called for the window of known time that it has not given yet. One that fails stops no other."""
 
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,12 +15,16 @@ from loopline.loop import store
 from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop
 from loopline.loop.measured import measured
+from loopline.loop.pushes import pushed_rows
 from loopline.loop.resources import Resources
-from loopline.loop.source import Source
+from loopline.loop.source import Pushed, Source
+from loopline.sources.crosswalk import nothing_held, resolve
+from loopline.sources.pushed import any_pushed, forget
 from loopline.sources.reader import Reading
 from loopline.storage.database import Transaction
-from loopline.tables.ingest import Ingested, ingest
-from loopline.values import Window, duration, micros
+from loopline.tables.ingest import WRITER as INGEST_WRITER
+from loopline.tables.ingest import Ingested, ingest, ingested
+from loopline.values import Window, duration, from_micros, micros
 
 log = structlog.get_logger(__name__)
 
@@ -62,8 +66,11 @@ def ingest_each(
     """
     intake = Intake()
     for source in loop.sources.values():
-        leisurely = at_leisure and source.table not in urgent
-        window = _window(resources, source, end, begin=begin, at_leisure=leisurely) if asked(source) else None
+        if not asked(source):
+            continue
+        _catch_up(resources, source)
+        patience = _pace(loop, source) if at_leisure and source.table not in urgent else timedelta(0)
+        window = _window(resources, source, end, begin=begin, patience=patience)
         if window is None:
             continue
         try:
@@ -74,25 +81,81 @@ def ingest_each(
     return intake
 
 
-def _window(resources: Resources, source: Source, end: datetime, *, begin: datetime, at_leisure: bool) -> Window | None:
-    """What the source is to be asked for; None where it is not its time."""
+def tables_behind(loop: Loop, tables: Iterable[str]) -> set[str]:
+    """The tables, and those of the crosswalks that their sources' ids are resolved by."""
+    found: set[str] = set()
+    waiting = list(tables)
+    by_table = {source.table: source for source in loop.sources.values()}
+    while waiting:
+        table = waiting.pop()
+        if table not in found:
+            found.add(table)
+            waiting += [one.table for one in by_table[table].identify] if table in by_table else []
+    return found
+
+
+def _pace(loop: Loop, source: Source) -> timedelta:
+    """How often the source is asked: a crosswalk's as often as the sources that wait for it."""
+    waiting = [other for other in loop.sources.values() if any(one.table == source.table for one in other.identify)]
+    return min([duration(source.every), *(_pace(loop, other) for other in waiting)])
+
+
+def _catch_up(resources: Resources, source: Source) -> None:
+    """Note the window that the table has and the control state does not: the process died between the two."""
+    if not resources.tables.exists(source.table):
+        return
+    table = resources.tables.open(source.table)
+    last = table.sequence(INGEST_WRITER)
+    with resources.database.reading() as tx:
+        noted = store.ingested_until(tx, source.table)
+    if last is None or (noted is not None and from_micros(last) <= noted):
+        return
+    version = table.find(INGEST_WRITER, last)
+    if version is None:
+        return
+    window = Window(datetime.fromisoformat(version.provenance["window_start"]), from_micros(last))
+    done = ingested(resources.tables, source.spec, window)
+    if done is not None:
+        _note(resources, source, window, done, seconds=0.0)
+
+
+def _window(
+    resources: Resources, source: Source, end: datetime, *, begin: datetime, patience: timedelta
+) -> Window | None:
+    """What the source is to be asked for; None where it is not its time, or where nothing was pushed.
+
+    Where ids are to be resolved, no further than what their crosswalks were asked for.
+    """
     until = end - duration(source.settle)
     with resources.database.reading() as tx:
         start = store.ingested_until(tx, source.table) or begin - duration(source.settle)
-    patience = duration(source.every) if at_leisure else timedelta(0)
-    return None if start >= until or until - start < patience else Window(start, until)
+        for one in source.identify:
+            until = min(until, store.ingested_until(tx, one.table) or start)
+        if start >= until or until - start < patience:
+            return None
+        idle = isinstance(source.function, Pushed) and source.function.history is None
+        if patience and idle and not any_pushed(tx, source.table, Window(start, until)):
+            return None
+    return Window(start, until)
 
 
 def _ask(resources: Resources, source: Source, window: Window) -> Ingested:
     seconds: dict[str, float] = {}
     with measured(seconds, "ask"):
         done = _ingest_window(resources, source, window)
+    _note(resources, source, window, done, seconds=seconds["ask"])
+    return done
+
+
+def _note(resources: Resources, source: Source, window: Window, done: Ingested, *, seconds: float) -> None:
+    """That the window is in the table: what it was kept for elsewhere is kept no more."""
     with resources.database.transaction() as tx:
         store.set_ingested(tx, source.table, since=window.start, until=window.end)
         told = {"rows": done.rows, "quarantined": done.quarantined, "code": None, "error": None, "failures": 0}
-        store.put_asked(tx, _asked_row(resources, source, window, seconds.get("ask", 0.0)) | told)
+        store.put_asked(tx, _asked_row(resources, source, window, seconds) | told)
         _record_changes(tx, source, window, done)
-    return done
+        if isinstance(source.function, Pushed):
+            forget(tx, source.table, window.end)
 
 
 def _record_changes(tx: Transaction, source: Source, window: Window, done: Ingested) -> None:
@@ -128,8 +191,28 @@ def _asked_row(resources: Resources, source: Source, window: Window, seconds: fl
 
 
 def _ingest_window(resources: Resources, source: Source, window: Window) -> Ingested:
-    frame = ask(resources, source, window)
-    return ingest(resources.tables, source.spec, frame, window, provenance=_provenance(source, window))
+    frame, reasons = identified(resources, source, ask(resources, source, window), window)
+    told = _provenance(source, window)
+    return ingest(resources.tables, source.spec, frame, window, provenance=told, reasons=reasons)
+
+
+def identified(
+    resources: Resources | None, source: Source, frame: pl.DataFrame, window: Window
+) -> tuple[pl.DataFrame, pl.Series | None]:
+    """The rows with their ids resolved, and for each the reason to quarantine it where an id has no identity, else null."""
+    if not source.identify or frame.is_empty():
+        return frame, None
+    reasons = pl.Series("_reason", [None] * frame.height, dtype=pl.String)
+    for one in source.identify:
+        known = resources is not None and resources.tables.exists(one.table)
+        held = nothing_held(one.to)
+        if resources is not None and known and one.to in (table := resources.tables.open(one.table)).schema.columns:
+            held = table.read(known_until=window.end)
+        frame, unresolved = resolve(frame, one, held, known_at=source.spec.known_at)
+        if one.unresolved == "quarantine":
+            reason = pl.Series([f"unresolved:{one.into}"] * frame.height, dtype=pl.String)
+            reasons = reasons.zip_with(~unresolved | reasons.is_not_null(), reason)
+    return frame, reasons
 
 
 def ask(resources: Resources | None, source: Source, window: Window) -> pl.DataFrame:
@@ -149,6 +232,8 @@ def ask(resources: Resources | None, source: Source, window: Window) -> pl.DataF
 
 def _asked(resources: Resources | None, source: Source, window: Window) -> object:
     try:
+        if isinstance(source.function, Pushed):
+            return pushed_rows(resources, source, window)
         if isinstance(source.function, Reading) and resources and resources.tables.exists(source.table):
             return source.function.given(window, resources.tables.open(source.table).schema.columns)
         return source.function(window)

@@ -18,7 +18,7 @@ from loopline.loop.declare import Loop
 from loopline.loop.deployment import champion_views, publish
 from loopline.loop.describe import describe
 from loopline.loop.freshness import watch_freshness
-from loopline.loop.ingestion import ingest_each
+from loopline.loop.ingestion import ingest_each, tables_behind
 from loopline.loop.notices import attend
 from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
@@ -91,7 +91,7 @@ class Operating:
         """
         end = self.resources.clock.now()
         due = [work for work in self.works if self._is_due(work)]
-        self._ingest(end, urgent={table for work in due if not self._waits(work) for table in work.lane.recipe.tables})
+        self._ingest(end, urgent={table for work in due if not self._waits(work) for table in self._needs(work)})
         summaries = [self._take_turn(work, end) for work in due if not self._waits(work)]
         self.publish()
         return summaries
@@ -150,7 +150,10 @@ class Operating:
         return last is None or self.resources.clock.now() - last >= duration(self.loop.turn)
 
     def _waits(self, work: LaneWork) -> bool:
-        return any(table in self.failing for table in work.lane.recipe.tables)
+        return any(table in self.failing for table in self._needs(work))
+
+    def _needs(self, work: LaneWork) -> set[str]:
+        return tables_behind(self.loop, work.lane.recipe.tables)
 
     def _take_turn(self, work: LaneWork, end: datetime) -> TurnSummary:
         window = Window(self._last_turn(work) or self._beginning(end), end)

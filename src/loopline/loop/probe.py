@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+import polars as pl
 
 from loopline.errors import InvalidInput, LooplineError
 from loopline.loop.declare import Loop
-from loopline.loop.ingestion import ask
+from loopline.loop.ingestion import ask, identified
 from loopline.loop.measured import measured
 from loopline.loop.resources import Resources
-from loopline.loop.source import Source
+from loopline.loop.source import Pushed, Source
 from loopline.tables.ingest import rehearse
 from loopline.values import Window
 
@@ -51,8 +52,9 @@ def _probe(source: Source, window: Window, resources: Resources | None) -> Probe
     name = source.table.split(".", 1)[1]
     try:
         with measured(seconds, "ask"):
-            frame = ask(resources, source, window)
-            checked = rehearse(resources.tables if resources else None, source.spec, frame, window)
+            frame, reasons = identified(resources, source, _given(resources, source, window), window)
+            tables = resources.tables if resources else None
+            checked = rehearse(tables, source.spec, frame, window, reasons=reasons)
     except Exception as error:  # whatever is wrong with one source, the others are to be tried
         return _failed(name, round(seconds["ask"], 3), error)
     return Probed(
@@ -64,6 +66,11 @@ def _probe(source: Source, window: Window, resources: Resources | None) -> Probe
         reasons=checked.reasons(),
         newest=checked.good["_known_at"].max() if checked.good.height else None,  # type: ignore[arg-type]
     )
+
+
+def _given(resources: Resources | None, source: Source, window: Window) -> pl.DataFrame:
+    """What was pushed stays where it is: asking for it would close its window."""
+    return ask(None if isinstance(source.function, Pushed) else resources, source, window)
 
 
 def _failed(name: str, seconds: float, error: Exception) -> Probed:

@@ -9,6 +9,7 @@ import polars as pl
 from loopline.features.definitions import Aggregate, LatestView, WindowView
 from loopline.loop.mistake import blaming_caller
 from loopline.loop.windowed import Windowed
+from loopline.sources.crosswalk import Identity
 from loopline.tables.source import SourceSpec
 from loopline.values import Window
 
@@ -17,10 +18,21 @@ Knowledge = Literal["measured", "assumed"]
 
 
 @dataclass(frozen=True)
+class Pushed:
+    """What stands for the function of a source whose rows are pushed. `history` gives those from before, for replays."""
+
+    history: SourceFunction | None = None
+
+    def __call__(self, window: Window) -> pl.DataFrame:
+        """The rows of `history`; those that were pushed are in the database."""
+        return pl.DataFrame() if self.history is None else self.history(window)
+
+
+@dataclass(frozen=True)
 class Source:
     """A source: a function that is called for a window of known time and returns what became known in it.
 
-    It is asked `every` so often, for what became known until `settle` ago. Its newest row is to be no older than `freshness`.
+    Ids in its rows are resolved by `identify`. It is asked `every` so often, for what became known until `settle` ago. Its newest row is to be no older than `freshness`.
     """
 
     loop: str
@@ -31,6 +43,7 @@ class Source:
     freshness: str | None = None
     settle: str = "0s"
     owner: str = ""
+    identify: tuple[Identity, ...] = ()
 
     @property
     def table(self) -> str:

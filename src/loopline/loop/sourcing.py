@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
+import polars as pl
+
 from loopline.incidents.people import check_name
 from loopline.loop.consumer import Consumer, consumer_of
 from loopline.loop.mistake import blaming_caller, mistake
-from loopline.loop.source import Knowledge, Source, SourceFunction
+from loopline.loop.source import Knowledge, Pushed, Source, SourceFunction
 from loopline.scoring.record import prediction_table
+from loopline.sources.crosswalk import Crosswalk, Identity, Unresolved, check_rule
 from loopline.sources.known import KNOWN_AT, KnownAt, known_column
 from loopline.sources.reader import Reader, Reading, Terms
 from loopline.tables.dedupe import Dedupe
@@ -23,7 +26,6 @@ class SourceOptions(TypedDict, total=False):
     every: str
     known: Knowledge
     tombstone: str | None
-    columns: Mapping[str, Any] | None
     expect: Any
     personal: Sequence[str]
     subject: str | None
@@ -31,7 +33,14 @@ class SourceOptions(TypedDict, total=False):
     settle: str
     evolve: Evolve | None
     dedupe: Dedupe | None
+    identify: Sequence[Identity]
     owner: str
+
+
+class ReadOptions(SourceOptions, total=False):
+    """What a source that is read may say, too."""
+
+    columns: Mapping[str, Any] | None
 
 
 class Sourcing:
@@ -58,6 +67,7 @@ class Sourcing:
         settle: str = "0s",
         evolve: Evolve | None = None,
         dedupe: Dedupe | None = None,
+        identify: Sequence[Identity] = (),
         owner: str = "",
         name: str | None = None,
     ) -> Callable[[SourceFunction], Source]:
@@ -69,7 +79,7 @@ class Sourcing:
         the one that says whose row it is. It is told as a data fault when the newest row is
         older than `freshness`. With `settle`, what became known is asked for only that much later: for databases whose
         transactions commit after the time they write. `evolve` says what happens when columns change (without it, such a
-        window is refused), `dedupe` what becomes of rows that contradict each other or say what is known. `owner` is told of its faults. `name` is the
+        window is refused), `dedupe` what becomes of rows that contradict each other or say what is known. `identify` resolves ids by crosswalks. `owner` is told of its faults. `name` is the
         function's unless said.
         """
 
@@ -89,7 +99,7 @@ class Sourcing:
                     key=key,
                     event_time=event_time,
                     known_at=known_at,
-                    columns=dict(columns) if columns else None,
+                    columns=_with_identities(columns, identify),
                     tombstone=tombstone,
                     rows=expect,
                     personal=tuple(personal),
@@ -97,7 +107,9 @@ class Sourcing:
                     evolve=evolve,
                     dedupe=dedupe or Dedupe(),
                 )
-            self.sources[called] = Source(self.name, spec, function, every, known, freshness, settle, owner)
+            self.sources[called] = Source(
+                self.name, spec, function, every, known, freshness, settle, owner, tuple(identify)
+            )
             return self.sources[called]
 
         return declare
@@ -110,7 +122,7 @@ class Sourcing:
         key: str | tuple[str, ...],
         event_time: str,
         known_at: KnownAt,
-        **options: Unpack[SourceOptions],
+        **options: Unpack[ReadOptions],
     ) -> Source:
         """Declare a source that a ready-made reader reads: `files(...)`, `sql(...)` or `spreadsheet(...)`.
 
@@ -133,6 +145,51 @@ class Sourcing:
         )
         return declare(Reading(reader, Terms(known_at, event_time, dict(columns) if columns else None)))
 
+    def pushed(
+        self,
+        *,
+        name: str,
+        key: str | tuple[str, ...],
+        event_time: str,
+        columns: Mapping[str, Any],
+        known_at: str = "received_at",
+        history: SourceFunction | Reader | None = None,
+        **options: Unpack[SourceOptions],
+    ) -> Source:
+        """Declare a source whose rows are pushed: `POST /api/v1/projects/LOOP/sources/NAME/rows`.
+
+        Rows have the declared `columns`, as JSON; times with their zone. They are known when they are received: that is the
+        column `known_at`, which they do not have themselves. `history`, a function of a window or a reader, gives the rows from
+        before, which replays need. The rest is as in `source`; rows with further fields are quarantined unless `evolve` says
+        otherwise, and rows that were received are ingested once a minute.
+        """
+        options.setdefault("every", "1m")
+        options.setdefault("evolve", Evolve(added="quarantine", removed="accept"))
+        kept = {**columns, known_at: UTC_TIME}
+        if isinstance(history, Reader):
+            history = Reading(history, Terms(known_at, event_time, kept))
+        declare = self.source(
+            name=_named(name), key=key, event_time=event_time, known_at=known_at, columns=kept, **options
+        )
+        return declare(Pushed(history))
+
+    def crosswalk(
+        self, name: str, *, source: Source, from_: str, to: str, unresolved: Unresolved = "keep"
+    ) -> Crosswalk:
+        """Declare that the rows of `source` say which identity (column `to`) an id (column `from_`, its key) stands for.
+
+        Other sources resolve their ids by it: `identify=[customers.of("crm_id")]`. Each row by what was known at its own time.
+        """
+        columns = source.spec.columns
+        if source.spec.key_columns != (from_,) or (columns is not None and to not in columns):
+            raise mistake(
+                "crosswalk.no_mapping",
+                f"{source.table} does not map {from_!r} to {to!r}",
+                f"A mapping has the id as its key, which is {', '.join(source.spec.key_columns)}, and a column of the identity.",
+            )
+        with blaming_caller():
+            return Crosswalk(name, source.table, to, check_rule(unresolved))
+
     def consumer(
         self, name: str, *, reads: Any, columns: Mapping[str, Any] | Sequence[str], owner: str = ""
     ) -> Consumer:
@@ -151,6 +208,11 @@ class Sourcing:
         if isinstance(read, str):
             return read
         return read.table if isinstance(read, Source) else prediction_table(self.name, read.name)
+
+
+def _with_identities(columns: Mapping[str, Any] | None, identify: Sequence[Identity]) -> dict[str, Any] | None:
+    """The declared columns and those that identities are resolved into."""
+    return {**columns, **{one.into: pl.String for one in identify}} if columns else None
 
 
 def _named(name: str) -> str:

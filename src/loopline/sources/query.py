@@ -1,18 +1,15 @@
 """SQL: any database that SQLAlchemy can reach, and DuckDB over files."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from datetime import time as clock_time
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import polars as pl
 
 from loopline.errors import InvalidInput
+from loopline.sources.columns import column_of
 from loopline.sources.reader import Terms, settled
 from loopline.sources.times import check_zone
 from loopline.storage import foreign
@@ -20,7 +17,6 @@ from loopline.values import EPOCH, Window
 
 _WINDOW = ("start", "end")
 _TEXT = "%Y-%m-%d %H:%M:%S.%f"
-_NUMBERS: Mapping[type, pl.DataType] = {bool: pl.Boolean(), int: pl.Int64(), float: pl.Float64(), Decimal: pl.Float64()}
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ def _frame(found: foreign.Rows, expected: Mapping[str, pl.DataType]) -> pl.DataF
     if not found.rows:
         return pl.DataFrame()
     columns = zip(*found.rows, strict=True)
-    return pl.DataFrame([_column(name, values) for name, values in zip(found.names, columns, strict=True)])
+    return pl.DataFrame([column_of(name, values) for name, values in zip(found.names, columns, strict=True)])
 
 
 def _refuse_twice(names: Sequence[str]) -> None:
@@ -119,35 +115,3 @@ def _plain(column: pl.Series, expected: pl.DataType | None) -> pl.Series:
     if column.dtype.is_decimal() and not isinstance(expected, pl.Decimal):
         return column.cast(pl.Float64())
     return column.cast(pl.Int64()) if column.dtype.is_integer() and column.dtype.is_unsigned_integer() else column
-
-
-def _column(name: str, values: Sequence[Any]) -> pl.Series:
-    """A column of what a driver gave, its dtype by all values: numbers are Float64 where any is, mixed things are text."""
-    kinds = {type(value) for value in values if value is not None}
-    if not kinds:
-        return pl.Series(name, values, dtype=pl.Null())
-    if kinds <= {int, float, Decimal} and kinds != {int}:
-        return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64())
-    if len(kinds) == 1 and (only := kinds.pop()) in {bool, int, str, bytes, datetime, date}:
-        return _times(name, values) if only is datetime else pl.Series(name, values, dtype=_NUMBERS.get(only))
-    return pl.Series(name, [None if value is None else _text(value) for value in values], dtype=pl.String())
-
-
-def _times(name: str, values: Sequence[datetime | None]) -> pl.Series:
-    naive = {value.tzinfo is None for value in values if value is not None}
-    if naive == {True}:
-        return pl.Series(name, values, dtype=pl.Datetime("us"))
-    if naive == {False}:
-        utc = [None if value is None else value.astimezone(ZoneInfo("UTC")) for value in values]
-        return pl.Series(name, utc, dtype=pl.Datetime("us", "UTC"))
-    return pl.Series(name, [None if value is None else value.isoformat() for value in values], dtype=pl.String())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (uuid.UUID, clock_time, timedelta, int, float, Decimal)):
-        return str(value)
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    return msgspec.json.encode(value, enc_hook=str).decode()

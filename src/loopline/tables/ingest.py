@@ -48,9 +48,10 @@ def ingest(
     window: Window,
     *,
     provenance: Mapping[str, Any] | None = None,
+    reasons: pl.Series | None = None,
 ) -> Ingested:
     """Check `frame`, the rows that became known in `window`, and append the good ones to the table `spec.name`, the bad ones to
-    its quarantine.
+    its quarantine. `reasons` (String, one for each row of `frame`) are further ones to quarantine a row, null for none.
 
     A window is ingested once: again, after a crash at any point or by another process, gives the same `Ingested` and changes
     nothing. Windows of one source come in the order of their ends. No rows are fine, and are recorded. The version's provenance
@@ -66,7 +67,7 @@ def ingest(
     present = tables.open(spec.name).schema if tables.exists(spec.name) else None
     fitted = fit(frame, spec, present, _held(tables, spec))
     schema = _schema(fitted.columns, spec, present)
-    checked = _checked(tables, spec, fitted, window)
+    checked = _checked(tables, spec, fitted, window, reasons)
     if present is not None:
         _widen(tables, spec, present, fitted)
     table = tables.create(spec.name, schema)
@@ -86,12 +87,14 @@ def ingest(
     return _ingested(spec, version)
 
 
-def rehearse(tables: Tables | None, spec: SourceSpec, frame: pl.DataFrame, window: Window) -> Checked:
+def rehearse(
+    tables: Tables | None, spec: SourceSpec, frame: pl.DataFrame, window: Window, *, reasons: pl.Series | None = None
+) -> Checked:
     """What `ingest` would keep and what it would quarantine; nothing is written. Raises as `ingest` does."""
     known = tables is not None and tables.exists(spec.name)
     present = tables.open(spec.name).schema if tables is not None and known else None
     fitted = fit(frame, spec, present, _held(tables, spec) if tables is not None and known else _held(None, spec))
-    found = _checked(tables, spec, fitted, window)
+    found = _checked(tables, spec, fitted, window, reasons)
     nothing = TableSchema().empty()
     return found or Checked(nothing, nothing.with_columns(pl.lit(None, pl.String).alias(REASON)), 0)
 
@@ -106,10 +109,13 @@ def _held(tables: Tables | None, spec: SourceSpec) -> Held:
     return values
 
 
-def _checked(tables: Tables | None, spec: SourceSpec, fitted: Fitted, window: Window) -> Checked | None:
+def _checked(
+    tables: Tables | None, spec: SourceSpec, fitted: Fitted, window: Window, reasons: pl.Series | None
+) -> Checked | None:
     if not fitted.columns:
         return None
-    found = check(fitted.rows, spec, window, reasons=fitted.reasons)
+    given = fitted.reasons if reasons is None else fitted.reasons.zip_with(fitted.reasons.is_not_null(), reasons)
+    found = check(fitted.rows, spec, window, reasons=given)
     known = tables is not None and tables.exists(spec.name) and bool(tables.open(spec.name).schema.columns)
     if spec.dedupe.unchanged == "keep":
         return found

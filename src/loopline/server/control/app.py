@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 from loopline.access.identity import Identity
 from loopline.clock import Clock, SystemClock
 from loopline.errors import InvalidInput
+from loopline.loop.pushes import Intakes
 from loopline.loop.resources import Resources
 from loopline.server.control.edge import Edge
 from loopline.server.control.guard import guard, need_of
@@ -32,6 +33,7 @@ from loopline.server.control.routes import (
     pages,
     principals,
     runs,
+    sources,
     status,
     tables,
     tokens,
@@ -57,6 +59,7 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *tokens.HANDLERS,
     *principals.HANDLERS,
     labels.push,
+    sources.push,
 )
 _ROOT: tuple[ControllerRouterHandler, ...] = (*health.HANDLERS, metrics.read_metrics, *login.HANDLERS, *pages.HANDLERS)
 
@@ -67,21 +70,24 @@ def control_app(
     hosts: Collection[str] = LOOPBACK,
     origin: str | None = None,
     clock: Clock | None = None,
+    intakes: Intakes | None = None,
     also: Sequence[ControllerRouterHandler] = (),
 ) -> Edge:
     """The ASGI application over an opened home.
 
     `hosts` are the names and addresses it answers to, each with a port or, for any port, without. `origin` is how browsers
     see it where a proxy stands before it, such as `https://loopline.example.org`; else it is what a request's own Host says.
-    `also` are further route handlers and mounts, which the same guard protects. Tokens and logins end by `clock`, by default
+    `intakes` are the sources that rows may be pushed to. `also` are further route handlers and mounts, which the same guard protects. Tokens and logins end by `clock`, by default
     the machine's, whatever the loop's clock says. Serve it without an access log: the address of a login holds its secret.
     Raises `InvalidInput` "server.route_without_permission".
     """
     machine_clock = clock or SystemClock()
+    pushed_to = intakes or Intakes({})
     routes = [Router("/api/v1", route_handlers=_API), *_ROOT, *also]
     dependencies = {
         "home": Provide(lambda: resources, sync_to_thread=False),
         "machine_clock": Provide(lambda: machine_clock, sync_to_thread=False),
+        "intakes": Provide(lambda: pushed_to, sync_to_thread=False),
         "caller": Provide(_caller, sync_to_thread=False),
     }
     app = Litestar(

@@ -5,6 +5,7 @@ import threading
 import uvicorn
 
 from loopline.errors import Conflict
+from loopline.loop.pushes import Intakes
 from loopline.loop.resources import Resources
 from loopline.server.control.app import control_app
 
@@ -12,10 +13,14 @@ from loopline.server.control.app import control_app
 class ControlPlane:
     """The control plane's server. `start` returns once it answers."""
 
-    def __init__(self, resources: Resources, host: str, port: int) -> None:
+    def __init__(self, resources: Resources, host: str, port: int, intakes: Intakes | None = None) -> None:
         hosts = {f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"}}
         config = uvicorn.Config(
-            control_app(resources, hosts=hosts), host=host, port=port, log_level="warning", server_header=False
+            control_app(resources, hosts=hosts, intakes=intakes),
+            host=host,
+            port=port,
+            log_level="warning",
+            server_header=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="control-plane", daemon=True)
