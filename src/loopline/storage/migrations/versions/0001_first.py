@@ -227,6 +227,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project", "model", "block_start", name=op.f("pk_profile_block")),
     )
     op.create_table(
+        "push",
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("received_at", UtcTime(), nullable=False),
+        sa.Column("content", sa.String(length=80), nullable=False),
+        sa.Column("actor", sa.String(length=200), nullable=False),
+        sa.Column("answer", Json(), nullable=False),
+        sa.Column("body", Json(), nullable=True),
+        sa.PrimaryKeyConstraint("source", "key", name=op.f("pk_push")),
+    )
+    op.create_index(op.f("ix_push_received_at"), "push", ["received_at"], unique=False)
+    op.create_table(
+        "push_closed",
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("until", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_push_closed")),
+    )
+    op.create_table(
         "registered_model",
         sa.Column("project", sa.String(), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
