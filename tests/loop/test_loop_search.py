@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from loopline.app.home import open_home
-from loopline.clock import ReplayClock
+from loopline.clock import ReplayClock, SystemClock
 from loopline.config import Settings
 from loopline.errors import DeclarationError, NotFound
 from loopline.incidents.actions import Cause
@@ -132,9 +132,25 @@ def test_a_search_outside_of_a_turn_goes_on_where_it_was(home, searching):
     assert second.trials[:5] == first.trials
     assert sum(second.importance.values()) == pytest.approx(1)
     assert [trial.state for trial in second.trials].count("failed") >= 1
+    model = searching.models["returns"]
+    longer = replaced(model, search=msgspec.structs.replace(model.search, trials=10, timeout="9h", every="3d"))
+    operation = replaced(searching.operations["returns"], model=longer)
+    third = search_now(home, replaced(searching, models={"returns": longer}, operations={"returns": operation}))
+    assert (third.before, len(third.trials)) == (9, 10), "how long it goes on is declared, and may change"
     anew = search_now(home, searching, trials=1, new=True)
     assert anew.search.as_of == home.clock.now()
     assert anew.best.number == 0
+
+
+def test_no_trial_begins_after_the_time_is_up_except_in_a_replay(home, searching):
+    model = searching.models["returns"]
+    brief = replaced(model, search=msgspec.structs.replace(model.search, trials=4, timeout="0s"))
+    loop = replaced(searching, operations={"returns": replaced(searching.operations["returns"], model=brief)})
+    assert len(search_now(home, loop).trials) == 4
+    real = dataclasses.replace(home, clock=SystemClock())
+    found = search_now(real, loop, as_of=START + timedelta(days=21))
+    assert len(found.trials) == 1, "the declared parameters are always tried"
+    assert len(search_now(real, loop, as_of=START + timedelta(days=21)).trials) == 1
 
 
 def test_a_model_without_a_search_says_so(home):

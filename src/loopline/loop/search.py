@@ -90,7 +90,7 @@ def run_search(
     folds = fold_rows(rows, spec.folds, seed=search.seed)
     loss = _loss(lane)
     with resources.database.transaction() as tx:
-        searches.begin(tx, search, params={"search": spec.describe(), "loss": loss.name, "params": dict(model.params)})
+        searches.begin(tx, search, params=_told(model, spec, loss))
         finished = searches.trials(tx, search.search_id)
     total = trials or spec.trials
     while len(finished) < total and not _out_of_time(resources, spec, finished):
@@ -183,6 +183,16 @@ def _tried(
     if params is None:
         return None
     return run_trial(len(finished), params, model.fit, folds, loss, finished, clock=time.perf_counter)
+
+
+def _told(model: Model, spec: SearchSpec, loss: Loss) -> dict[str, Any]:
+    """What the search's run was given; how long it goes on is no part of it."""
+    return {
+        "space": msgspec.to_builtins(spec.space),
+        "folds": msgspec.to_builtins(spec.folds),
+        "loss": loss.name,
+        "params": dict(model.params),
+    }
 
 
 def _next(model: Model, spec: SearchSpec, finished: list[Trial], seed: int) -> dict[str, Any] | None:
