@@ -1,6 +1,7 @@
 """A version is built again bit for bit; where it is not, it is said what changed."""
 
 import dataclasses
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from loopline.access.needles import Needles
 from loopline.errors import InvalidInput, NotFound
 from loopline.incidents.actions import Cause
 from loopline.labels.intake import GivenLabel, label_table, push_labels
@@ -27,6 +29,7 @@ from loopline.models import registry
 from loopline.models.package import PAYLOAD_TYPE, decode_package
 from loopline.models.signing import sign
 from loopline.scoring.record import prediction_table
+from loopline.tables.erasure import Theirs
 
 SMALL = Path(__file__).with_name("small_loop.py")
 
@@ -111,7 +114,7 @@ def test_other_code_is_told_with_what_it_comes_to(replayed):
     made = again(replayed.resources, with_fit(replayed.loop, other_code))
     assert (made.same, kinds(made)) == (False, ["code"])
     assert {change.sentence for change in made.changes} >= {"late is gone", "other_code is new"}
-    assert any(line.startswith("models: ") for line in made.package)
+    assert any(line.startswith("models[0]: sha256:") for line in made.package)
     assert made.scores.rows > made.rows
     assert 0 < made.scores.max_abs_difference < 1
     assert (made.trees.before, made.trees.after, made.trees.first) == (20, 20, made.trees.first)
@@ -154,12 +157,16 @@ def test_features_and_labels_declared_otherwise_are_told(replayed, tmp_path):
 
 
 def test_erased_rows_are_told(copied, small_loop):
-    files = sorted(Path(copied.tables.open("parcels.sendings").uri).glob("**/*.parquet"))
-    for file in files[:3]:
-        pl.read_parquet(file).head(2).write_parquet(file)
+    """A person's rows leave every version of a table, also the pinned one."""
+    gone = frozenset(f"p{number:04}" for number in range(40, 48))
+    theirs = Theirs(value="someone", subject=None, keys=gone, needles=Needles(gone, "erased"))
+    copied.tables.open("parcels.sendings").erase(theirs, erasure="e1")
     made = again(copied, small_loop)
     assert (made.same, kinds(made)) == (False, ["data"])
-    assert "rows to train on, there are" in made.changes[0].sentence
+    told = re.fullmatch(r"there were (\d+) rows to train on, there are (\d+)", made.changes[0].sentence)
+    assert 1 <= int(told[1]) - int(told[2]) <= 8
+    assert made.rows == int(told[2])
+    assert made.scores.rows < int(told[1]) * 3
 
 
 def test_a_table_version_that_is_gone_is_told_and_the_newest_taken(copied, small_loop):

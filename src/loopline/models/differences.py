@@ -11,6 +11,7 @@ from loopline.models.package import ModelPackage
 from loopline.storage.artifacts import ArtifactStore
 
 _ENSEMBLE = "TreeEnsemble"
+_LISTED, _LONGEST = 50, 100
 _TREE_OF = ("nodes_treeids", "class_treeids", "target_treeids")
 
 
@@ -28,7 +29,7 @@ def package_differences(before: ModelPackage, after: ModelPackage) -> list[str]:
     pairs = dict(_flat("", msgspec.to_builtins(before))), dict(_flat("", msgspec.to_builtins(after)))
     names = dict.fromkeys([*pairs[0], *pairs[1]])
     return [
-        f"{name}: {pairs[0].get(name)}, now {pairs[1].get(name)}"
+        f"{name}: {_short(pairs[0].get(name))}, now {_short(pairs[1].get(name))}"
         for name in names
         if pairs[0].get(name) != pairs[1].get(name)
     ]
@@ -74,8 +75,13 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _flat(f"{path}.{name}" if path else str(name), inner)
-    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+    elif isinstance(value, list | tuple) and len(value) <= _LISTED:
         for place, inner in enumerate(value):
             yield from _flat(f"{path}[{place}]", inner)
     else:
         yield path, value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
