@@ -1,7 +1,7 @@
 """Compare policies after a replay: what each would have cost, on the same rows with the same labels."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,12 +11,14 @@ from loopline.decisions.decision import only_costs
 from loopline.evaluation.intervals import Interval, paired_by_block
 from loopline.evaluation.kind import from_column
 from loopline.evaluation.losses import losses_of, named
+from loopline.evaluation.weights import weighted_mean_by_block
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident
 from loopline.ledger import chain
 from loopline.loop import store
 from loopline.loop.history import History
 from loopline.loop.lane import LOOP_POLICY, Lane
+from loopline.loop.logged_costs import LoggedCosts, logged_costs, weigh_selected
 from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR, matured
 from loopline.models import registry
@@ -56,7 +58,9 @@ class Event(msgspec.Struct, frozen=True):
 
 class PolicyResult(msgspec.Struct, frozen=True):
     """What came of one policy. `loss` is the one that is watched, `other_loss` another of this kind of model. Losses and costs are means over labelled rows since the first champion (`since`), costs in the
-    declared unit; `predictions`, `labelled` and `unlabelled` count the whole period. `seconds` are measured.
+    declared unit; `predictions`, `labelled` and `unlabelled` count the whole period, and of the unlabelled `censored` are known in
+    part. `seconds` are measured. Where outcomes depend on the action taken, the cost is an estimate from logged actions, `off_policy`, and
+    NaN where that is refused.
     """
 
     policy: str
@@ -80,6 +84,8 @@ class PolicyResult(msgspec.Struct, frozen=True):
     days: list[Day]
     events: list[Event]
     ledger: str
+    censored: int = 0
+    off_policy: LoggedCosts | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -107,8 +113,14 @@ def compare(
     history, end = History(resources.tables), resources.clock.now()
     rows = {lane.policy: _rows(resources, lane, history, start=start, end=end) for lane in lanes}
     since = min(_first_champion(resources, lane) or until for lane in lanes)
-    reference = rows[LOOP_POLICY].filter(pl.col("at") > since)
-    results = [_result(resources, lane, rows[lane.policy], since, reference) for lane in lanes]
+    judged = {policy: found.filter(pl.col("at") > since) for policy, found in rows.items()}
+    priced = {lane.policy: _priced(resources, lane, history, judged[lane.policy], end) for lane in lanes}
+    reference = judged[LOOP_POLICY], priced[LOOP_POLICY].rows
+    results = [
+        _result(resources, lane, rows[lane.policy], judged[lane.policy], priced[lane.policy], reference)
+        for lane in lanes
+    ]
+    told = [f"{policy}: {found.note}" for policy, found in priced.items() if found.note]
     monitor = _monitor_terms(resources, lanes[0])
     return Comparison(
         loop=lanes[0].project,
@@ -120,13 +132,32 @@ def compare(
         other_loss=_other_loss(lanes[0]),
         threshold=lanes[0].operation.watch.threshold,
         allowed_excess=monitor,
-        assumptions=assumptions,
+        assumptions=[*assumptions, *told],
         policies=results,
     )
 
 
+class _Priced(NamedTuple):
+    """What each row cost: `_key`, `at`, `cost`; and how that is known, where it is estimated. No rows where it cannot be known."""
+
+    rows: pl.DataFrame
+    estimate: LoggedCosts | None
+    note: str
+
+
+def _priced(resources: Resources, lane: Lane, history: History, judged: pl.DataFrame, end: datetime) -> _Priced:
+    label = lane.operation.model.label
+    if not label.depends_on_action:
+        return _Priced(judged.filter(pl.col("label").is_not_null()).select("_key", "at", "cost"), None, "")
+    estimate, parts = logged_costs(resources, lane, history, judged, now=end)
+    if estimate is None:
+        return _Priced(parts, None, "no cost is estimated: no action of its predictions was logged")
+    return _Priced(parts.clear() if estimate.estimate.refused else parts, estimate, estimate.sentence)
+
+
 def _rows(resources: Resources, lane: Lane, history: History, *, start: datetime, end: datetime) -> pl.DataFrame:
     rows = matured(resources, lane, history, after=start, until=end, now=end)
+    rows = weigh_selected(rows, lane, history, now=end)
     output, labels = lane.operation.model.output, rows["label"].fill_null(np.nan).to_numpy()
     outputs = output.shaped(from_column(rows["outputs" if output.wide else "score"]))
     groups = None if lane.operation.model.group is None else rows["_group"].to_numpy()
@@ -150,10 +181,16 @@ def _other_loss(lane: Lane) -> str | None:
 
 
 def _result(
-    resources: Resources, lane: Lane, rows: pl.DataFrame, since: datetime, reference: pl.DataFrame
+    resources: Resources,
+    lane: Lane,
+    rows: pl.DataFrame,
+    since: pl.DataFrame,
+    priced: _Priced,
+    reference: tuple[pl.DataFrame, pl.DataFrame],
 ) -> PolicyResult:
+    """`since` are the rows since the first champion, `reference` those of the loop with what they cost."""
     labelled = rows.filter(pl.col("label").is_not_null())
-    judged = labelled.filter(pl.col("at") > since)
+    judged = since.filter(pl.col("label").is_not_null())
     with resources.database.reading() as tx:
         turns = store.turns(tx, lane.project, lane.model)
         entries = chain.entries(tx, lane.project)
@@ -170,7 +207,7 @@ def _result(
         evaluated=judged.height,
         loss=_mean(judged, "loss"),
         other_loss=_mean(judged, "other_loss") if _other_loss(lane) else None,
-        cost=_mean(judged, "cost"),
+        cost=_cost(priced),
         abstained=judged.filter(pl.col("decision") == "abstain").height / max(judged.height, 1),
         pages=pages,
         retrains=kinds.count("version.registered"),
@@ -178,11 +215,13 @@ def _result(
         rollbacks=kinds.count("rollback"),
         train_seconds=sum(turn["measured"].get("train", 0.0) for turn in turns),
         score_seconds=sum(turn["measured"].get("score", 0.0) for turn in turns),
-        against_loop=None if lane.policy == LOOP_POLICY else _difference(judged, reference),
-        months=_months(lane, labelled),
+        against_loop=None if lane.policy == LOOP_POLICY else _differences(judged, priced.rows, *reference),
+        months=_months(lane, labelled, priced),
         days=days,
         events=[_event(entry) for entry in entries if entry.kind in _TOLD],
         ledger=head.digest,
+        censored=int(rows["censored"].sum()) if "censored" in rows.columns else 0,
+        off_policy=priced.estimate,
     )
 
 
@@ -206,16 +245,33 @@ def _sentence(body: dict[str, Any]) -> str:
 
 
 def _mean(rows: pl.DataFrame, column: str) -> float:
-    known = rows[column].drop_nans()
-    return float(known.to_numpy().mean()) if len(known) else float("nan")
+    """Of the rows that have a figure; where rows are censored, weighted for those that are."""
+    known = rows.filter(pl.col(column).is_not_nan() & pl.col(column).is_not_null())
+    if not known.height:
+        return float("nan")
+    values = known[column].to_numpy()
+    return float(np.average(values, weights=known["weight"].to_numpy()) if "weight" in known.columns else values.mean())
 
 
-def _difference(judged: pl.DataFrame, reference: pl.DataFrame) -> dict[str, Any] | None:
+def _cost(priced: _Priced) -> float:
+    """The estimate that says most where there is one, else the mean."""
+    if priced.estimate is None or priced.estimate.estimate.refused:
+        return _mean(priced.rows, "cost")
+    return priced.estimate.estimate.best.mean
+
+
+def _differences(
+    judged: pl.DataFrame, costs: pl.DataFrame, of_loop: pl.DataFrame, loop_costs: pl.DataFrame
+) -> dict[str, Any] | None:
     """Loss and cost of the policy minus the loop's on the same rows, with intervals over days."""
-    both = judged.join(reference.select("_key", loop_loss="loss", loop_cost="cost"), on="_key", how="inner")
-    if both.height == 0:
+    pairs = {"loss": (judged, of_loop), "cost": (costs, loop_costs)}
+    joined = {
+        name: mine.join(theirs.select("_key", pl.col(name).alias(f"loop_{name}")), on="_key", how="inner")
+        for name, (mine, theirs) in pairs.items()
+    }
+    if not any(both.height for both in joined.values()):
         return None
-    found = {name: _paired(both, name, f"loop_{name}") for name in ("loss", "cost")}
+    found = {name: _paired(both, name, f"loop_{name}") for name, both in joined.items()}
     return {name: msgspec.to_builtins(interval) for name, interval in found.items() if interval is not None}
 
 
@@ -224,10 +280,16 @@ def _paired(both: pl.DataFrame, name: str, of_loop: str) -> Interval | None:
     if not judged.height:
         return None
     day = judged["at"].dt.truncate("1d").to_numpy()
-    return paired_by_block(judged[name].to_numpy(), judged[of_loop].to_numpy(), day)
+    first, second = judged[name].to_numpy(), judged[of_loop].to_numpy()
+    if "weight" in judged.columns:
+        return weighted_mean_by_block(first - second, judged["weight"].to_numpy(), day)
+    return paired_by_block(first, second, day)
 
 
-def _months(lane: Lane, labelled: pl.DataFrame) -> list[Month]:
+def _months(lane: Lane, labelled: pl.DataFrame, priced: _Priced) -> list[Month]:
+    """Where costs are estimated, a month's is the mean of its rows' parts in the estimate."""
+    if lane.operation.model.label.depends_on_action:
+        labelled = labelled.drop("cost").join(priced.rows.select("_key", "cost"), on="_key", how="left")
     by_month = labelled.with_columns(month=pl.col("at").dt.strftime("%Y-%m"))
     return [
         Month(

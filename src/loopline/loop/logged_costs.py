@@ -86,12 +86,25 @@ def logged_costs(
     return found, known.select("_key", "at", cost=pl.Series(parts, dtype=pl.Float64))
 
 
+def weigh_selected(rows: pl.DataFrame, lane: Lane, history: History, *, now: datetime) -> pl.DataFrame:
+    """`rows` with `weight` such that labelled rows stand for all, where an outcome is only seen after one action: each weighs the
+    inverse of the probability of that. A row whose action was not logged keeps its weight.
+    """
+    label = lane.operation.model.label
+    if label.observed_after is None or label.logged is None:
+        return rows
+    log = known_actions(history.known(label.table, now), label.logged).filter(pl.col("action") == label.observed_after)
+    weight = pl.col("weight") if "weight" in rows.columns else pl.lit(1.0)
+    joined = rows.join(log.select("_key", "propensity"), on="_key", how="left", maintain_order="left")
+    return joined.with_columns(weight=weight / pl.col("propensity").fill_null(1.0)).drop("propensity")
+
+
 class _Terms:
     """The arrays of an estimate, one entry a row with a logged action.
 
     Where the label tells one action's outcome only, that outcome prices every decision; else only the decision that
     was logged too. A review costs what it costs, whatever the log did. Outcomes that could be seen and have no label are taken to be
-    missing at random: propensities are lowered by their share.
+    missing at random: propensities are lowered by their share, action by action.
     """
 
     def __init__(self, lane: Lane, known: pl.DataFrame) -> None:
@@ -106,11 +119,18 @@ class _Terms:
         told = ~np.isnan(self._label)
         chosen = known["propensity"].to_numpy()
         self.labelled = float(told[shown].mean()) if shown.any() else 0.0
+        told_of = self._told_of(told, label.observed_after)
         self.seen = (shown & told) | self._exact
-        silent = np.where(shown, 1 - chosen * self.labelled, chosen)
-        self.propensity = np.where(self._exact, 1.0, np.where(shown & told, chosen * self.labelled, silent))
+        silent = 1 - np.where(shown, chosen, 1 - chosen) * told_of
+        self.propensity = np.where(self._exact, 1.0, np.where(shown & told, chosen * told_of, silent))
         self.loss = np.where(self.seen, self._cost(self._taken), np.nan)
         self.blocks = known["at"].dt.truncate("1d").to_numpy()
+
+    def _told_of(self, told: Mask, observed_after: str | None) -> Floats:
+        """For each row, how often the outcome of the action that would show its own is labelled: never is no support."""
+        shows = np.full(len(told), observed_after) if observed_after else self._taken
+        share = {action: float(told[self._logged == action].mean()) for action in np.unique(self._logged).tolist()}
+        return np.array([share.get(action, 0.0) for action in shows.tolist()])
 
     def modelled(self, features: Floats, seed: int) -> Floats:
         """The cost of each row's decision as a model expects it that did not see the row's day."""

@@ -23,6 +23,7 @@ from loopline.loop.due import Due
 from loopline.loop.freshness import watch_freshness
 from loopline.loop.history import History
 from loopline.loop.ingestion import ingest_until
+from loopline.loop.logged_costs import require_log
 from loopline.loop.measured import measured
 from loopline.loop.personal import keep_tags, tags
 from loopline.loop.plan import apply
@@ -63,7 +64,15 @@ def assumptions(loop: Loop) -> list[str]:
     assumed = [name for name, source in loop.sources.items() if source.known == "assumed"]
     told = [f"times of knowledge are assumed, not measured, for: {', '.join(assumed)}"] if assumed else []
     told += [line for operation in loop.operations.values() for line in _assumed_of_people(operation)]
-    return [*told, "decisions do not change outcomes: the label of a row is the same whatever was decided"]
+    free = [name for name, found in loop.operations.items() if not found.model.label.depends_on_action]
+    if len(free) < len(loop.operations):
+        bound = ", ".join(name for name in loop.operations if name not in free)
+        told.append(
+            f"what {bound} costs is estimated from the actions that were logged, and their propensities are right"
+        )
+    if free:
+        told.append("decisions do not change outcomes: the label of a row is the same whatever was decided")
+    return told
 
 
 def _assumed_of_people(operation: Operation) -> list[str]:
@@ -101,6 +110,7 @@ def replay(
     declaration, period or seed, and `InvalidInput` where the clock is no replay clock or nothing is operated.
     """
     clock = _checked_clock(resources, loop)
+    require_log(loop)
     _claim(resources, loop, period)
     turns, spent = list(windows(loop, period)), {} if seconds is None else seconds
     history = History(resources.tables)

@@ -17,5 +17,8 @@ def counts_sentence(comparison: Comparison) -> str:
     totals = {(result.predictions, result.labelled, result.unlabelled) for result in comparison.policies}
     if len(totals) == 1:
         ((predictions, labelled, unlabelled),) = totals
-        return f"{count(predictions)} predictions = {count(labelled)} labelled + {count(unlabelled)} unlabelled, in every policy."
+        told = f"{count(predictions)} predictions = {count(labelled)} labelled + {count(unlabelled)} unlabelled"
+        censored = max(result.censored for result in comparison.policies)
+        known_in_part = f" (of which {count(censored)} censored)" if censored else ""
+        return f"{told}{known_in_part}, in every policy."
     return "In every policy predictions = labelled + unlabelled, but the policies did not score the same rows."
