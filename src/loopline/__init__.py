@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from loopline.app.track import track as track
+    from loopline.decisions.amount import amount_costs as amount_costs
+    from loopline.decisions.choice import choice_costs as choice_costs
     from loopline.decisions.exploration import explore as explore
     from loopline.decisions.policy import costs as costs
     from loopline.evaluation.bias import bias as bias
@@ -65,11 +67,13 @@ _WHERE = {
     "Risk": "monitoring.risk",
     "TrainingSet": "training.training_set",
     "Window": "values",
+    "amount_costs": "decisions.amount",
     "approval": "gates.approval_terms",
     "better": "gates.better",
     "bias": "evaluation.bias",
     "category": "loop.declare",
     "choice": "training.space",
+    "choice_costs": "decisions.choice",
     "costs": "decisions.policy",
     "count": "loop.windowed",
     "data_fault": "incidents.conditions",
