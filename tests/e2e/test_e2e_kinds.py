@@ -106,7 +106,7 @@ def test_positions_order_each_search_by_score(replayed, truth):
 
 @pytest.mark.parametrize("model", ["minutes", "reason", "offers"])
 def test_a_request_is_answered_as_the_batch_was(replayed, truth, model):
-    comparisons, home, loop = replayed
+    comparisons, home, _ = replayed
     with home.database.reading() as tx:
         serving = deployment(tx, "rides", model, declared_terms(tx, "rides")[model])
     predictor = Predictors(home).load(serving.package, serving.package_envelope)
