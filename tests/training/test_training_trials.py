@@ -54,11 +54,7 @@ def test_a_trial_is_judged_on_each_fold_by_rows_it_was_not_fitted_on(folds):
     ("function", "told"),
     [
         (lambda _train, _params: 1 / 0, "ZeroDivisionError"),
-<<<<<<< HEAD
         (lambda _train, _params: None, "NoneType is not a fitted classifier"),
-=======
-        (lambda _train, _params: None, "not a fitted classifier"),
->>>>>>> b23c26e (What a trial says of no estimator)
         (lambda _train, _params: Constant(math.nan), "not finite"),
         (lambda _train, _params: Constant("a"), "cannot score"),
         (lambda _train, params: params["missing"], "KeyError"),
