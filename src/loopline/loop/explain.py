@@ -15,7 +15,7 @@ from loopline.models.background import BACKGROUND
 from loopline.models.explainer import Explainer, load_explainer
 from loopline.models.explanation import SUMMARY, Explanation, ExplanationSummary, decode_summary
 from loopline.models.registry import ModelVersion
-from loopline.scoring.record import FEATURE_PREFIX
+from loopline.scoring.feature_columns import one_of_each
 
 
 class ExplainedPrediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +81,10 @@ def explain_prediction(resources: Resources, prediction_id: str) -> ExplainedPre
     with resources.database.reading() as tx:
         found = registry.get_version(tx, project, model, row["model_version"])
     explainer = _explainer(resources, found)
-    frame = pl.DataFrame({name: [row.get(FEATURE_PREFIX + name)] for name in explainer.signature.names})
+    logged_as = one_of_each(row)
+    frame = pl.DataFrame({name: [logged_as.get(name)] for name in explainer.signature.names})
     [explanation] = explainer.explain(explainer.signature.encode(frame))
-    shown = logged.shown(resources)
+    shown = one_of_each(logged.shown(resources))
     return ExplainedPrediction(
         prediction_id=prediction_id,
         project=project,
@@ -91,7 +92,7 @@ def explain_prediction(resources: Resources, prediction_id: str) -> ExplainedPre
         version=found.version,
         score=row["score"],
         decision=row["decision"],
-        values={name: shown.get(FEATURE_PREFIX + name) for name in explainer.signature.names},
+        values={name: shown.get(name) for name in explainer.signature.names},
         explanation=explanation,
     )
 

@@ -18,6 +18,7 @@ from loopline.monitoring.drift import Suspect, diagnose
 from loopline.monitoring.history import keep_profile, raise_data_fault
 from loopline.monitoring.profile import ReferenceProfile, profile, reference_profile
 from loopline.monitoring.quality import find_faults
+from loopline.scoring.feature_columns import as_kinds
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.storage.database import Transaction
 from loopline.training.training_set import LabelledRows
@@ -83,7 +84,7 @@ def watch_inputs(
         reference = references.of_champion(tx, lane)
     if reference is None or rows.height < LEAST_ROWS:
         return None
-    current = profile(discreet(resources, lane, rows), reference.binning)
+    current = profile(discreet(resources, lane, as_kinds(rows, _kinds(reference))), reference.binning)
     faults = find_faults(reference, current)
     with resources.database.transaction() as tx:
         keep_profile(tx, project=lane.project, model=lane.model, window=window, profile=current)
@@ -115,8 +116,13 @@ def suspects(
     rows = logged_features(resources, lane, Window(since, max(until, since + timedelta(microseconds=1))))
     if rows.height < LEAST_ROWS:
         return []
-    shown = discreet(resources, lane, rows)
+    shown = discreet(resources, lane, as_kinds(rows, _kinds(reference)))
     return diagnose(reference, profile(shown, reference.binning), importance)[:SUSPECTS]
+
+
+def _kinds(reference: ReferenceProfile) -> dict[str, str]:
+    numbers, categories = reference.binning.numbers, reference.binning.categories
+    return dict.fromkeys(numbers, "number") | dict.fromkeys(categories, "category")
 
 
 def logged_features(resources: Resources, lane: Lane, window: Window) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import msgspec
 
 from loopline.gates.environment import ONLY_PRODUCTION, endpoint_of
 from loopline.labels.intake import label_table
+from loopline.scoring.feature_columns import beside
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.tables.tables import Tables
 
@@ -76,7 +77,8 @@ def _of_model(said: Said, name: str, projects: list[str], found: Mapping[str, Ta
     model = said["models"][name]
     on, label = model["on"], model["label"]["table"]
     keys_of = on if found[on].subject else None
-    columns = {FEATURE_PREFIX + feature for feature in personal_features(said, name)}
+    hidden = personal_features(said, name)
+    columns = {column for feature in hidden for column in (FEATURE_PREFIX + feature, *beside(feature))}
     columns |= {"group"} if model.get("group") in _hidden(found, on) else set()
     for project in projects:
         for endpoint in _endpoints(said, name):

@@ -11,6 +11,7 @@ from loopline.loop.resources import Resources
 from loopline.models.manifest import Deployment
 from loopline.scoring.engine import Engine
 from loopline.scoring.exploration import DayBudget
+from loopline.scoring.feature_columns import filed
 from loopline.scoring.record import prediction_table
 from loopline.tables.schema import TableSchema
 from loopline.tables.table import Table
@@ -40,7 +41,8 @@ def score_due(
         table = resources.tables.open(name)
         if (table.sequence(lane.project) or 0) >= number:
             return _scored(table.read(event_after=window.start, event_until=window.end))
-    predictions = _predict(resources, lane, predictors, due, window)
+    held = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
+    predictions = filed(_predict(resources, lane, predictors, due, window), held)
     table = _table(resources, name, predictions)
     table.append(
         _with_all_columns(predictions, table),

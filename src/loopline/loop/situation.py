@@ -18,6 +18,7 @@ from loopline.loop.resources import Resources
 from loopline.loop.watch import matured
 from loopline.models import registry
 from loopline.monitoring.alarm import DATA_FAULT, DECISION_HARM, HARM
+from loopline.scoring.feature_columns import as_kinds
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.values import Window
 
@@ -100,6 +101,7 @@ class LaneSituation:
             return False
         output = lane.operation.model.output
         served = rows["outputs" if output.wide else "score"]
+        rows = as_kinds(rows, {field.name: field.kind for field in predictor.signature.fields})
         rows = rows.with_columns(candidate=as_column("candidate", predictor.predict(rows)), champion=served)
         judged = Comparison(rows, f"version {before}", "the champion", output).losses(lane.operation.watch.loss)
         earlier, present = judged["candidate_loss"].to_numpy(), judged["champion_loss"].to_numpy()

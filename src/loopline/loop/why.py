@@ -12,7 +12,7 @@ from loopline.loop.resources import Resources
 from loopline.loop.status import projects
 from loopline.models import registry
 from loopline.monitoring.alarm import read_alarm, sentence_of
-from loopline.scoring.record import FEATURE_PREFIX
+from loopline.scoring.feature_columns import one_of_each
 from loopline.storage.database import Transaction
 
 
@@ -47,7 +47,7 @@ def _prediction(resources: Resources, subject: str) -> Why:
 
 
 def _told(tx: Transaction, project: str, model: str, row: dict[str, Any]) -> Why:
-    features = {name.removeprefix(FEATURE_PREFIX): row[name] for name in row if name.startswith(FEATURE_PREFIX)}
+    features = one_of_each(row)
     version = row["model_version"]
     answered = f"version {version} ({row['variant']})" if version else "the declared fallback: there was no model"
     sentences = [

@@ -16,10 +16,11 @@ import polars as pl
 import structlog
 
 from loopline.errors import Conflict, Corrupt
-from loopline.scoring.record import Prediction, features_of, prediction_columns, prediction_frame, prediction_table
+from loopline.scoring.feature_columns import filed
+from loopline.scoring.record import Prediction, features_of, prediction_frame, prediction_table
 from loopline.scoring.segment import read_segment
 from loopline.scoring.spool_folder import CORRUPT, SEALED, SpoolFolder, SpoolState
-from loopline.tables.schema import TableSchema
+from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema
 from loopline.tables.table import Table
 from loopline.tables.tables import Tables
 
@@ -54,8 +55,9 @@ def ship(folder: Path, tables: Tables) -> Shipped:
     Makes tables that are not there yet, and adds columns for features that are new. Where no process owns the spool any
     more, what it left open is shipped too. A damaged segment is kept with the suffix `.corrupt` and told in the log.
 
-    Raises `Conflict`: "spool.in_use" where another process is shipping it, "table.schema_changed" where a feature changed its
-    kind; the segment stays.
+    A feature that is of another kind than before gets a column of its own: see `feature_columns`.
+
+    Raises `Conflict` "spool.in_use" where another process is shipping it; the segment stays.
     """
     spool = SpoolFolder(folder)
     with closing(spool.shipper_lock()):
@@ -97,8 +99,8 @@ def _by_table(predictions: Sequence[Prediction]) -> list[tuple[str, list[Predict
 
 
 def _append(tables: Tables, name: str, predictions: Sequence[Prediction], *, writer: str, segment: int) -> None:
-    table = _table(tables, name, features_of(predictions))
-    frame = prediction_frame(predictions)
+    frame = _frame(tables, name, predictions)
+    table = _table(tables, name, frame)
     absent = [
         pl.lit(None, dtype=dtype).alias(column)
         for column, dtype in table.schema.columns.items()
@@ -108,8 +110,37 @@ def _append(tables: Tables, name: str, predictions: Sequence[Prediction], *, wri
     table.append(frame.with_columns(absent), writer=writer, sequence=segment, provenance=provenance)
 
 
-def _table(tables: Tables, name: str, features: dict[str, str]) -> Table:
-    wanted = prediction_columns(features)
+def _frame(tables: Tables, name: str, predictions: Sequence[Prediction]) -> pl.DataFrame:
+    """The predictions in their order, each feature in the column of its kind: a segment may hold those of several versions."""
+    held = dict(tables.open(name).schema.columns) if tables.exists(name) else {}
+    parts = []
+    for group in _by_kinds(predictions):
+        part = filed(prediction_frame([one for _, one in group]), held)
+        held |= {column: dtype for column, dtype in part.schema.items() if column not in held}
+        parts.append(part.with_columns(pl.Series("_place", [place for place, _ in group], dtype=pl.UInt32)))
+    return pl.concat(parts, how="diagonal").sort("_place").drop("_place")
+
+
+def _by_kinds(predictions: Sequence[Prediction]) -> list[list[tuple[int, Prediction]]]:
+    """The predictions with their places, in groups that agree on which features are names. Nearly always one group."""
+    names = {name for one in predictions for name in one.numbers}
+    if names.isdisjoint(name for one in predictions for name in one.categories):
+        return [list(enumerate(predictions))]
+    groups: list[tuple[dict[str, str], list[tuple[int, Prediction]]]] = []
+    for place, one in enumerate(predictions):
+        kinds = features_of([one])
+        for known, group in groups:
+            if all(known.get(feature, kind) == kind for feature, kind in kinds.items()):
+                known.update(kinds)
+                group.append((place, one))
+                break
+        else:
+            groups.append((kinds, [(place, one)]))
+    return [group for _, group in groups]
+
+
+def _table(tables: Tables, name: str, frame: pl.DataFrame) -> Table:
+    wanted = {column: dtype for column, dtype in frame.schema.items() if column not in SYSTEM_COLUMNS}
     if not tables.exists(name):
         return tables.create(name, TableSchema(wanted))
     table = tables.open(name)
