@@ -27,7 +27,7 @@ def _print(console: Console, found: list[ProjectStatus]) -> None:
         (
             project.project,
             model.model,
-            model.champion or "fallback",
+            model.champion or ("elsewhere" if model.monitors and not model.versions else "fallback"),
             model.since,
             f"{model.turns} to {model.last_turn:%Y-%m-%d %H:%M}" if model.last_turn else "none",
             f"{model.monitors[0].evidence:.0%} of an alarm" if model.monitors else None,

@@ -1,7 +1,10 @@
 """`loopline watch`."""
 
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
@@ -107,12 +110,18 @@ def command(
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write the HTML report here.")] = None,
     name: Annotated[str, typer.Option("--name", help="What the model is called.")] = "",
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="Keep the result here: later runs go on from it, and alarms become incidents."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Is a model harmed, since when, why, and what would help: from a file of predictions and one of labels.
 
-    Exits with 10 where harm was found that lasts.
+    Exits with 10 where harm was found that lasts. With --home and --name each block of time counts once, however often and with
+    whatever files this runs: that is how a cron job uses it.
     """
+    _check_report(report)
     said = Said(_names(id_), at, _names(score), label, label_at, decision, version, group, _names(features))
     request = Request(
         predictions=predictions,
@@ -133,13 +142,26 @@ def command(
         prices=_prices(false_positive, false_negative, threshold),
     )
     with _bar() as progress:
-        watched = watch_files(request, progress)
+        watched = watch_files(request, progress) if home is None else _in_home(home)(request, progress)
     if report is not None:
         report.write_text(watch_html(watched), encoding="utf-8")
         report.with_suffix(".json").write_bytes(as_record(request, watched))
-    show(watched, as_json=as_json, render=lambda console: _print(console, watched, report))
+    show(watched, as_json=as_json, render=lambda console: _print(console, watched, report, home))
     if watched.harmed:
         raise typer.Exit(HARM_FOUND)
+
+
+def _check_report(report: Path | None) -> None:
+    """Said before the work, not after it."""
+    if report is not None and (report.is_dir() or not report.resolve().parent.is_dir()):
+        raise InvalidInput(
+            "alone.report_folder", f"{report} cannot be written", remedy="Give --report a file in a folder that exists."
+        )
+
+
+def _in_home(home: Path) -> Callable[[Request, Any], Watched]:
+    """A home's whole machinery is loaded only where there is one."""
+    return partial(import_module("loopline.app.alone.keep").watch_in_home, home)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -178,7 +200,7 @@ class _bar:  # noqa: N801 - reads as a statement where it is used
         self._progress.update(self._task, advance=1, total=steps, description=step[:24])
 
 
-def _print(console: Console, watched: Watched, report: Path | None) -> None:
+def _print(console: Console, watched: Watched, report: Path | None, home: Path | None) -> None:
     colour = {"harm": "bold red", "harm_ended": "bold yellow", "fine": "bold green"}[watched.verdict]
     console.print(watched.headline, style=colour, markup=False)
     for _, question, sentences in questions(watched):
@@ -187,3 +209,18 @@ def _print(console: Console, watched: Watched, report: Path | None) -> None:
             console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
     if report is not None:
         console.print(f"\nReport: {report}", markup=False)
+    console.print("\nWhat next:", markup=False)
+    for line in _next(watched, report, home):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _next(watched: Watched, report: Path | None, home: Path | None) -> list[str]:
+    if home is not None:
+        return [f"loopline incidents --home {home}", f"loopline status --home {home}"]
+    same = "loopline watch ... (as before)"
+    lines = [] if report else [f"{same} --report report.html    pictures and tables"]
+    if watched.setup.timed:
+        lines.append(
+            f"{same} --home watched --name {watched.name}    again every day: each block counts once, alarms become incidents"
+        )
+    return lines

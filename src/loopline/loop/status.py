@@ -24,7 +24,7 @@ from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
 from loopline.monitoring.performance import read_performance
-from loopline.monitoring.watch import list_monitors
+from loopline.monitoring.watch import list_monitors, watched_projects
 from loopline.storage.database import Transaction
 from loopline.values import duration
 
@@ -120,12 +120,13 @@ def status(resources: Resources) -> list[ProjectStatus]:
 
 
 def projects(tx: Transaction) -> list[str]:
-    """The projects of this home: each applied loop, and the policies it was replayed against."""
-    return [
+    """The projects of this home: each applied loop, the policies it was replayed against, and models watched without a loop."""
+    of_loops = [
         project
         for loop in store.applied_loops(tx)
         for project in [loop, *(f"{loop}.{policy}" for policy in _policies(tx, loop))]
     ]
+    return [*of_loops, *(name for name in watched_projects(tx) if name not in of_loops)]
 
 
 def require_project(tx: Transaction, name: str) -> None:
@@ -150,7 +151,7 @@ def _project(resources: Resources, tx: Transaction, project: str) -> ProjectStat
     return ProjectStatus(
         project=project,
         frozen=freezes.frozen(tx, project),
-        models=[_model(tx, project, model) for model in registry.models(tx, project)],
+        models=[_model(tx, project, model) for model in _models(tx, project)],
         sources=sources_of(resources, tx, project),
         incidents=incident.find(tx, project, only_open=True),
         ledger_entries=head.seq,
@@ -167,6 +168,13 @@ def _calm(people: People, now: datetime) -> Calm | None:
     ahead = min((found for one in people.calm if (found := one.span.upcoming(now))), default=None)
     found = held or ahead
     return Calm(*found, held is not None) if found else None
+
+
+def _models(tx: Transaction, project: str) -> list[str]:
+    """Registered models, and those that are watched while something else serves them."""
+    known = registry.models(tx, project)
+    watched = dict.fromkeys(monitor.model for monitor in list_monitors(tx, project))
+    return [*known, *(model for model in watched if model not in known)]
 
 
 def sources_of(resources: Resources, tx: Transaction, project: str) -> list[SourceStatus]:

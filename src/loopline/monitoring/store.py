@@ -102,6 +102,11 @@ def read_monitors(tx: Transaction, project: str) -> list[Row]:
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
+def read_projects(tx: Transaction) -> list[str]:
+    """The projects that have a monitor."""
+    return list(tx.execute(sa.select(monitor.c.project).distinct().order_by(monitor.c.project)).scalars())
+
+
 def write_monitor(tx: Transaction, project: str, model: str, name: str, changes: Row) -> None:
     """Set columns of one monitor."""
     tx.execute(sa.update(monitor).where(_of_monitor(project, model, name)).values(changes))

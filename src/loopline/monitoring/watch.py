@@ -83,6 +83,11 @@ def list_monitors(tx: Transaction, project: str) -> list[Monitor]:
     return [_monitor(row) for row in store.read_monitors(tx, project)]
 
 
+def watched_projects(tx: Transaction) -> list[str]:
+    """The projects that have a monitor, in their order."""
+    return store.read_projects(tx)
+
+
 def set_reference(tx: Transaction, *, project: str, model: str, name: str, reference: Reference) -> None:
     """Measure from another reference from now on; the evidence against the old one is dropped.
 

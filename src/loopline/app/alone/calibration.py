@@ -34,6 +34,8 @@ def answer_calibration(study: Study) -> Calibration | None:
     if study.rows.kind != "binary" or study.rows.hard:
         return None
     first, last = study.lately
+    if not len(_judged(study, first, last)):
+        return None
     before, lately = _curve(study, 0, study.reference - 1), _curve(study, first, last)
     mean_before, rate_before = _means(before)
     mean_lately, rate_lately = _means(lately)
@@ -66,54 +68,49 @@ def _means(curve: Reliability) -> tuple[float, float]:
 
 
 def answer_costs(study: Study, prices: Prices | None) -> Costs | None:
-    """What the decisions cost, by the column of decisions, or by the threshold; None without prices or for other models."""
+    """What the decisions cost: by the threshold if there is one, else by the column of decisions, else by the best threshold.
+
+    None without prices, for other models, and where the files hold no judged row. Raises `InvalidInput` for decisions that are
+    not clearly positive or negative.
+    """
     if prices is None or study.rows.kind != "binary":
         return None
-    best = prices.false_positive / (prices.false_positive + prices.false_negative)
-    threshold = prices.threshold
-    policy = Decision(
-        prices.false_positive,
-        prices.false_negative,
-        min(prices.false_positive, prices.false_negative) / 2,
-        best,
-        best,
-        best,
-    )
-    taken = _taken(study, best if threshold is None else threshold)
+    policy = _policy(prices)
+    own = prices.threshold is None and study.rows.decision is not None
+    threshold = policy.threshold if prices.threshold is None else prices.threshold
+    taken = _decided(study) if own else np.where(study.losses.scores >= threshold, POSITIVE, NEGATIVE)
     first, last = study.lately
     before, lately = _cost(study, policy, taken, 0, study.reference - 1), _cost(study, policy, taken, first, last)
-    ideal = (
-        _cost(study, policy, policy.decide(study.losses.scores), first, last)
-        if _differs(study, threshold, best)
-        else None
+    if before is None or lately is None:
+        return None
+    how = "the decisions of the file" if own else f"positive from a score of {figure(threshold)} on"
+    costs = f"{figure(before.mean)}{bounds(before)} in the reference and {figure(lately.mean)}{bounds(lately)} lately"
+    sentences = [f"By {how}, 1,000 predictions cost {costs}."]
+    best = _cost(study, policy, policy.decide(study.losses.scores), first, last)
+    if best is None or (not own and threshold == policy.threshold):
+        return Costs(before, lately, None, prices.threshold, sentences)
+    by = f"{figure(best.mean)}{bounds(best)}"
+    sentences.append(
+        f"Deciding positive from {figure(policy.threshold)} on, as these costs imply, would cost {by} lately."
     )
-    how = (
-        "the decisions of the file"
-        if study.rows.decision is not None and threshold is None
-        else f"positive from a score of {figure(best if threshold is None else threshold)} on"
-    )
-    sentences = [
-        f"By {how}, 1,000 predictions cost {figure(before.mean)}{bounds(before)} in the reference and {figure(lately.mean)}{bounds(lately)} lately."
-    ]
-    if ideal is not None:
-        sentences.append(
-            f"Deciding positive from {figure(best)} on, as these costs imply, would cost {figure(ideal.mean)}{bounds(ideal)} lately."
-        )
-    return Costs(before, lately, ideal, threshold, sentences)
+    return Costs(before, lately, best, prices.threshold, sentences)
 
 
-def _differs(study: Study, threshold: float | None, best: float) -> bool:
-    return (threshold is not None and threshold != best) or (threshold is None and study.rows.decision is not None)
+def _policy(prices: Prices) -> Decision:
+    """Positive from the score on at which both mistakes cost the same; half of the cheaper one for a review."""
+    best = prices.false_positive / (prices.false_positive + prices.false_negative)
+    review = min(prices.false_positive, prices.false_negative) / 2
+    return Decision(prices.false_positive, prices.false_negative, review, best, best, best)
 
 
-def _cost(study: Study, policy: Decision, taken: npt.NDArray[np.str_], first: int, last: int) -> Interval:
+def _cost(study: Study, policy: Decision, taken: npt.NDArray[np.str_], first: int, last: int) -> Interval | None:
     lost = _PER * policy.cost(taken, study.rows.label)
     return study.mean(np.where(study.losses.judged, np.nan_to_num(lost), 0.0), first, last)
 
 
-def _taken(study: Study, threshold: float) -> npt.NDArray[np.str_]:
-    if study.rows.decision is None:
-        return np.where(study.losses.scores >= threshold, POSITIVE, NEGATIVE)
+def _decided(study: Study) -> npt.NDArray[np.str_]:
+    """The decisions of the file."""
+    assert study.rows.decision is not None  # noqa: S101 - asked for before
     text = study.rows.decision.str.to_lowercase().str.strip_chars()
     known = set(text.drop_nulls().unique().to_list())
     positive = (

@@ -26,14 +26,14 @@ def lateness_of(rows: Rows) -> Lateness | None:
 def answer_coverage(study: Study) -> Coverage:
     """Counts, lateness, and slices with few labels."""
     rows = study.rows
-    predictions, labelled = len(rows), int(rows.known.sum())
+    predictions, labelled = len(rows) - study.kept, int(rows.known[study.kept :].sum())
     judged = int(study.losses.judged[int(study.blocks.first[0]) : int(study.blocks.last[-1])].sum())
     due = int(study.blocks.predictions.sum())
     share = judged / due if due else 0.0
     late = lateness_of(rows)
     low = [(one.slice, one.coverage) for one in coverage_by_slice(study.inputs, rows) if one.coverage < _LOW * share]
     sentences = [
-        f"{labelled:,} of {predictions:,} predictions have a label ({labelled / predictions:.0%}); of those whose labels are due, {share:.0%}."
+        f"{labelled:,} of {predictions:,} predictions have a label ({labelled / max(predictions, 1):.0%}); of those whose labels are due, {share:.0%}."
     ]
     if late is not None:
         sentences.append(f"Half of the labels come within {_span(late.median)}, 95 % within {_span(late.most)}.")

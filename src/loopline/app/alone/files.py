@@ -59,6 +59,12 @@ class Table:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(self.where, error) from error
 
+    def after(self, first: pl.LazyFrame, columns: Sequence[str]) -> "Table":
+        """These columns of `first`, and below it those of this table; one that this table lacks is null here."""
+        own = [pl.col(name) if name in self.schema else pl.lit(None).alias(name) for name in columns]
+        parts = [first.select(columns), self._lazy.with_columns(own).select(columns)]
+        return Table(self.where, pl.concat(parts, how="vertical_relaxed"))
+
 
 def open_table(where: str, scratch: Path) -> Table:
     """The table at `where`: a file, a folder (searched in depth) or a pattern such as `logs/*.parquet`.

@@ -27,7 +27,7 @@ from loopline.app.alone.measure import (
     summaries,
     watch,
 )
-from loopline.app.alone.rows import Rows, check_classes
+from loopline.app.alone.rows import KINDS, Rows, check_classes
 from loopline.app.alone.study import Study
 from loopline.app.alone.times import moment_micros
 from loopline.errors import InvalidInput
@@ -41,6 +41,7 @@ from loopline.values import MICROSECOND, duration
 
 Mask = npt.NDArray[np.bool_]
 
+ABSENT = ("unlabelled", "negative")
 _DAY = 86_400_000_000
 _LEAST_ROWS = 50
 _WHOLE = 0.5
@@ -71,6 +72,27 @@ class Request:
     reference_blocks: int | None = None
     false_pages_per_year: float = 1.0
     prices: Prices | None = None
+    kept: bool = False
+    """Whether a later run goes on from this one: then only blocks that are over are counted."""
+
+
+def check_request(request: Request) -> None:
+    """Raise `InvalidInput` for a kind or a meaning of absence that there is not, and for a moment or duration that is none."""
+    if request.kind and request.kind not in KINDS:
+        raise InvalidInput(
+            "alone.unknown_kind", f"there is no kind {request.kind!r}", remedy=f"Use one of {', '.join(KINDS)}."
+        )
+    if request.absent not in ABSENT:
+        raise InvalidInput(
+            "alone.unknown_absent",
+            f"the absence of a label cannot mean {request.absent!r}",
+            remedy=f"Use one of {', '.join(ABSENT)}.",
+        )
+    for text in (request.block, request.matures):
+        if text:
+            duration(text)
+    if request.reference_until:
+        moment_micros(request.reference_until)
 
 
 def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, progress: Progress) -> Study:
@@ -79,10 +101,10 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
     Raises `InvalidInput` where there is too little, or a choice of the user leaves no reference.
     """
     matures = _matures(request, rows)
-    rows, ready = _mature(request, rows, matures)
+    rows, ready = mature(request.absent, rows, matures)
     check_classes(rows)
     rows, chosen, size = _blocks_of(request, rows, ready)
-    blocks = _whole(_cut(rows, ready, chosen), rows, matures, ready)
+    blocks = whole_blocks(_cut(rows, ready, chosen), rows, matures, ready, strict=request.kept)
     _check_enough(blocks, rows, chosen)
     until = moment_micros(request.reference_until) if request.reference_until else None
     reference = reference_blocks(blocks, until, request.reference_blocks)
@@ -131,15 +153,18 @@ def _matures(request: Request, rows: Rows) -> float | None:
     return None if late is None else late.most
 
 
-def _mature(request: Request, rows: Rows, matures: float | None) -> tuple[Rows, int]:
-    """The rows with what absence means, and how many from the first have their labels due."""
+def mature(absent: str, rows: Rows, matures: float | None) -> tuple[Rows, int]:
+    """The rows with what absence means, and how many from the first have their labels due.
+
+    Raises `InvalidInput` where absence cannot mean no.
+    """
     ready = len(rows)
     if matures is not None and rows.timed:
         newest = int(rows.at[-1])
         if rows.label_at is not None and (rows.label_at != NEVER).any():
             newest = max(newest, int(rows.label_at.max()))
         ready = int(np.searchsorted(rows.at, newest - round(matures * 1e6), side="right"))
-    if request.absent != "negative":
+    if absent != "negative":
         return rows, ready
     if rows.kind != "binary" or (matures is None and rows.timed):
         raise InvalidInput(
@@ -154,7 +179,7 @@ def _mature(request: Request, rows: Rows, matures: float | None) -> tuple[Rows, 
 
 def _blocks_of(request: Request, rows: Rows, ready: int) -> tuple[Rows, Chosen, int]:
     """The block's length, and rows whose place in the file is turned into time where they have none."""
-    known = _units(rows)[:ready]
+    known = counted(rows)[:ready]
     if not rows.timed:
         size = rows_a_block(int(known.sum()))
         if size is None:
@@ -162,7 +187,6 @@ def _blocks_of(request: Request, rows: Rows, ready: int) -> tuple[Rows, Chosen, 
         every = max(1, round(size * len(rows) / max(int(known.sum()), 1)))
         return replace(rows, at=(rows.at // every) * _DAY + _DAY), Chosen("1d", max(1, size // 2)), every
     if request.block:
-        duration(request.block)
         return rows, Chosen(request.block, _LEAST_ROWS), 0
     chosen = choose_block(rows.at[:ready], known, _rare(rows)[:ready])
     if chosen is None:
@@ -180,27 +204,30 @@ def _rare(rows: Rows) -> Mask:
 
 
 def _cut(rows: Rows, ready: int, chosen: Chosen) -> Blocks:
-    return cut_blocks(rows.at[:ready], _units(rows)[:ready], duration(chosen.block) // MICROSECOND, chosen.min_rows)
+    return cut_blocks(rows.at[:ready], counted(rows)[:ready], duration(chosen.block) // MICROSECOND, chosen.min_rows)
 
 
-def _units(rows: Rows) -> Mask:
-    """What is counted: rows with score and label, or the first of each ranked list."""
+def counted(rows: Rows) -> Mask:
+    """What is counted (rows,): rows with score and label, or the first of each ranked list."""
     if rows.kind != "ranking" or rows.group is None:
         return rows.known
     first: Mask = rows.group.is_first_distinct().to_numpy()
     return first
 
 
-def _whole(blocks: Blocks, rows: Rows, matures: float | None, ready: int) -> Blocks:
-    """Without a last block that is cut off, and without those that wait for their labels."""
+def whole_blocks(blocks: Blocks, rows: Rows, matures: float | None, ready: int, *, strict: bool) -> Blocks:
+    """Without a last block that is cut off, and without those that wait for their labels.
+
+    A last block that is not over counts with at least half of the usual rows, or, where `strict`, not at all.
+    """
     if len(blocks) < 2:  # noqa: PLR2004 - nothing to compare with
         return blocks
     reached = int(rows.at[ready - 1])
     typical = float(np.median(blocks.predictions[:-1]))
-    if blocks.end[-1] > reached and blocks.predictions[-1] < _WHOLE * typical:
+    if blocks.end[-1] > reached and (strict or blocks.predictions[-1] < _WHOLE * typical):
         blocks = blocks.part(0, -1)
     if matures is None and rows.timed:
-        blocks = blocks.part(0, settled_blocks((blocks.labelled / blocks.predictions).tolist()))
+        blocks = blocks.part(0, settled_blocks((blocks.labelled / np.maximum(blocks.predictions, 1)).tolist()))
     return blocks
 
 

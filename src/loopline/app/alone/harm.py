@@ -11,6 +11,7 @@ from loopline.monitoring.episode import Episode, find_episode
 from loopline.values import from_micros
 
 LEAST_SUSPECTED = 3
+_NAMED = 3
 _NOTICED = 2.0
 _CLEARLY = 6.0
 
@@ -20,7 +21,10 @@ def answer_harm(study: Study) -> Harm:
     told = [_episode(study, one) for one in study.episodes]
     verdict = FINE if not told else HARM if study.harmed else ENDED
     first, last = study.lately
-    before, lately = study.mean(study.losses.rows, 0, study.reference - 1), study.mean(study.losses.rows, first, last)
+    before, lately = (
+        study.mean_of_blocks(study.losses.loss, 0, study.reference - 1),
+        study.mean_of_blocks(study.losses.loss, first, last),
+    )
     due = study.mean_of_blocks(study.trial.due, first, last).mean
     of = _of(study, first, last)
     sentences = [*(_sentence(study, one) for one in told), *_compared(study, before, lately, due, of, verdict)]
@@ -35,7 +39,7 @@ def headline(study: Study, harm: Harm) -> str:
         found = suspected(study)
         if found is not None:
             return f"No alarm yet, but the {study.loss_name} looks too high since about {study.when(study.start_of(found.first))}."
-        return f"No harm found in {study.blocks_word(len(study.blocks) - study.reference)}."
+        return f"No harm found in {study.blocks_word(len(study.blocks) - study.reference)}{_but_broken(study)}."
     last = harm.episodes[-1]
     since = study.when(study.start_of(study.episodes[-1].first))
     size = f"{figure(last.excess.mean)}{bounds(last.excess)}"
@@ -43,6 +47,13 @@ def headline(study: Study, harm: Harm) -> str:
         return f"Harmed since about {since}: the {study.loss_name} is {size} above what was due."
     until = study.when(study.end_of(study.episodes[-1].last))
     return f"Harmed from about {since} to {until}, and as due since then: the {study.loss_name} was {size} above."
+
+
+def _but_broken(study: Study) -> str:
+    """Names the inputs that are broken at the end, though they did no harm that can be told."""
+    last = study.faults.get(int(study.inputs.stretch[-1]), [])
+    names = list(dict.fromkeys(fault.column for fault in last))
+    return f", but broken: {', '.join(names[:_NAMED])}" if names else ""
 
 
 def _episode(study: Study, one: Episode) -> HarmEpisode:
@@ -53,7 +64,7 @@ def _episode(study: Study, one: Episode) -> HarmEpisode:
         until=from_micros(study.end_of(one.last)) if one.ended else None,
         blocks=one.last - one.first + 1,
         excess=study.mean_of_blocks(study.trial.excess, one.first, one.last),
-        loss=study.mean(study.losses.rows, one.first, one.last),
+        loss=study.mean_of_blocks(study.losses.loss, one.first, one.last),
         due=study.mean_of_blocks(study.trial.due, one.first, one.last).mean,
     )
 

@@ -25,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 REFERENCE_SHARE = 0.3
+ENOUGH_BLOCKS = 14
 TOLERANCE_SHARE = 0.02
 LEAST_TOLERANCE = 1e-9
 _FITTED_ON = 500_000
@@ -100,7 +101,7 @@ def fit_scale(rows: Rows, until: int) -> Scale:
 
 
 def lose(rows: Rows, blocks: Blocks, loss: Loss, scale: Scale) -> Losses:
-    """The losses of all rows, summed by block."""
+    """The losses of all rows, summed by block; 0 in a block without a judged row."""
     scores = scale.margins.apply(rows.outputs) if scale.margins else rows.outputs
     lost = loss.rows(scores, rows.label, _groups(rows))
     judged = ~np.isnan(lost)
@@ -108,15 +109,16 @@ def lose(rows: Rows, blocks: Blocks, loss: Loss, scale: Scale) -> Losses:
     own = _own_account(rows, loss, scores, scale)
     own_rows = None if own is None else np.where(judged, own, 0.0)
     units = blocks.sums(judged.astype(np.float64))
+    each = np.maximum(units, 1.0)
     return Losses(
         scores=scores,
         rows=lost,
         judged=judged,
         own_rows=own_rows,
         units=units,
-        loss=blocks.sums(lost) / units,
+        loss=blocks.sums(lost) / each,
         base=_base(rows, blocks, loss, scores, judged),
-        own=None if own_rows is None else blocks.sums(own_rows) / units,
+        own=None if own_rows is None else blocks.sums(own_rows) / each,
     )
 
 
@@ -135,12 +137,14 @@ def _base(rows: Rows, blocks: Blocks, loss: Loss, scores: Floats, judged: Mask) 
     """The mean loss of each block's own best constant."""
     if loss.of_base_rate is not None and rows.kind == "binary":
         positives = blocks.sums(np.where(judged, rows.label, 0.0))
-        rates = positives / blocks.sums(judged.astype(np.float64))
+        rates = positives / np.maximum(blocks.sums(judged.astype(np.float64)), 1.0)
         return np.array([loss.of_base_rate(float(rate)) for rate in rates])
     groups = _groups(rows)
 
     def of_block(first: int, last: int) -> float:
         cut = slice(first, last)
+        if not judged[cut].any():
+            return 0.0
         label = rows.label[cut] if loss.grouped else np.where(judged[cut], rows.label[cut], np.nan)
         return float(np.nanmean(loss.best_constant(scores[cut], label, None if groups is None else groups[cut])))
 
@@ -148,11 +152,12 @@ def _base(rows: Rows, blocks: Blocks, loss: Loss, scores: Floats, judged: Mask) 
 
 
 def reference_blocks(blocks: Blocks, until: int | None, asked: int | None) -> int:
-    """How many blocks from the first make the reference: up to a moment (microseconds), so many, or the first 30 %.
+    """How many blocks from the first make the reference: up to a moment (microseconds), so many, or the first 30 %, or
+    half where that is less than fourteen.
 
     Raises `InvalidInput` where fewer than five remain for it, or none to watch.
     """
-    chosen = max(MIN_REFERENCE_BLOCKS, round(REFERENCE_SHARE * len(blocks)))
+    chosen = max(MIN_REFERENCE_BLOCKS, round(REFERENCE_SHARE * len(blocks)), min(len(blocks) // 2, ENOUGH_BLOCKS))
     if until is not None:
         chosen = int((blocks.end <= until).sum())
     elif asked is not None:

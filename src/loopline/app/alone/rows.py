@@ -68,8 +68,17 @@ class Rows:
         return len(self.at)
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is known of outputs and labels beforehand; what is empty is found out."""
+
+    kind: str = ""
+    positive: str = ""
+    classes: tuple[str, ...] = ()
+
+
 def read_rows(
-    predictions: Table, labels: Table | None, columns: Columns, *, kind: str, positive: str, earlier: Table | None
+    predictions: Table, labels: Table | None, columns: Columns, expected: Expected, earlier: Table | None
 ) -> Rows:
     """The rows of these files. Raises `InvalidInput` for what cannot be read as scores, labels or times."""
     names = [
@@ -79,7 +88,7 @@ def read_rows(
     frame = predictions.read(list(dict.fromkeys(names)))
     notices: list[str] = []
     joined = _labels(predictions, labels, columns, notices)
-    outputs, target, kind, levels = _numbers(frame, joined, columns, kind, positive)
+    outputs, target, kind, levels = _numbers(frame, joined, columns, expected)
     notices += [*joined.notices, *target.notices]
     at, timed = _times(frame, columns, notices)
     order = _order(at, _repeated(joined, at, notices), timed, notices)
@@ -112,10 +121,11 @@ def _labels(predictions: Table, labels: Table | None, columns: Columns, notices:
 
 
 def _numbers(
-    frame: pl.DataFrame, joined: Labels, columns: Columns, kind: str, positive: str
+    frame: pl.DataFrame, joined: Labels, columns: Columns, expected: Expected
 ) -> tuple[Outputs, Target, str, tuple[float, ...]]:
+    kind, positive = expected.kind, expected.positive
     if len(columns.score) == 1 and targets.is_text(frame[columns.score[0]]) and kind in {"", "binary", "multiclass"}:
-        chosen = _chosen_classes(frame[columns.score[0]], joined.values, positive)
+        chosen = _chosen_classes(frame[columns.score[0]], joined.values, expected)
         if chosen is not None:
             return chosen
     outputs = targets.read_outputs(frame, columns.score)
@@ -127,7 +137,12 @@ def _numbers(
         hard = set(np.unique(outputs.values[~np.isnan(outputs.values)][:100_000])) <= {0.0, 1.0}
         return Outputs(outputs.values, hard=hard), target, kind, ()
     if kind == "multiclass":
-        return outputs, targets.class_target(joined.values, _classes(outputs, joined.values)), kind, ()
+        return (
+            outputs,
+            targets.class_target(joined.values, expected.classes or _classes(outputs, joined.values)),
+            kind,
+            (),
+        )
     return outputs, targets.number_target(joined.values), kind, levels if kind == "quantile" else ()
 
 
@@ -176,15 +191,17 @@ def _classes(outputs: Outputs, labels: pl.Series) -> Sequence[str]:
 
 
 def _chosen_classes(
-    column: pl.Series, labels: pl.Series, positive: str
+    column: pl.Series, labels: pl.Series, expected: Expected
 ) -> tuple[Outputs, Target, str, tuple[float, ...]] | None:
     """Texts as scores are the classes that the model chose, unless they are numbers in text."""
     text = column.cast(pl.String).str.strip_chars()
     if text.str.strip_suffix("%").cast(pl.Float64, strict=False).null_count() <= text.null_count() + len(text) // 100:
         return None
-    classes = sorted({*text.drop_nulls().unique().to_list(), *labels.cast(pl.String).drop_nulls().unique().to_list()})
+    classes = list(expected.classes) or sorted(
+        {*text.drop_nulls().unique().to_list(), *labels.cast(pl.String).drop_nulls().unique().to_list()}
+    )
     if len(classes) == _TWO:
-        place = targets.binary_target(labels, np.zeros(len(labels)), positive)
+        place = targets.binary_target(labels, np.zeros(len(labels)), expected.positive)
         chosen = np.where(
             text.is_null().to_numpy(),
             np.nan,

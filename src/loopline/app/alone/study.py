@@ -39,6 +39,8 @@ class Study:
     faults: dict[int, list[DataFault]]
     waiting: int
     """Predictions whose labels are not due yet, and those of a last block that is not whole."""
+    kept: int = 0
+    """So many rows from the first are of the reference as it was kept, not of the files."""
 
     @property
     def harmed(self) -> bool:
@@ -66,9 +68,13 @@ class Study:
             "ndcg_loss": "loss of NDCG",
         }.get(self.setup.risk.loss, self.setup.risk.loss)
 
-    def mean(self, values: Floats, first: int, last: int) -> Interval:
-        """The mean over what is judged of block sums of `values` (rows,), in blocks `first` to `last`, with its interval over blocks."""
-        return interval_of_sums(self.blocks.sums(values)[first : last + 1], self.losses.units[first : last + 1])
+    def mean(self, values: Floats, first: int, last: int) -> Interval | None:
+        """The mean over judged rows of `values` (rows,) in blocks `first` to `last`, with its interval over blocks.
+
+        None where the files hold no judged row of these blocks.
+        """
+        counts = self.blocks.sums(self.losses.judged.astype(np.float64))[first : last + 1]
+        return interval_of_sums(self.blocks.sums(values)[first : last + 1], counts) if counts.sum() else None
 
     def mean_of_blocks(self, means: Floats, first: int, last: int) -> Interval:
         """As `mean`, from the mean of each block."""

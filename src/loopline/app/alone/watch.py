@@ -1,6 +1,7 @@
 """`loopline watch`: files in, answers out."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,9 +14,9 @@ from loopline.app.alone.columns import Columns, guess_columns
 from loopline.app.alone.coverage import answer_coverage
 from loopline.app.alone.earlier import answer_earlier
 from loopline.app.alone.files import Table, open_table
-from loopline.app.alone.fresh import Request, study_afresh
+from loopline.app.alone.fresh import Request, check_request, study_afresh
 from loopline.app.alone.harm import answer_harm, headline
-from loopline.app.alone.rows import Rows, read_rows
+from loopline.app.alone.rows import Expected, Rows, read_rows
 from loopline.app.alone.study import Study
 from loopline.app.alone.why import answer_why
 from loopline.values import from_micros
@@ -26,29 +27,48 @@ Progress = Callable[[str, int], None]
 _OTHER_STEPS = 4
 
 
+@dataclass(frozen=True)
+class Files:
+    """What was given, opened, and which column is what."""
+
+    predictions: Table
+    labels: Table | None
+    earlier: Table | None
+    columns: Columns
+
+
 def watch_files(request: Request, progress: Progress) -> Watched:
     """Watch the predictions of a model that anything serves, from its files alone.
 
     Raises `NotFound` and `InvalidInput` for files, columns and choices that do not do, with what to do instead.
     """
     with TemporaryDirectory(prefix="loopline-") as scratch:
-        study = _studied(request, Path(scratch), progress)
+        files = open_files(request, Path(scratch))
+        steps = steps_of(files.columns)
+        progress("rows", steps)
+        rows = rows_of(request, files)
+        study = study_afresh(request, files.predictions, files.columns, rows, lambda step: progress(step, steps))
         return answers(study, request)
 
 
-def _studied(request: Request, scratch: Path, progress: Progress) -> Study:
+def open_files(request: Request, scratch: Path) -> Files:
+    """Open the files and find out what each column is. Raises `NotFound` and `InvalidInput`."""
+    check_request(request)
     table = open_table(request.predictions, scratch / "predictions")
     labels = open_table(request.labels, scratch / "labels") if request.labels else None
     earlier = open_table(request.earlier, scratch / "earlier") if request.earlier else None
-    columns = guess_columns(table.typed, labels.typed if labels else None, request.said)
-    steps = len(columns.features) + _OTHER_STEPS
-    progress("rows", steps)
-    rows = _rows(request, table, labels, earlier, columns)
-    return study_afresh(request, table, columns, rows, lambda step: progress(step, steps))
+    return Files(table, labels, earlier, guess_columns(table.typed, labels.typed if labels else None, request.said))
 
 
-def _rows(request: Request, table: Table, labels: Table | None, earlier: Table | None, columns: Columns) -> Rows:
-    return read_rows(table, labels, columns, kind=request.kind, positive=request.positive, earlier=earlier)
+def rows_of(request: Request, files: Files, classes: tuple[str, ...] = ()) -> Rows:
+    """The rows of the files. Raises `InvalidInput`."""
+    expected = Expected(request.kind, request.positive, classes)
+    return read_rows(files.predictions, files.labels, files.columns, expected, files.earlier)
+
+
+def steps_of(columns: Columns) -> int:
+    """How many steps a progress bar has."""
+    return len(columns.features) + _OTHER_STEPS
 
 
 def answers(study: Study, request: Request) -> Watched:
