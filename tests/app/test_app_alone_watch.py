@@ -82,6 +82,22 @@ def test_a_shift_of_inputs_is_no_harm_and_is_named(tmp_path):
     assert found.why.importance["region"] < 0.01
 
 
+def test_bad_days_do_not_hide_a_harm(tmp_path):
+    """On some days all goes wrong, which the model cannot know; each day's level is taken out. The harm is an order turned."""
+    rng = np.random.default_rng(0)
+    count, days = 24_000, 80
+    place = np.sort(rng.uniform(0, days, count))
+    z = rng.normal(-1, 1, count)
+    bad = rng.normal(0, 1.2, days)[place.astype(int)]
+    meant = np.where(place >= 55, 0.3 * (z + 1) - 1, z)
+    at = pl.Series((place * data.DAY).astype(np.int64)).cast(pl.Duration("us")) + data.START
+    label = rng.random(count) < data.sigmoid(meant + bad)
+    found = watch(tmp_path, pl.DataFrame({"predicted_at": at, "score": data.sigmoid(z), "label": label}))
+    assert "level taken out" in found.headline
+    assert found.verdict == "harm"
+    assert abs(found.harm.episodes[-1].since - data.START - timedelta(days=55)) <= timedelta(days=3)
+
+
 def test_an_input_that_goes_missing_is_harm_with_its_cause(tmp_path):
     """The scores that remain are honest, so that only the fault tells harm from a narrower world."""
     service = data.service(harm=30, kind="missing")

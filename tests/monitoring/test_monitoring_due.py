@@ -9,8 +9,10 @@ from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import named
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.due import autocorrelation, due, own_account, promise_of, reference_of
+from loopline.monitoring.level import at_block_level
 from loopline.monitoring.risk import Risk, bet
 from loopline.monitoring.state import MonitorState, observe
+from loopline.monitoring.tally import cut_blocks
 from loopline.values import from_micros
 
 DAY = 86_400_000_000
@@ -98,6 +100,29 @@ def test_a_fault_excuses_nothing():
 def test_a_world_twice_as_large_is_no_harm_for_a_loss_of_a_scale():
     promise = promise_of(np.array([1.0, 1.0]), np.array([10.0, 10.0]), None, scaled=True)
     np.testing.assert_allclose(due(promise, np.array([40.0, 10.0]), None, np.array([False, False])), [4.0, 1.0])
+
+
+def test_a_block_s_level_is_taken_out():
+    """Each block's mean probability is its base rate, and the order of its rows is what it was."""
+    rng = np.random.default_rng(0)
+    at = np.sort(rng.integers(1, 20 * DAY, 5000))
+    judged = rng.random(5000) < 0.9
+    blocks = cut_blocks(at, judged, DAY, 50)
+    score, label = rng.uniform(0.01, 0.99, 5000), (rng.random(5000) < 0.2).astype(float)
+    found = at_block_level(score, np.where(judged, label, np.nan), judged, blocks)
+    for first, last in zip(blocks.first, blocks.last, strict=True):
+        part = slice(int(first), int(last))
+        known = judged[part]
+        assert found[part][known].mean() == pytest.approx(label[part][known].mean(), abs=1e-6)
+        shift = np.log(found[part] / (1 - found[part]) * (1 - score[part]) / score[part])[known]
+        np.testing.assert_allclose(shift, shift[0], atol=1e-6)
+    np.testing.assert_array_equal(found[~judged], score[~judged])
+
+
+def test_a_block_of_one_class_moves_far_and_not_to_infinity():
+    blocks = cut_blocks(np.array([1, 2, 3]), np.ones(3, dtype=bool), DAY, 1)
+    found = at_block_level(np.array([0.2, 0.5, 0.6]), np.zeros(3), np.ones(3, dtype=bool), blocks)
+    assert np.all((found > 0) & (found < 0.01))
 
 
 def test_the_own_account_is_the_expected_loss():

@@ -47,9 +47,12 @@ class Blocks:
         cut = slice(first, last)
         return Blocks(self.start[cut], self.end[cut], self.first[cut], self.last[cut], self.labelled[cut])
 
-    def of_rows(self) -> Ints:
-        """The place of its block for each row from the first block's first to the last block's last."""
-        return np.repeat(np.arange(len(self)), self.predictions)
+    def of_rows(self, rows: int) -> Ints:
+        """The place of its block for each of so many rows; -1 for one that is in none."""
+        row = np.arange(rows)
+        place = np.searchsorted(self.last, row, side="right")
+        inside = (place < len(self)) & (row >= np.append(self.first, rows)[np.minimum(place, len(self))])
+        return np.where(inside, place, -1)
 
     def sums(self, values: Floats) -> Floats:
         """The sum of `values` (rows,) in each block."""

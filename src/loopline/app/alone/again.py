@@ -60,7 +60,7 @@ def study_again(kept: Kept, table: Table, rows: Rows, progress: Progress) -> tup
     profile = reference_profile_of(inputs)
     faults = faults_by_stretch(inputs, profile)
     owed = due(setup.promise, losses.base, losses.own, np.isin(inputs.stretch, list(faults)))
-    given = summaries(merged, blocks, losses, owed)[before:]
+    given = summaries(merged, blocks, losses, owed, loss.name)[before:]
     losses, owed = _as_counted(kept, losses, owed, reference)
     trial = _trial(kept, losses, owed, given, reference)
     found = episodes(trial, setup.reference, setup.reference.upper + setup.risk.tolerance, reference)
@@ -108,11 +108,12 @@ def _all_blocks(kept: Kept, rows: Rows, fresh: Blocks) -> Blocks:
 def _as_counted(kept: Kept, losses: Losses, owed: Floats, reference: int) -> tuple[Losses, Floats]:
     """With the figures of counted blocks as they were when they were counted."""
     span = slice(reference, reference + len(kept.counted))
-    units, loss, owed = losses.units.copy(), losses.loss.copy(), owed.copy()
+    units, loss, raw, owed = losses.units.copy(), losses.loss.copy(), losses.raw.copy(), owed.copy()
     units[span] = [one.labelled for one in kept.counted]
     loss[span] = [one.loss or 0.0 for one in kept.counted]
+    raw[span] = [one.log_loss if one.log_loss is not None else one.loss or 0.0 for one in kept.counted]
     owed[span] = [one.baseline_loss or 0.0 for one in kept.counted]
-    return replace(losses, units=units, loss=loss), owed
+    return replace(losses, units=units, loss=loss, raw=raw), owed
 
 
 def _trial(kept: Kept, losses: Losses, owed: Floats, given: Sequence[BlockSummary], reference: int) -> Trial:

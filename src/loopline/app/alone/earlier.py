@@ -74,12 +74,12 @@ def _difference(study: Study) -> Interval | None:
     loss = loss_of(rows, study.setup.risk.loss)
     if loss.grouped or (rows.kind == "binary" and (np.nanmin(rows.earlier) < 0 or np.nanmax(rows.earlier) > 1)):
         return None
-    lost = loss.rows(rows.earlier, rows.label)
-    both = ~np.isnan(lost) & study.losses.judged
+    gaps = loss.rows(rows.earlier, rows.label) - loss.rows(study.losses.scores, rows.label)
+    both = ~np.isnan(gaps) & study.losses.judged
     if not both.any():
         return None
     first, last = study.lately
-    gap = study.blocks.sums(np.where(both, np.nan_to_num(lost) - study.losses.rows, 0.0))[first : last + 1]
+    gap = study.blocks.sums(np.where(both, gaps, 0.0))[first : last + 1]
     count = study.blocks.sums(both.astype(np.float64))[first : last + 1]
     return interval_of_sums(gap, count) if count.sum() else None
 
@@ -96,12 +96,12 @@ def _told(study: Study, answer: str, difference: Interval | None) -> list[str]:
         f"{figure(abs(difference.mean))}{bounds(difference) if difference.mean > 0 else bounds(_negated(difference))}"
     )
     if answer == "yes":
-        return [f"Yes: {on} the earlier model's {study.loss_name} is {size} lower."]
+        return [f"Yes: {on} the earlier model's {study.raw_name} is {size} lower."]
     if answer == "no":
         higher = "higher" if difference.mean > 0 else "lower, which is too little to matter"
-        return [f"No: {on} the earlier model's {study.loss_name} is {size} {higher}."]
+        return [f"No: {on} the earlier model's {study.raw_name} is {size} {higher}."]
     return [
-        f"It cannot be told: {on} the earlier model's {study.loss_name} differs by {figure(difference.mean)}{bounds(difference)}."
+        f"It cannot be told: {on} the earlier model's {study.raw_name} differs by {figure(difference.mean)}{bounds(difference)}."
     ]
 
 

@@ -16,6 +16,7 @@ from loopline.app.alone.files import Table
 from loopline.app.alone.join import NEVER
 from loopline.app.alone.measure import (
     Losses,
+    Scale,
     default_tolerance,
     episodes,
     fit_scale,
@@ -31,6 +32,7 @@ from loopline.app.alone.rows import KINDS, Rows, check_classes
 from loopline.app.alone.study import Study
 from loopline.app.alone.times import moment_micros
 from loopline.errors import InvalidInput
+from loopline.evaluation.losses import Loss
 from loopline.monitoring.block_length import Chosen, choose_block, rows_a_block
 from loopline.monitoring.due import due
 from loopline.monitoring.lateness import settled_blocks
@@ -44,6 +46,7 @@ Mask = npt.NDArray[np.bool_]
 ABSENT = ("unlabelled", "negative")
 _DAY = 86_400_000_000
 _LEAST_ROWS = 50
+_SHARPER = 0.5
 _WHOLE = 0.5
 
 Progress = Callable[[str], None]
@@ -112,8 +115,12 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
     scale = fit_scale(rows, int(blocks.last[reference - 1]))
     progress("losses")
     losses = lose(rows, blocks, loss, scale)
+    tolerance = (
+        default_tolerance(float(losses.loss[:reference].mean())) if request.tolerance is None else request.tolerance
+    )
+    if rows.kind == "binary" and not rows.hard:
+        losses, scale = _sharper(rows, blocks, loss, losses, scale, reference, tolerance)
     promised = promise(losses, reference, rows.kind)
-    tolerance = default_tolerance(promised.level) if request.tolerance is None else request.tolerance
     setup = Setup(
         name=request.name,
         kind=rows.kind,
@@ -134,12 +141,35 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
     return _watched(setup, rows, blocks, reference, losses, inputs)
 
 
+def _sharper(
+    rows: Rows, blocks: Blocks, loss: Loss, losses: Losses, scale: Scale, reference: int, tolerance: float
+) -> tuple[Losses, Scale]:
+    """With each block's level taken out, where half as large a harm would be seen then: where whole blocks are good or bad."""
+    free = msgspec.structs.replace(scale, level_free=True)
+    without = lose(rows, blocks, loss, free)
+    gaps = [_gap(found, reference, tolerance) for found in (losses, without)]
+    return (without, free) if gaps[1] < _SHARPER * gaps[0] else (losses, scale)
+
+
+def _gap(losses: Losses, reference: int, tolerance: float) -> float:
+    """How much a loss has to rise before it counts as harm at all."""
+    found = reference_of(promise(losses, reference, "binary"), losses, reference)
+    return found.upper + tolerance - found.mean
+
+
 def _watched(setup: Setup, rows: Rows, blocks: Blocks, reference: int, losses: Losses, inputs: Inputs) -> Study:
     profile = reference_profile_of(inputs)
     faults = faults_by_stretch(inputs, profile)
     faulty = np.isin(inputs.stretch, list(faults))
     owed = due(setup.promise, losses.base, losses.own, faulty)
-    trial = watch(setup.risk, setup.reference, MonitorState(), summaries(rows, blocks, losses, owed), reference, owed)
+    trial = watch(
+        setup.risk,
+        setup.reference,
+        MonitorState(),
+        summaries(rows, blocks, losses, owed, setup.risk.loss),
+        reference,
+        owed,
+    )
     found = episodes(trial, setup.reference, setup.reference.upper + setup.risk.tolerance, reference)
     waiting = len(rows) - int(blocks.predictions.sum())
     return Study(setup, rows, blocks, reference, losses, trial, found, inputs, profile, faults, waiting)

@@ -22,12 +22,12 @@ def answer_harm(study: Study) -> Harm:
     verdict = FINE if not told else HARM if study.harmed else ENDED
     first, last = study.lately
     before, lately = (
-        study.mean_of_blocks(study.losses.loss, 0, study.reference - 1),
-        study.mean_of_blocks(study.losses.loss, first, last),
+        study.mean_of_blocks(study.losses.raw, 0, study.reference - 1),
+        study.mean_of_blocks(study.losses.raw, first, last),
     )
     due = study.mean_of_blocks(study.trial.due, first, last).mean
     of = _of(study, first, last)
-    sentences = [*(_sentence(study, one) for one in told), *_compared(study, before, lately, due, of, verdict)]
+    sentences = [*(_sentence(study, one) for one in told), *_compared(study, before, lately, of, verdict)]
     if not told:
         sentences = [_fine(study), *_suspicion(study), *sentences]
     return Harm(verdict, told, len(study.trial.alarms), before, lately, due, of, sentences)
@@ -124,24 +124,23 @@ def _of(study: Study, first: int, last: int) -> str:
     return f"{what}, from {study.when(study.start_of(first))} to {study.when(study.end_of(last))}"
 
 
-def _compared(study: Study, before: Interval, lately: Interval, due: float, of: str, verdict: str) -> list[str]:
+def _compared(study: Study, before: Interval, lately: Interval, of: str, verdict: str) -> list[str]:
     """What the loss was and is, and how much of the change the world explains."""
+    first, last = study.lately
     change = lately.mean - before.mean
+    unexplained = study.mean_of_blocks(study.trial.excess, first, last).mean - study.setup.reference.mean
+    explained = change - unexplained
     told = [
-        f"The {study.loss_name} was {figure(before.mean)}{bounds(before)} in the reference and {figure(lately.mean)}{bounds(lately)} {of}."
+        f"The {study.raw_name} was {figure(before.mean)}{bounds(before)} in the reference and {figure(lately.mean)}{bounds(lately)} {of}."
     ]
-    explained = due - before.mean
-    clear = abs(change) > _NOTICED * float(np.hypot(_finite(before.error), _finite(lately.error)))
-    if verdict == FINE and clear:
-        word = "rise" if change > 0 else "fall"
+    if verdict == FINE and change > _NOTICED * float(np.hypot(_finite(before.error), _finite(lately.error))):
         told.append(
-            f"That {word} is no harm: a harder or easier world (base rate, kinds of rows) explains {figure(explained)} of {figure(change)}."
-            if change > 0
-            else "It lies lower than in the reference, which is no harm."
+            f"Of that rise of {figure(change)}, a harder world (base rate, kinds of rows, bad days) explains {figure(explained)}; the "
+            "rest is within chance."
         )
     elif verdict != FINE and abs(explained) > 2 * study.setup.risk.tolerance:
         way = "harder" if explained > 0 else "easier"
-        told.append(f"The world became {way} as well, by {figure(abs(explained))}; that is not counted as harm.")
+        told.append(f"The world became {way} as well, by {figure(abs(explained))}; that is not counted.")
     return told
 
 

@@ -16,6 +16,7 @@ from loopline.monitoring import due as accounts
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.due import Promise, own_account, promise_of
 from loopline.monitoring.episode import Episode, find_episode
+from loopline.monitoring.level import at_block_level
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference, Risk
 from loopline.monitoring.state import HarmEvidence, MonitorState, observe
 from loopline.monitoring.tally import Blocks
@@ -32,10 +33,13 @@ _FITTED_ON = 500_000
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """How scores are read: the line that makes margins probabilities, and the one that makes probabilities honest."""
+    """How scores are read: the line that makes margins probabilities, the one that makes probabilities honest, and whether each
+    block's level is taken out before its loss is measured.
+    """
 
     margins: Margins | None
     calibrator: LogisticCalibrator | None
+    level_free: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Losses:
     """The loss of each row, its own account of it, and the same by block.
 
     `rows` (rows,) is 0 where nothing is judged; `judged` says where. `scores` are the outputs that are judged. The rest has shape
-    (blocks,): `loss`, `base` and `own` are means over `units`; `own` is None where scores expect nothing.
+    (blocks,): `loss`, `base` and `own` are means over `units`; `own` is None where scores expect nothing; `raw` is the
+    loss with the level of each block left in.
     """
 
     scores: Floats
@@ -54,6 +59,7 @@ class Losses:
     loss: Floats
     base: Floats
     own: Floats | None
+    raw: Floats
 
 
 @dataclass(frozen=True)
@@ -103,10 +109,15 @@ def fit_scale(rows: Rows, until: int) -> Scale:
 def lose(rows: Rows, blocks: Blocks, loss: Loss, scale: Scale) -> Losses:
     """The losses of all rows, summed by block; 0 in a block without a judged row."""
     scores = scale.margins.apply(rows.outputs) if scale.margins else rows.outputs
-    lost = loss.rows(scores, rows.label, _groups(rows))
-    judged = ~np.isnan(lost)
+    raw = loss.rows(scores, rows.label, _groups(rows))
+    judged = ~np.isnan(raw)
+    raw, lost = np.where(judged, raw, 0.0), raw
+    told, sure = scores, scores if scale.calibrator is None else scale.calibrator.apply(scores)
+    if scale.level_free:
+        told, sure = (at_block_level(one, rows.label, judged, blocks) for one in (scores, sure))
+        lost = loss.rows(told, rows.label)
     lost = np.where(judged, lost, 0.0)
-    own = _own_account(rows, loss, scores, scale)
+    own = own_account(loss, told, sure) if rows.kind in {"binary", "multiclass"} and not rows.hard else None
     own_rows = None if own is None else np.where(judged, own, 0.0)
     units = blocks.sums(judged.astype(np.float64))
     each = np.maximum(units, 1.0)
@@ -119,18 +130,12 @@ def lose(rows: Rows, blocks: Blocks, loss: Loss, scale: Scale) -> Losses:
         loss=blocks.sums(lost) / each,
         base=_base(rows, blocks, loss, scores, judged),
         own=None if own_rows is None else blocks.sums(own_rows) / each,
+        raw=blocks.sums(raw) / each,
     )
 
 
 def _groups(rows: Rows) -> npt.NDArray[np.object_] | None:
     return None if rows.group is None else rows.group.fill_null("").rank("dense").to_numpy()
-
-
-def _own_account(rows: Rows, loss: Loss, scores: Floats, scale: Scale) -> Floats | None:
-    if rows.hard or rows.kind not in {"binary", "multiclass"}:
-        return None
-    sure = scores if scale.calibrator is None else scale.calibrator.apply(scores)
-    return own_account(loss, scores, sure)
 
 
 def _base(rows: Rows, blocks: Blocks, loss: Loss, scores: Floats, judged: Mask) -> Floats:
@@ -189,7 +194,7 @@ def reference_of(promised: Promise, losses: Losses, reference: int) -> Reference
     return accounts.reference_of(promised, losses.loss[:reference], losses.base[:reference], own)
 
 
-def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats) -> list[BlockSummary]:
+def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats, loss: str) -> list[BlockSummary]:
     """The blocks as a monitor takes them: what was due is their baseline."""
     positives = blocks.sums(np.where(losses.judged, np.nan_to_num(rows.label), 0.0))
     first_score = losses.scores if losses.scores.ndim == 1 else losses.scores.max(axis=1)
@@ -204,6 +209,7 @@ def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats) -> list[
             positives=float(positives[place]),
             expected=float(expected[place]),
             loss=float(losses.loss[place] * losses.units[place]),
+            log_loss=float(losses.raw[place] * losses.units[place]) if loss == "log_loss" else None,
             baseline=float(owed[place] * losses.units[place]),
             model_version=versions[place],
         )

@@ -18,6 +18,15 @@ from loopline.values import duration, from_micros
 
 Floats = npt.NDArray[np.float64]
 
+_NAMES = {
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "zero_one": "share of wrong predictions",
+    "squared_error": "mean squared error",
+    "absolute_error": "mean absolute error",
+    "pinball": "pinball loss",
+    "ndcg_loss": "loss of NDCG",
+}
 _LATELY_SHARE = 0.25
 _A_DAY = 86_400_000_000
 _SHORT = 3600
@@ -56,17 +65,16 @@ class Study:
         return len(self.blocks) - max(1, round(_LATELY_SHARE * watched)), len(self.blocks) - 1
 
     @property
-    def loss_name(self) -> str:
+    def raw_name(self) -> str:
         """The loss in words."""
-        return {
-            "log_loss": "log loss",
-            "brier": "Brier score",
-            "zero_one": "share of wrong predictions",
-            "squared_error": "mean squared error",
-            "absolute_error": "mean absolute error",
-            "pinball": "pinball loss",
-            "ndcg_loss": "loss of NDCG",
-        }.get(self.setup.risk.loss, self.setup.risk.loss)
+        return _NAMES.get(self.setup.risk.loss, self.setup.risk.loss)
+
+    @property
+    def loss_name(self) -> str:
+        """What is watched, in words."""
+        return (
+            f"{self.raw_name} (each block's level taken out)" if self.setup.scale.get("level_free") else self.raw_name
+        )
 
     def mean(self, values: Floats, first: int, last: int) -> Interval | None:
         """The mean over judged rows of `values` (rows,) in blocks `first` to `last`, with its interval over blocks.

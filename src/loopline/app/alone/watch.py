@@ -158,6 +158,10 @@ def _notices(study: Study) -> list[str]:
         f"{block}; the first {study.reference} of {len(study.blocks)}, up to {study.when(setup.reference_until)}, are the reference. "
         f"Watched is the {study.loss_name}; the tolerance is {risk.tolerance:.3g}."
     )
+    level = [
+        "Whole blocks are good or bad here, so each block's level is taken out: watched is how well the model tells its rows apart."
+    ]
+    levels = level if setup.scale.get("level_free") else []
     kind = f"The model is taken as {setup.kind}."
     margins = ["The scores are no probabilities: a line fitted on the reference made them some."] if scaled else []
     sampled = (
@@ -165,7 +169,7 @@ def _notices(study: Study) -> list[str]:
         if study.inputs.sample.whole
         else [f"Causes are read from {len(study.inputs.sample.rows):,} rows, spread evenly over all blocks."]
     )
-    return [setup.columns.told(), kind, chosen, *margins, *study.rows.notices, *study.inputs.notices, *sampled]
+    return [setup.columns.told(), kind, chosen, *levels, *margins, *study.rows.notices, *study.inputs.notices, *sampled]
 
 
 def as_record(request: Request, watched: Watched) -> bytes:
