@@ -91,7 +91,7 @@ def help_text() -> str:
             *lines,
             "",
             "`loopline COMMAND --help` tells more. Every command that prints takes --json and --home (or LOOPLINE_HOME).",
-            "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 access denied, 6 corrupt, 7 frozen, 8 unavailable, 10 harm found (watch).",
+            "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 access denied, 6 corrupt, 7 frozen, 8 unavailable, 10 something found (check, watch).",
             "",
         ]
     )
