@@ -269,9 +269,7 @@ def _environment_changes(work: _Work) -> Iterator[Change]:
 def _data_changes(kept: Rebuild, rows: LabelledRows) -> Iterator[Change]:
     now = column_digests(rows.frame)
     if rows.frame.height != kept.rows:
-        yield Change(
-            "data", f"there were {kept.rows} rows to train on, there are {rows.frame.height}: some were erased"
-        )
+        yield Change("data", f"there were {kept.rows} rows to train on, there are {rows.frame.height}")
     different = [name for name in sorted({*kept.columns, *now}) if kept.columns.get(name) != now.get(name)]
     if different and rows.frame.height == kept.rows:
         yield Change("data", f"values are others in: {', '.join(different)}")
