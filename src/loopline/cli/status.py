@@ -52,6 +52,14 @@ def _print_project(console: Console, project: ProjectStatus) -> None:
         for place in model.environments[:-1]:
             serves = f"version {place.version} since {place.since:%Y-%m-%d %H:%M}" if place.version else "the fallback"
             console.print(f"{project.project}: {place.endpoint} serves {serves}")
+        for monitor in model.monitors:
+            if monitor.restated:
+                told = f"{monitor.restated} blocks were measured again after labels that came late or were corrected"
+                console.print(f"{project.project}: {model.model}, {monitor.name}: {told}")
+            if monitor.censored:
+                console.print(
+                    f"{project.project}: {model.model}: {100 * monitor.censored:.1f} % of the last block is censored"
+                )
     if project.calm:
         when = "freeze window" if project.calm.now else "next freeze window"
         console.print(f"{project.project}: {when} {_time(project.calm.start)} to {_time(project.calm.end)} UTC")

@@ -23,7 +23,7 @@ from loopline.loop.owner import declared_owner, declared_people
 from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
-from loopline.monitoring.performance import read_performance
+from loopline.monitoring.performance import read_performance, read_restated
 from loopline.monitoring.watch import list_monitors, watched_projects
 from loopline.storage.database import Transaction
 from loopline.values import duration
@@ -38,6 +38,8 @@ class MonitorStatus(msgspec.Struct, frozen=True):
     last_excess: float | None
     allowed_excess: float
     coverage: float | None
+    censored: float | None = None
+    restated: int = 0
 
 
 class EnvironmentStatus(msgspec.Struct, frozen=True):
@@ -262,6 +264,8 @@ def _monitors(tx: Transaction, project: str, model: str) -> list[MonitorStatus]:
                 last_excess=last.excess if last else None,
                 allowed_excess=allowed,
                 coverage=last.coverage if last else None,
+                censored=last.censored / last.predictions if last and last.predictions else None,
+                restated=len(read_restated(tx, project, model, monitor.name)),
             )
         )
     return found

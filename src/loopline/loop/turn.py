@@ -18,6 +18,7 @@ from loopline.loop.measured import measured
 from loopline.loop.release import lapse
 from loopline.loop.resources import Resources
 from loopline.loop.respond import Decided
+from loopline.loop.restate import restate
 from loopline.loop.score import score_due
 from loopline.loop.situation import LaneSituation
 from loopline.loop.watch import watch_matured
@@ -70,6 +71,7 @@ def run_turn(
     with measured(seconds, "watch"):
         inputs = due if due is not None else logged_features(work.resources, work.lane, window)
         watch_inputs(work.resources, work.lane, work.references, inputs, window)
+        restate(work.resources, work.lane, work.history, window)
         watch_matured(work.resources, work.lane, work.history, window.end)
         watch_decision(work.resources, work.lane, work.history, window.end)
         respond.open_incidents(work.resources, work.lane, work.references, window)

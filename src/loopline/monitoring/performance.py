@@ -98,6 +98,35 @@ def add_performance(tx: Transaction, rows: Sequence[Performance]) -> None:
     store.add_performance(tx, [msgspec.structs.asdict(row) for row in rows])
 
 
+def add_restated(
+    tx: Transaction, found: Sequence[tuple[Performance, BlockSummary]], risk: Risk, *, at: datetime
+) -> int:
+    """Keep what blocks that were measured before come to now, where that is another; gives how many did.
+
+    Kept again at the same time, or with the same figures, nothing changes. The evidence is what it was.
+    """
+    rows = [
+        measure(
+            block,
+            risk,
+            project=known.project,
+            model=known.model,
+            monitor=known.monitor,
+            log_evidence=known.log_evidence,
+            measured_at=at,
+            restated=known.restated + 1,
+        )
+        for known, block in found
+    ]
+    news = [row for (known, _), row in zip(found, rows, strict=True) if _figures(row) != _figures(known)]
+    add_performance(tx, news)
+    return len(news)
+
+
+def _figures(row: Performance) -> tuple[object, ...]:
+    return row.labelled, row.censored, row.base_rate, row.loss, row.cost
+
+
 def read_performance(
     tx: Transaction,
     project: str,
