@@ -109,3 +109,18 @@ def test_the_scoring_process_never_loads_what_training_explains_with(explaining)
     maps = Path(f"/proc/{process.process.pid}/maps").read_text(encoding="utf-8")
     assert "numba" not in maps
     assert "llvmlite" not in maps
+
+
+def test_once_the_background_is_erased_nothing_is_explained_any_more(own_home, start):
+    key = load_signing_key(own_home.path / "keys")
+    matrix = own_home.predictor(1).signature.encode(own_home.rows)
+    artifacts = open_artifacts(str(own_home.path / "artifacts"), durable=False)
+    digest = keep_background(artifacts, key, package=own_home.packages[0][0], matrix=matrix, seed=0)
+    own_home.deploy(1, sequence=1, background=digest)
+    with start(own_home) as process, process.client() as client:
+        wanted = {"rows": own_home.requests(1), "explain": True}
+        assert client.post("/predict/late", json=wanted).status_code == 200
+        name = digest.removeprefix("sha256:")
+        (own_home.path / "artifacts" / name[:2] / name[2:]).unlink()
+        refused = client.post("/predict/late", json=wanted)
+        assert (refused.status_code, refused.json()["code"]) == (503, "explain.no_background")

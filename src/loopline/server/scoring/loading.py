@@ -125,10 +125,14 @@ class Loader:
 
     def _explainer(self, predictor: Predictor, background: str) -> Explainer:
         """Loaded when it is first asked for: most requests want no explanation. Two threads may load it; both are right."""
-        if background not in self._explainers:
+        if background and not self._artifacts.exists(background):  # erased rows must not stay in memory either
+            self._explainers.pop(background, None)
+        found = self._explainers.get(background)
+        if found is None:
             keys = load_public_keys(self._settings.keys_path)
-            self._explainers[background] = load_explainer(self._artifacts, predictor, background=background, keys=keys)
-        return self._explainers[background]
+            found = load_explainer(self._artifacts, predictor, background=background, keys=keys)
+            self._explainers[background] = found
+        return found
 
     def _budget(self, project: str, endpoint: str) -> DayBudget:
         """One for each endpoint, whatever engines follow each other; it survives the process."""
