@@ -160,12 +160,16 @@ def test_masks_hide_whose_it_is(proposed):
     frame = honest().with_columns(
         email=pl.format("person{}@example.org", pl.int_range(pl.len()) % 7), user_id=pl.int_range(pl.len()) + 880000
     )
+    frame = frame.with_columns(
+        phone=pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("555123")).otherwise(pl.lit("+49 221 5551"))
+    )
     proposal, findings, code, columns = proposed(frame)
-    assert {("personal", "email"), ("personal", "user_id")} <= findings
-    assert (proposal.personal, proposal.subject) == (("email", "user_id"), "user_id")
-    shown = repr([columns.facts["email"], columns.facts["user_id"], code])
+    assert {("mixed-types", "phone"), ("personal", "phone"), ("personal", "email"), ("personal", "user_id")} <= findings
+    assert (proposal.personal, proposal.subject) == (("email", "user_id", "phone"), "user_id")
+    shown = repr([columns.facts["email"], columns.facts["user_id"], columns.facts["phone"], columns.findings, code])
     assert "person1" not in shown
     assert "880000" not in shown
+    assert "5551" not in shown
 
 
 def test_the_proposed_source_takes_every_row(proposed):

@@ -15,6 +15,7 @@ from loopline.errors import (
 )
 
 COMMANDS = {
+    "init": "Write a loop that runs: an example, or one from data.",
     "plan": "What a changed loop file would change, before it does.",
     "apply": "Make a loop file the one in force.",
     "replay": "Run the loop over history, against other policies.",

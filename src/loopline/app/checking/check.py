@@ -86,7 +86,9 @@ def _with_label(
     found: list[Tell] = []
     groups: list[GroupTable] = []
     if values.facts.kind is not None:
-        found = tells(columns.frame.drop(label), values.values, values.facts.kind, seed=seed)
+        told = tells(columns.frame.drop(label), values.values, values.facts.kind, seed=seed)
+        # A sentence about one value shows it.
+        found = [tell for tell in told if tell.by != "value" or tell.column not in proposal.personal]
         groups = group_tables(columns, values, by)
         findings += [*_leaks(found), *_later(columns, proposal, values), *group_findings(groups)]
     return msgspec.structs.replace(report, label=values.facts, tells=found, groups=groups, findings=findings)

@@ -1,9 +1,11 @@
 """The columns of files that nobody has described, typed: how each is read, and what it is like."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 import polars as pl
 
 from loopline.tables.proposal.extract import Extract
@@ -48,6 +50,8 @@ def read_columns(extract: Extract, now: datetime) -> Columns:
             column = step.on(pl.col(name)).alias(name).pipe(column.to_frame().select).to_series()
         readings[name], facts[name] = reading, facts_of(raw[name], column, reading)
         found += _unread(raw[name], before, found)
+        if facts[name].personal:
+            found = [_without_examples(finding) for finding in found]
         findings += [*found, *column_faults(before, facts[name], reading, stand_ins, now)]
         typed.append(column)
     frame = pl.DataFrame(typed)
@@ -60,6 +64,11 @@ def _from_files(reading: Reading, dtype: pl.DataType | None) -> Reading:
         return reading
     first = cast("text" if isinstance(dtype, (pl.Categorical, pl.Enum)) else "number")
     return Reading(reading.name, reading.kind, tuple((first, *way) for way in reading.ways))
+
+
+def _without_examples(finding: Finding) -> Finding:
+    """Without the values that a message shows."""
+    return msgspec.structs.replace(finding, message=f"{re.split(', such as|: .*', finding.message)[0].rstrip('.')}.")
 
 
 def _unread(raw: pl.Series, column: pl.Series, found: list[Finding]) -> list[Finding]:

@@ -62,6 +62,8 @@ def _pairs(frame: pl.DataFrame, facts: Mapping[str, ColumnFacts], able: Sequence
     widest = sorted(able, key=lambda name: (not _KEY_NAME.search(words(name)), -facts[name].distinct))[:_TRIED]
     found = []
     for pair in combinations(widest, 2):
+        if any(facts[name].distinct == frame.height for name in pair):
+            continue  # a time that no two rows share makes a key of whatever stands beside it
         if facts[pair[0]].distinct * facts[pair[1]].distinct >= frame.height:
             ordered = tuple(sorted(pair, key=frame.columns.index))
             if frame.select(ordered).hash_rows().n_unique() == frame.height:

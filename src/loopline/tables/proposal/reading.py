@@ -100,6 +100,8 @@ def cast(kind: Kind, *, strict: bool = True) -> Step:
 
 def literal(value: Any) -> str:
     """A value as Python code, strings in double quotes."""
+    if isinstance(value, Code):
+        return str(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):

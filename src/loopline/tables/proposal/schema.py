@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,7 @@ MADE_UP = "happened_at"
 """The column of times that is made up where a file has none."""
 
 SPREAD_DAYS = 60
+_TO_DECIDE = {"no-zone", "ambiguous-dates", "mixed-types", "sentinel", "null-words", "thousands"}
 _CONFIRMED, _MOST_CONFIRMED = 3, 50_000_000
 
 
@@ -119,16 +121,17 @@ def source_code(
     columns: Columns,
     *,
     only: Sequence[str] | None = None,
+    times: tuple[str, str] | None = None,
     extra: Mapping[str, str] | None = None,
-    comments: Mapping[str, str] | None = None,
 ) -> str:
-    """The `@loop.source(...)` of the proposal; `only` keeps some columns (the file's names), `extra` has code for more of them."""
+    """The `@loop.source(...)` of the proposal; `only` keeps some columns (the file's names), `extra` names more of them with
+    their dtypes; `times` are the columns of the event and of when it became known, where they are not those of the file.
+    """
     kept = [one for one in (only if only is not None else made.named) if one in made.named]
-    told = comments or {}
     key = [made.named[one] for one in made.key] or ["row"]
-    event, known = _named_or(made, made.event, MADE_UP), _named_or(made, made.known, MADE_UP)
+    event, known = times or (_named_or(made, made.event), _named_or(made, made.known))
     lines = ["@loop.source("]
-    lines += _comment(made, told)
+    lines += _comment(made)
     lines += [f"    key={literal(key[0] if len(key) == 1 else tuple(key))},", f"    event_time={literal(event)},"]
     lines += [f"    known_at={literal(known)},", '    known="assumed",  # "measured" where the column tells when a row really became known']  # fmt: skip
     lines += ["    columns={"]
@@ -147,7 +150,7 @@ def source_code(
     return "\n".join(lines)
 
 
-def _comment(made: Proposal, told: Mapping[str, str]) -> list[str]:
+def _comment(made: Proposal) -> list[str]:
     lines = []
     if not made.key:
         lines.append("    # decide: nothing in the file names each row once; its place in the file does here")
@@ -158,24 +161,28 @@ def _comment(made: Proposal, told: Mapping[str, str]) -> list[str]:
         lines.append("    # decide: the file has no time; happened_at is made up")
     elif len(made.times.event) > 1:
         lines.append(f"    # decide: times are {', '.join(made.named[one] for one in made.times.event)}")
-    return lines + [f"    # {text}" for text in told.values()]
+    return lines
 
 
-def _named_or(made: Proposal, column: str | None, other: str) -> str:
-    return made.named[column] if column else other
+def _named_or(made: Proposal, column: str | None) -> str:
+    return made.named[column] if column else MADE_UP
 
 
 def _dtypes(made: Proposal, columns: Columns, kept: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
     found = {made.named[one]: CODES["time"] if one in {made.event, made.known} else CODES[columns.readings[one].kind] for one in kept}  # fmt: skip
     found |= {} if made.key else {"row": CODES["text"]}
-    found |= {} if made.event else {MADE_UP: CODES["time"]}
+    found |= {} if made.event or extra else {MADE_UP: CODES["time"]}
     return found | dict(extra)
 
 
-def reading_code(made: Proposal, extract: Extract, columns: Columns, *, place: str | None = None) -> list[str]:
-    """The lines that read the file into `rows`, with the proposed types and names; `place` is the path to write."""
-    lines = [f"    rows = {_opening(extract, place)}"]
-    selected = [f"        {_read(made, columns, one)}," for one in made.named]
+def reading_code(
+    made: Proposal, extract: Extract, columns: Columns, *, places: Sequence[str] | None = None
+) -> list[str]:
+    """The lines that read the files into `rows`, with the proposed types and names; `places` are the paths to write."""
+    lines = [f"    rows = {_opening(extract, places)}"]
+    selected = [
+        line for one in made.named for line in (*_undecided(columns, one), f"        {_read(made, columns, one)},")
+    ]
     if not made.key:
         lines.append('    rows = rows.with_row_index("row")  # decide: a key that says which row is meant')
         selected.append('        pl.format("r{}", "row").alias("row"),')
@@ -188,6 +195,12 @@ def reading_code(made: Proposal, extract: Extract, columns: Columns, *, place: s
             f"    rows = rows.with_columns({MADE_UP}=start + apart)",
         ]
     return lines
+
+
+def _undecided(columns: Columns, name: str) -> list[str]:
+    """What was taken for granted of a column and could be otherwise, above the line that reads it."""
+    told = [one.message for one in columns.findings if one.column == name and one.code in _TO_DECIDE]
+    return [f"        # decide: {' '.join(message.split())}" for message in told]
 
 
 def function_code(made: Proposal, extract: Extract, columns: Columns) -> str:
@@ -206,8 +219,8 @@ def _read(made: Proposal, columns: Columns, name: str) -> str:
     return code if made.named[name] == name and len(reading.ways) == 1 else f"{code}.alias({literal(made.named[name])})"
 
 
-def _opening(extract: Extract, place: str | None) -> str:
-    paths = [place] if place else extract.files
+def _opening(extract: Extract, places: Sequence[str] | None) -> str:
+    paths = list(places or extract.files)
     options = _options(extract)
     reader = {"csv": "read_csv", "parquet": "read_parquet", "jsonl": "read_ndjson", "json": "read_json", "xlsx": "read_excel"}[extract.format]  # fmt: skip
     if len(paths) == 1:
@@ -232,6 +245,8 @@ def _options(extract: Extract) -> str:
         told += ", has_header=False"
     if any(finding.code == "ragged" for finding in extract.findings):
         told += ", truncate_ragged_lines=True"
+    if any(finding.code == "quotes" for finding in extract.findings):
+        told += ", truncate_ragged_lines=True, quote_char=None"
     if list(dialect.names) != extract.frame.columns:
         told += f", new_columns={literal(extract.frame.columns)}"
     return told
@@ -240,9 +255,4 @@ def _options(extract: Extract) -> str:
 def _source_name(files: Sequence[str]) -> str:
     stem = Path(files[0]).name.partition(".")[0] if len(files) == 1 else Path(files[0]).parent.name
     made = "".join(letter.lower() if letter.isalnum() and letter.isascii() else "_" for letter in stem).strip("_")
-    return made if made.isidentifier() else f"rows_{made}".rstrip("_")
-
-
-def typed_names(frame: pl.DataFrame, made: Proposal) -> pl.DataFrame:
-    """The frame's kept columns under their new names."""
-    return frame.select(made.named).rename(made.named)
+    return made if made.isidentifier() and not iskeyword(made) else f"rows_{made}".rstrip("_")
