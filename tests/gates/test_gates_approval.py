@@ -2,21 +2,25 @@
 
 import itertools
 import threading
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from loopline.access.identity import Identity
 from loopline.access.principals import create_principal, set_roles
 from loopline.access.tokens import authenticate, issue_token, revoke_token
 from loopline.errors import Conflict, InvalidInput, LooplineError, NotFound, NotPermitted
 from loopline.gates import approval
-from loopline.gates.approval import Subject
+from loopline.gates.approval import Approval, Subject
 from loopline.gates.approval_terms import approval as terms
 from loopline.ledger import chain
-from loopline.storage.database import Database
+from loopline.storage.database import Database, Transaction
 from loopline.storage.migrations import upgrade
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,7 +78,7 @@ def asked(database: Database, subject: Subject | None = None, at: datetime = T0,
     return made
 
 
-def given(database: Database, found, identity, at: datetime = T0 + HOUR, lasts: timedelta = WEEK):
+def give(database: Database, found, identity, at: datetime = T0 + HOUR, lasts: timedelta = WEEK):
     with database.transaction() as tx:
         return approval.approve(tx, found, identity, lasts=lasts, reason="looked at it", at=at)
 
@@ -92,12 +96,12 @@ def kinds(database: Database) -> list[str]:
 
 def test_it_is_asked_given_and_used_once(database, who):
     found = asked(database)
-    changed = given(database, found, who("bob"))
+    changed = give(database, found, who("bob"))
     assert (changed.state, changed.decided_by, changed.counts_until) == ("approved", "bob", T0 + HOUR + WEEK)
     assert used(database, found) is None
     assert "is used" in (used(database, found) or "")
     with pytest.raises(Conflict, match="is used by bob"):
-        given(database, found, who("cyd"), at=T0 + 3 * HOUR)
+        give(database, found, who("cyd"), at=T0 + 3 * HOUR)
     assert kinds(database) == ["approval.asked", "approval.approved", "approval.used"]
 
 
@@ -114,7 +118,7 @@ def test_only_another_person_with_the_role_gives_it(database, who, name, code):
     """`ann` is the author as `local:ann`: another door does not make another person."""
     found = asked(database)
     with pytest.raises(NotPermitted) as caught:
-        given(database, found, who(name))
+        give(database, found, who(name))
     assert caught.value.code == code
     assert kinds(database) == ["approval.asked"]
 
@@ -127,7 +131,7 @@ def test_another_token_of_the_author_is_the_author_and_a_narrow_token_may_not(da
         holders = [authenticate(tx, secret, T0) for secret in (second, narrow)]
     for holder, code in zip(holders, ["approval.own_work", "access.not_permitted"], strict=True):
         with pytest.raises(NotPermitted) as caught:
-            given(database, found, holder)
+            give(database, found, holder)
         assert caught.value.code == code
 
 
@@ -135,8 +139,8 @@ def test_whoever_asks_by_hand_is_an_author(database, who):
     with database.transaction() as tx:
         made, _ = approval.ask(tx, about(), role="approver", lasts=WEEK, by="bob", authors=(), why="please", at=T0)
     with pytest.raises(NotPermitted, match="cannot approve"):
-        given(database, made, who("bob"))
-    assert given(database, made, who("cyd")).state == "approved"
+        give(database, made, who("bob"))
+    assert give(database, made, who("cyd")).state == "approved"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_whoever_asks_by_hand_is_an_author(database, who):
 )
 def test_it_counts_for_exactly_what_was_approved(database, who, other):
     found = asked(database)
-    given(database, found, who("bob"))
+    give(database, found, who("bob"))
     assert "another version" in (used(database, found, other) or "")
     assert used(database, found) is None
 
@@ -159,7 +163,7 @@ def test_it_counts_for_exactly_what_was_approved(database, who, other):
 def test_asking_again_gives_the_same_request_and_another_version_takes_its_place(database, who):
     first = asked(database)
     assert asked(database, at=T0 + HOUR) == first
-    given(database, first, who("bob"))
+    give(database, first, who("bob"))
     second = asked(database, about(4), at=T0 + 2 * HOUR)
     assert second.id != first.id
     with database.reading() as tx:
@@ -174,15 +178,15 @@ def test_asking_again_gives_the_same_request_and_another_version_takes_its_place
 def test_its_time_ends_before_and_after_it_is_given(database, who):
     first = asked(database, lasts=DAY)
     with pytest.raises(Conflict, match="expired"):
-        given(database, first, who("bob"), at=T0 + DAY)
+        give(database, first, who("bob"), at=T0 + DAY)
     second = asked(database, about(5))
-    given(database, second, who("bob"), at=T0 + HOUR, lasts=DAY)
+    give(database, second, who("bob"), at=T0 + HOUR, lasts=DAY)
     assert "expired" in (used(database, second, about(5), at=T0 + HOUR + DAY) or "")
 
 
 def test_a_clock_that_is_set_back_brings_nothing_back(database, who):
     found = asked(database, lasts=DAY)
-    given(database, found, who("bob"), at=T0 + 3 * HOUR, lasts=DAY)
+    give(database, found, who("bob"), at=T0 + 3 * HOUR, lasts=DAY)
     assert "later time" in (used(database, found, at=T0 + 2 * HOUR) or "")
     with database.transaction() as tx:
         chain.append(
@@ -195,20 +199,20 @@ def test_a_request_is_not_given_before_it_was_asked_for(database, who):
     """The ledger has seen the time at which it was asked."""
     found = asked(database, at=T0 + DAY)
     with pytest.raises(Conflict) as caught:
-        given(database, found, who("bob"), at=T0)
+        give(database, found, who("bob"), at=T0)
     assert caught.value.code == "approval.before_asked"
 
 
 def test_what_was_given_falls_with_the_role_and_another_may_give_it(database, who):
     found = asked(database)
-    given(database, found, who("bob"))
+    give(database, found, who("bob"))
     with database.transaction() as tx:
         set_roles(tx, "bob", ["viewer"])
     assert "role" in (used(database, found) or "")
     with database.reading() as tx:
         again = approval.get(tx, "flights", found.id)
     assert (again.state, again.decided_by) == ("asked", None)
-    given(database, found, who("cyd"), at=T0 + 3 * HOUR)
+    give(database, found, who("cyd"), at=T0 + 3 * HOUR)
     assert used(database, found, at=T0 + 4 * HOUR) is None
     assert kinds(database) == [
         "approval.asked",
@@ -224,14 +228,14 @@ def test_what_was_given_falls_with_a_revoked_token_but_not_with_one_that_ended(d
     with database.transaction() as tx:
         secret, token = issue_token(tx, "bob", scopes=None, expires_at=T0 + 2 * HOUR, at=T0, name="short")
         short = authenticate(tx, secret, T0 + HOUR)
-    given(database, found, short)
+    give(database, found, short)
     with database.transaction() as tx:
         revoke_token(tx, token.token_id, T0 + HOUR)
     assert "revoked" in (used(database, found) or "")
     with database.transaction() as tx:
         secret, _ = issue_token(tx, "cyd", scopes=None, expires_at=T0 + 4 * HOUR, at=T0, name="short")
         short = authenticate(tx, secret, T0 + 3 * HOUR)
-    given(database, found, short, at=T0 + 3 * HOUR)
+    give(database, found, short, at=T0 + 3 * HOUR)
     assert used(database, found, at=T0 + 5 * HOUR) is None
 
 
@@ -243,7 +247,7 @@ def test_of_two_approvers_one_is_first(database, who):
     def approve(identity) -> None:
         ready.wait()
         try:
-            given(database, found, identity)
+            give(database, found, identity)
             done.append(identity.principal)
         except Conflict as error:
             done.append(error.code)
@@ -260,18 +264,18 @@ def test_of_two_approvers_one_is_first(database, who):
 
 def test_rejected_is_rejected_also_after_it_was_given(database, who):
     found = asked(database)
-    given(database, found, who("bob"))
+    give(database, found, who("bob"))
     with database.transaction() as tx:
         assert approval.reject(tx, found, who("cyd"), reason="no", at=T0 + 2 * HOUR).state == "rejected"
     assert used(database, found, at=T0 + 3 * HOUR) is not None
     with pytest.raises(Conflict, match="rejected by cyd"):
-        given(database, found, who("bob"), at=T0 + 3 * HOUR)
+        give(database, found, who("bob"), at=T0 + 3 * HOUR)
     assert asked(database, at=T0 + 4 * HOUR).id != found.id  # asking anew takes a new word
 
 
 def test_what_fails_with_the_promotion_is_not_used(database, who):
     found = asked(database)
-    given(database, found, who("bob"))
+    give(database, found, who("bob"))
 
     def fail() -> None:
         with database.transaction() as tx:
@@ -301,123 +305,127 @@ PEOPLE = {"ann": ["approver"], "bob": ["approver"], "cyd": ["approver"], "dan": 
 PROJECTS = (f"p{number}" for number in itertools.count())
 
 
-class Approvals(RuleBasedStateMachine):
-    """Versions 1 and 2 by `ann`; whoever enters must have a word of bob or cyd that is fresh, unused and for this version."""
+class Walk:
+    """Versions 1 and 2 by `ann`, one of them asked for; whoever enters has a word of bob or cyd, fresh, unused, for it."""
 
-    database: Database
+    reached: ClassVar[Counter[str]] = Counter()
 
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self, database: Database, identities: dict[str, Callable[[Transaction], Identity]]) -> None:
+        self.database, self.identities = database, identities
         self.project, self.now = next(PROJECTS), T0
-        self.word: dict[int, tuple[str, datetime]] = {}  # version to who gave it and until when it counts
-        self.roles = dict.fromkeys(PEOPLE, True)
+        self.word: tuple[str, datetime] | None = None  # who gave the newest request's, and until when it counts
+        self.able = {"bob", "cyd"}
         self.uses = 0
         with self.database.transaction() as tx:
             for name, roles in PEOPLE.items():
                 set_roles(tx, name, roles)
+        self.ask(1)
 
     def subject(self, version: int) -> Subject:
         return about(version, project=self.project)
 
-    def open_for(self, version: int):
+    def newest(self) -> Approval:
         with self.database.reading() as tx:
-            found = approval.find(tx, self.project)
-        return next((one for one in reversed(found) if one.version == version), None)
+            return approval.get(tx, self.project, self.id)
 
-    @rule(hours=st.integers(1, 30))
     def pass_time(self, hours: int) -> None:
         self.now += hours * HOUR
 
-    @rule(version=st.sampled_from([1, 2]))
     def ask(self, version: int) -> None:
+        said = {"role": "approver", "lasts": DAY, "by": "loop", "authors": {"ann"}, "why": "w", "at": self.now}
         with self.database.transaction() as tx:
-            found, new = approval.ask(
-                tx,
-                self.subject(version),
-                role="approver",
-                lasts=DAY,
-                by="loop",
-                authors={"ann"},
-                why="w",
-                at=self.now,
-            )
-        if new:
-            self.word = {}
+            found, new = approval.ask(tx, self.subject(version), **said)
+        self.word = None if new else self.word
+        self.id = found.id
+        assert found.version == version
         assert found.state in {"asked", "approved"}
 
-    @rule(version=st.sampled_from([1, 2]), name=st.sampled_from(sorted(PEOPLE)))
-    def approve(self, version: int, name: str) -> None:
-        found = self.open_for(version)
-        if found is None:
-            return
+    def approve(self, name: str) -> None:
+        found = self.newest()
         waits = found.state == "asked" and self.now < found.expires_at
-        may = name in {"bob", "cyd"} and self.roles[name]
         try:
             with self.database.transaction() as tx:
                 approval.approve(tx, found, self.identities[name](tx), lasts=DAY, reason="r", at=self.now)
         except LooplineError:
-            assert not (waits and may)
+            assert not (waits and name in self.able)
         else:
             assert waits
-            assert may
-            self.word[version] = (name, self.now + DAY)
+            assert name in self.able
+            self.word = (name, self.now + DAY)
 
-    @rule(version=st.sampled_from([1, 2]), name=st.sampled_from(["bob", "cyd"]))
-    def reject(self, version: int, name: str) -> None:
-        found = self.open_for(version)
-        if found is None or not self.roles[name]:
+    def reject(self) -> None:
+        if not self.able:
             return
         try:
             with self.database.transaction() as tx:
-                approval.reject(tx, found, self.identities[name](tx), reason="r", at=self.now)
+                who = self.identities[min(self.able)](tx)
+                approval.reject(tx, self.newest(), who, reason="r", at=self.now)
         except Conflict:
             return
-        self.word.pop(version, None)
+        self.word = None
 
-    @rule(name=st.sampled_from(["bob", "cyd"]))
-    def take_role_or_give_it_back(self, name: str) -> None:
-        self.roles[name] = not self.roles[name]
+    def take_the_role_or_give_it_back(self, name: str) -> None:
+        self.able ^= {name}
         with self.database.transaction() as tx:
-            set_roles(tx, name, PEOPLE[name] if self.roles[name] else [])
+            set_roles(tx, name, PEOPLE[name] if name in self.able else [])
 
-    @rule(asked=st.sampled_from([1, 2]), entering=st.sampled_from([1, 2]), back=st.booleans())
-    def use(self, asked: int, entering: int, back: bool) -> None:  # noqa: FBT001 - a drawn value
-        found = self.open_for(asked)
-        if found is None:
-            return
-        at = self.now - 3 * DAY if back else self.now
+    def use(self, other: bool, back: bool) -> None:  # noqa: FBT001 - drawn values
+        found = self.newest()
+        self.reached[found.state] += 1
+        version = 3 - found.version if other else found.version
         with self.database.transaction() as tx:
-            refused = approval.use(tx, found, self.subject(entering), by="loop", at=at)
-        giver, until = self.word.get(asked, ("", self.now))
-        counts = asked == entering and bool(giver) and self.now < until and not back
-        assert (refused is None) == (counts and self.roles.get(giver, False))
-        if refused is None:
-            self.uses += 1
-        if refused is None or (counts and not self.roles[giver]) or self.now >= until:
-            self.word.pop(asked, None)
+            at = self.now - 3 * DAY if back else self.now
+            refused = approval.use(tx, found, self.subject(version), by="loop", at=at)
+        fresh = self.word is not None and self.now < self.word[1]
+        could = fresh and not other and not back
+        assert (refused is None) == (could and self.word[0] in self.able)
+        self.uses += refused is None
+        if could or not fresh:
+            self.word = None
 
-    @invariant()
+    def what_counts_is_the_word_that_was_given(self) -> None:
+        with self.database.reading() as tx:
+            counting = approval.counting(tx, self.project, "late", self.now)
+        fresh = self.word is not None and self.now < self.word[1]
+        assert [one.decided_by for one in counting] == ([self.word[0]] if fresh else [])
+
     def the_ledger_tells_of_every_use(self) -> None:
         with self.database.reading() as tx:
             entries = chain.entries(tx, self.project)
         assert [entry.kind for entry in entries].count("approval.used") == self.uses
 
 
-def test_no_one_enters_without_a_fresh_word_of_another(tmp_path_factory):
-    database = Database.open(f"sqlite:///{tmp_path_factory.mktemp('machine')}/m.db", durable=False)
+STEPS = [
+    *[("use", False, False)] * 5,
+    *[("use", True, False)] * 3,
+    ("use", False, True),
+    *[("approve", name) for name in ("bob",) * 4 + ("cyd",) * 3 + ("ann", "dan")],
+    *[("ask", 1), ("ask", 2), ("reject",)],
+    *[("pass_time", hours) for hours in (1, 9, 25, 25)],
+    *[("take_the_role_or_give_it_back", name) for name in ("bob", "cyd")],
+]
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory):
+    """A database with people and how they are authenticated."""
+    database = Database.open(f"sqlite:///{tmp_path_factory.mktemp('walks')}/m.db", durable=False)
     upgrade(database)
     with database.transaction() as tx:
         secrets = {name: someone(tx, name, *roles) for name, roles in PEOPLE.items()}
-
-    def identity(name: str):
-        return lambda tx: authenticate(tx, secrets[name], T0)
-
-    class Machine(Approvals):
-        pass
-
-    Machine.database, Machine.identities = database, {name: identity(name) for name in PEOPLE}
-    Machine.TestCase.settings = settings(
-        max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    run_state_machine_as_test(Machine, settings=Machine.TestCase.settings)
+    yield database, {name: partial(authenticate, secret=secret, now=T0) for name, secret in secrets.items()}
     database.close()
+
+
+@given(steps=st.lists(st.sampled_from(STEPS), min_size=12, max_size=24))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_one_enters_without_a_fresh_word_of_another(registered, steps):
+    walk = Walk(*registered)
+    for name, *given_to in steps:
+        getattr(walk, name)(*given_to)
+        walk.what_counts_is_the_word_that_was_given()
+        walk.the_ledger_tells_of_every_use()
+
+
+def test_the_walks_went_where_it_matters():
+    assert Walk.reached["approved"] > 30
