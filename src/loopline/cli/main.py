@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "Write the report of a replay again.",
     "up": "Run the loop for real: control plane, scheduler and scoring.",
     "watch": "Is a model harmed, since when and why: from files of predictions and labels.",
+    "serve": "Serve a model file: signed, authenticated, every prediction logged.",
     "predict": "Ask a running endpoint for predictions.",
     "status": "What serves, since when, and how it does.",
     "why": "Explain a prediction, an alarm, an incident or a version.",

@@ -37,7 +37,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     `background` is as in `PackagedVersion`. `decision` and `views` are the JSON of the decision and of the feature views. `key` and `at` name the fields of a
     request that hold the row's key and its time, `group` that of a ranking's group, `target` that of the time a forecast is for,
     `label_by` those that name its label. `fallback` is the output given when no model can answer, of the kind `output`;
-    `previous` the version to fall back on before that. `explore` says which share takes another action than the decision's.
+    `previous` the version to fall back on before that. With `fills` a row may come without key or time, and gets its own. `explore` says which share takes another action than the decision's.
     """
 
     endpoint: str
@@ -55,6 +55,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     target: str | None = None
     label_by: tuple[str, ...] = ()
+    fills: bool = False
     previous: PackagedVersion | None = None
     background: str = ""
     explore: Exploration | None = None

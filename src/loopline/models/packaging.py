@@ -75,10 +75,15 @@ def package(
         calibrator=calibrator,
         takes_missing=takes_missing,
         parity=_joined(compiled.proofs),
-        libraries={name: _version(name) for name in (*_ALWAYS, *_LIBRARIES[compiled.format])},
+        libraries=libraries_of(compiled.format),
     )
     artifacts.put(made.encoded())
     return made
+
+
+def libraries_of(name: Format) -> dict[str, str]:
+    """The versions of the libraries that a package in this format rests on, as they are installed."""
+    return {library: _version(library) for library in (*_ALWAYS, *_LIBRARIES[name])}
 
 
 def _compile(parts: Sequence[tuple[Any, Output]], signature: Signature, rows: Rows, tolerance: float) -> _Compiled:

@@ -123,6 +123,7 @@ class Engine:
         With `request_id` the prediction ids follow from (principal, request id, key): a request that is sent again gets the
         same ids. Raises `InvalidInput` (nothing is scored) and, where no rung answers, `Unavailable` "scoring.no_model".
         """
+        rows = self._filled(rows) if self.deployment.fills else rows
         keys, times = self.contract.check(rows)
         if not keys:
             return []
@@ -247,6 +248,15 @@ class Engine:
             for name, decision, output, codes in rows
         ]
         return {"action": [one.action or None for one in chosen], "propensity": [one.propensity for one in chosen]}
+
+    def _filled(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """A key and the present for rows that come without."""
+        key, at, now = self.deployment.key, self.deployment.at, self._clock.now()
+        given = [dict(row) for row in rows if isinstance(row, Mapping)]
+        if len(given) < len(rows):
+            return list(rows)  # the contract says what is wrong
+        path = (self.project, self.deployment.model, "row", self._instance)
+        return [{at: now, **row, key: row.get(key) or derive_id("row", 0, *path, next(self._count))} for row in given]
 
     def _shared(self, scored: _Scored) -> dict[str, Any]:
         return {

@@ -1,6 +1,7 @@
 """ONNX models, run by ONNX Runtime on one thread."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,27 +14,99 @@ from loopline.evaluation.kind import BINARY, Output
 from loopline.models.runtimes.runtime import as_output, unreadable
 
 _FLOATS = ("tensor(float)", "tensor(double)")
+_DTYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+}
 
 
 class OnnxModel:
-    """A model in ONNX: one float32 input of shape (n, k), and an output of what `output` says.
+    """A model in ONNX: one input of shape (n, k), or one of shape (n, 1) or (n,) for each of k fields, and an output of what
+    `output` says.
 
-    That is probabilities of shape (n, classes) for a classifier, else values of shape (n, 1) or (n,). One thread runs it, so that
-    processes and not threads share out the cores. Safe to share between threads. Raises `Corrupt` for bytes that are no such
-    model, and `InvalidInput` for one that would read other files.
+    That is probabilities of shape (n, classes) for a classifier (or a list of maps from class to probability, as ZipMap makes
+    them), else values of shape (n, 1) or (n,). One thread runs it, so that processes and not threads share out the cores. Safe to
+    share between threads. Raises `Corrupt` for bytes that are no such model, and `InvalidInput` for one that would read other
+    files or takes texts.
     """
 
     def __init__(self, content: bytes, output: Output = BINARY) -> None:
         _refuse_external_data(_parse(content))
         self._output = output
         self._session = _session(content)
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [_Input(found) for found in self._session.get_inputs()]
         self._outputs = [_output_of(self._session, output)]
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes."""
-        (found,) = self._session.run(self._outputs, {self._input: matrix})
-        return as_output(found, self._output)
+        (found,) = self._session.run(self._outputs, _fed(self._inputs, matrix))
+        return as_output(_as_array(found), self._output)
+
+
+class _Input:
+    """An input: its name, its dtype, and whether it has a second axis."""
+
+    def __init__(self, found: ort.NodeArg) -> None:
+        if found.type not in _DTYPES:
+            raise InvalidInput(
+                "model.input_type",
+                f"input {found.name!r} of the ONNX model takes {found.type}",
+                remedy="Export a model whose inputs are numbers; encode texts before it.",
+            )
+        self.name, self.dtype, self._axes = str(found.name), _DTYPES[found.type], len(found.shape)
+
+    def column(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+        shaped = values[:, None] if self._axes > 1 else values
+        return shaped.astype(self.dtype)
+
+
+def _fed(inputs: list[_Input], matrix: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.generic]]:
+    if len(inputs) == 1:
+        return {inputs[0].name: matrix.astype(inputs[0].dtype, copy=False)}
+    return {found.name: found.column(matrix[:, place]) for place, found in enumerate(inputs)}
+
+
+def input_names(content: bytes) -> list[str]:
+    """The names of a model's inputs. Raises as `OnnxModel`."""
+    _refuse_external_data(_parse(content))
+    return [_Input(found).name for found in _session(content).get_inputs()]
+
+
+def probe(content: bytes, matrix: npt.NDArray[np.float32]) -> Output:
+    """What a model in ONNX gives back, found by letting it score rows (n, k): classes by their names, or one number.
+
+    Raises as `OnnxModel`, and `InvalidInput` "model.rows_refused" where it cannot score them.
+    """
+    _refuse_external_data(_parse(content))
+    session = _session(content)
+    try:
+        found = session.run(None, _fed([_Input(found) for found in session.get_inputs()], matrix))
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
+        raise InvalidInput(
+            "model.rows_refused",
+            f"the ONNX model does not score these rows: {str(error)[:200]}",
+            remedy="Name the columns it takes, in its order, with --features.",
+        ) from error
+    return _guessed(found)
+
+
+def _guessed(found: list[Any]) -> Output:
+    for values in found:
+        if isinstance(values, list) and values and isinstance(values[0], dict):
+            names = tuple(str(name) for name in values[0])
+            return BINARY if len(names) == 2 else Output("multiclass", names)  # noqa: PLR2004 - two classes
+    for values in found:
+        if isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.ndim > 1 and values.shape[1] > 1:
+            width = values.shape[1]
+            return BINARY if width == 2 else Output("multiclass", tuple(map(str, range(width))))  # noqa: PLR2004 - two
+    return Output("regression")
+
+
+def _as_array(found: Any) -> npt.NDArray[np.generic]:
+    """Maps from class to probability as columns, in the order of their keys."""
+    return np.array([list(row.values()) for row in found]) if isinstance(found, list) else found
 
 
 def _parse(content: bytes) -> ModelProto:
@@ -61,12 +134,14 @@ def _output_of(session: ort.InferenceSession, output: Output) -> str:
     for found in session.get_outputs():
         shape = found.shape[1:]
         free = not classes if not shape else len(shape) == 1 and (shape[0] in widths or not isinstance(shape[0], int))
-        if found.type in _FLOATS and free:
+        if (found.type in _FLOATS and free) or (classes and found.type.startswith("seq(map(")):
             return str(found.name)
+    if output.kind == "binary":  # a probability alone, as neural networks give it
+        return _output_of(session, Output("regression"))
     raise Corrupt(
         "model.no_output",
         f"the ONNX model has no float output for a {output.kind} model",
-        remedy="Export classifiers with probabilities and without ZipMap, other models with one value a row.",
+        remedy="Export classifiers with probabilities, other models with one value a row.",
     )
 
 

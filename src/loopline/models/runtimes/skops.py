@@ -41,6 +41,7 @@ TRUSTED = (
     "sklearn._loss.loss.PinballLoss",
     "sklearn._loss.loss.HalfPoissonLoss",
     "sklearn._loss.loss.HalfGammaLoss",
+    "sklearn.tree._tree.Tree",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",

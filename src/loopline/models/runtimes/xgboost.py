@@ -1,5 +1,6 @@
 """XGBoost's own models, in its JSON or UBJSON format."""
 
+import json
 import threading
 from typing import Any
 
@@ -32,6 +33,12 @@ class XGBoostModel:
     def features(self) -> list[str]:
         """The names of the features, in order; none where it was trained without."""
         return list(self._booster.feature_names or [])
+
+    @property
+    def objective(self) -> str:
+        """What it was trained for, e.g. `binary:logistic`."""
+        config = json.loads(self._booster.save_config())
+        return str(config["learner"]["objective"]["name"])
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """As `Runtime` says."""

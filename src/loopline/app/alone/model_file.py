@@ -1,0 +1,218 @@
+"""A model as a file that something else wrote: which format, which fields, what it gives back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loopline.errors import InvalidInput, NotFound
+from loopline.evaluation.kind import BINARY, Kind, Output
+from loopline.models.runtimes import onnx as onnx_runtime
+from loopline.models.runtimes.lightgbm import LightGbmModel
+from loopline.models.runtimes.opening import open_model
+from loopline.models.runtimes.runtime import Format, Runtime
+from loopline.models.runtimes.skops import SkopsModel
+from loopline.models.runtimes.xgboost import XGBoostModel
+from loopline.models.signature import Signature, infer
+
+_PROBED = 64
+_TEXT = (pl.String, pl.Categorical, pl.Enum)
+_PANDAS = "\npandas_categorical:"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model that is ready to be packaged: its bytes, what reads them, and what a row of it is."""
+
+    format: Format
+    content: bytes
+    runtime: Runtime
+    signature: Signature
+    takes_missing: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person says of the model; what is not said is found in the file and in the sample."""
+
+    features: tuple[str, ...] = ()
+    kind: Kind | None = None
+    classes: tuple[str, ...] = ()
+
+
+def format_of(content: bytes) -> Format:
+    """From how the bytes begin. Raises `InvalidInput` for what is none of the known formats."""
+    if content.startswith(b"tree\n"):
+        return "lightgbm"
+    if (content.lstrip()[:1] == b"{" and b'"learner"' in content) or content.startswith(b"{L"):
+        return "xgboost"
+    if content.startswith(b"PK\x03\x04"):
+        return "skops"
+    if content.startswith((b"\x80", b"\x1f\x8b")):
+        raise InvalidInput(
+            "serve.pickle",
+            "this is a pickle, and reading one runs whatever it holds",
+            remedy="Save it as ONNX (skl2onnx), by booster.save_model(), or by skops.io.dump().",
+        )
+    return "onnx"
+
+
+def read_model(path: Path, sample: pl.DataFrame, apart: Sequence[str], asked: Asked) -> ModelFile:
+    """The model in the file, with fields from `sample`: the columns it names, or those that are not `apart`, in order.
+
+    Raises `NotFound` without the file, `InvalidInput` where columns do not go with the model, `Corrupt` for bytes that are no model.
+    """
+    if not path.is_file():
+        raise NotFound("serve.no_model", f"there is no model file {path}", remedy="Give its path.")
+    content = path.read_bytes()
+    form = format_of(content)
+    names = asked.features or _named(form, content, sample) or tuple(c for c in sample.columns if c not in apart)
+    rows = _columns(sample, names, form)
+    fields = _signature(form, content, rows)
+    matrix = fields.encode(rows.head(_PROBED))
+    output = _output(form, content, matrix, asked)
+    signature = Signature(fields=fields.fields, output=output)
+    runtime = open_model(form, content, output)
+    _require_scores(runtime, signature, signature.encode(rows.head(_PROBED)))
+    return ModelFile(form, content, runtime, signature, _takes_missing(runtime, len(names)))
+
+
+def _named(form: Format, content: bytes, sample: pl.DataFrame) -> tuple[str, ...]:
+    """The names that the file itself gives its fields, if the sample has them."""
+    found: Sequence[str] = ()
+    if form == "lightgbm":
+        found = LightGbmModel(content, Output("regression")).features
+    elif form == "xgboost":
+        found = XGBoostModel(content, Output("regression")).features
+    elif form == "skops":
+        found = list(getattr(SkopsModel(content, BINARY).estimator, "feature_names_in_", ()))
+    elif form == "onnx":
+        inputs = onnx_runtime.input_names(content)
+        found = inputs if len(inputs) > 1 else ()
+    return tuple(found) if found and set(found) <= set(sample.columns) else ()
+
+
+def _columns(sample: pl.DataFrame, names: Sequence[str], form: Format) -> pl.DataFrame:
+    missing = [name for name in names if name not in sample.columns]
+    if missing:
+        raise InvalidInput(
+            "serve.missing_columns",
+            f"the sample lacks {', '.join(missing[:8])}",
+            remedy=f"It has {', '.join(sample.columns[:20])}. Name the model's columns, in its order, with --features.",
+        )
+    rows = sample.select(names)
+    texts = [name for name, dtype in rows.schema.items() if dtype in _TEXT]
+    if texts and form != "lightgbm":
+        raise InvalidInput(
+            "serve.text_columns",
+            f"{', '.join(texts[:8])} hold texts, and the model takes numbers",
+            remedy="Leave them out with --features, or give a sample with the codes that the model was trained on.",
+        )
+    return rows.with_columns(pl.col(pl.Boolean).cast(pl.Float64))
+
+
+def _signature(form: Format, content: bytes, rows: pl.DataFrame) -> Signature:
+    found = infer(rows, None, set(rows.columns))
+    known = _pandas_categories(content) if form == "lightgbm" else []
+    texts = [field.name for field in found.fields if field.kind == "category"]
+    if not texts:
+        return found
+    if len(known) != len(texts):
+        raise InvalidInput(
+            "serve.text_columns",
+            f"{', '.join(texts)} hold texts, and the model says nothing of their codes",
+            remedy="Train LightGBM on pandas categories, which it keeps, or give a sample with the codes.",
+        )
+    ordered = dict(zip(texts, known, strict=True))
+    fields = [
+        type(field)(name=field.name, kind="category", given=True, categories=ordered[field.name], nulls=field.nulls)
+        if field.name in ordered
+        else field
+        for field in found.fields
+    ]
+    return Signature(fields=tuple(fields))
+
+
+def _pandas_categories(content: bytes) -> list[tuple[str, ...]]:
+    text = content.decode(errors="replace")
+    said = text.rpartition(_PANDAS)[2].strip() if _PANDAS in text else "null"
+    return [tuple(map(str, categories)) for categories in json.loads(said) or []]
+
+
+def _output(form: Format, content: bytes, matrix: np.ndarray, asked: Asked) -> Output:
+    found = _FOUND[form](content, matrix)
+    kind = asked.kind or found.kind
+    classes = asked.classes or (found.classes if kind == found.kind else ())
+    if kind == "multiclass" and not classes:
+        raise InvalidInput("serve.no_classes", "the classes are not known", remedy="Name them with --classes a,b,c.")
+    if kind == "quantile":
+        raise InvalidInput(
+            "serve.quantile", "a file holds one quantile", remedy="Serve it as --kind regression, or declare a loop."
+        )
+    return Output(kind, classes if kind == "multiclass" else ())
+
+
+def _of_lightgbm(content: bytes, matrix: np.ndarray) -> Output:  # noqa: ARG001 - as the others
+    objective = _line(content, "objective=")
+    count = int(_line(content, "num_class=") or 1)
+    if objective.startswith(("multiclass", "softmax")):
+        return Output("multiclass", tuple(map(str, range(count))))
+    return _by_objective(objective)
+
+
+def _of_xgboost(content: bytes, matrix: np.ndarray) -> Output:
+    objective = XGBoostModel(content, Output("regression")).objective
+    if objective.startswith("multi:"):
+        values = open_model("xgboost", content, Output("multiclass", ("a", "b"))).outputs(matrix)
+        return Output("multiclass", tuple(map(str, range(values.shape[1]))))
+    return _by_objective(objective)
+
+
+def _by_objective(objective: str) -> Output:
+    if "rank" in objective or "xendcg" in objective:
+        return Output("ranking")
+    two = objective.startswith(("binary", "cross_entropy"))
+    return BINARY if two else Output("regression")
+
+
+def _of_skops(content: bytes, matrix: np.ndarray) -> Output:  # noqa: ARG001 - as the others
+    estimator: Any = SkopsModel(content, BINARY).estimator
+    classes = getattr(estimator, "classes_", None)
+    if classes is None or not hasattr(estimator, "predict_proba"):
+        return Output("regression")
+    return BINARY if len(classes) == 2 else Output("multiclass", tuple(map(str, classes)))  # noqa: PLR2004 - two
+
+
+_FOUND = {"onnx": onnx_runtime.probe, "lightgbm": _of_lightgbm, "xgboost": _of_xgboost, "skops": _of_skops}
+
+
+def _line(content: bytes, begins: str) -> str:
+    text = content[:20_000].decode(errors="replace")
+    return next((line.removeprefix(begins) for line in text.splitlines() if line.startswith(begins)), "")
+
+
+def _require_scores(runtime: Runtime, signature: Signature, matrix: np.ndarray) -> None:
+    try:
+        found = signature.output.shaped(runtime.outputs(matrix))
+    except Exception as error:  # each library has its own errors for rows of another width
+        raise InvalidInput(
+            "serve.rows_refused",
+            f"the model does not score the sample's {len(signature.fields)} columns ({', '.join(signature.names[:10])}): {str(error)[:200]}",
+            remedy="Name the columns it takes, in its order, with --features.",
+        ) from error
+    if len(found) != len(matrix):
+        raise InvalidInput(
+            "serve.other_shape", f"the model gives {len(found)} outputs for {len(matrix)} rows", remedy="Check --kind."
+        )
+
+
+def _takes_missing(runtime: Runtime, fields: int) -> bool:
+    try:
+        found = runtime.outputs(np.full((1, fields), np.nan, dtype=np.float32))
+    except Exception:  # whatever it raises, it does not take them
+        return False
+    return bool(np.isfinite(found).all())

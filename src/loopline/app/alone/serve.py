@@ -1,0 +1,268 @@
+"""Serve a model file: package it, sign it, and answer for it over HTTP with every prediction logged. No loop, no set-up."""
+
+import signal
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import numpy as np
+import polars as pl
+import structlog
+
+from loopline.access import tokens
+from loopline.access.identity import Identity
+from loopline.access.permissions import Permission
+from loopline.access.roles import Role
+from loopline.app.alone.model_file import Asked, ModelFile, read_model
+from loopline.app.home import open_home
+from loopline.clock import SystemClock
+from loopline.config import Settings
+from loopline.decisions.decision import AnyDecision, NoDecision
+from loopline.decisions.policy import Decision
+from loopline.deploy.process import ScoringProcess
+from loopline.errors import InvalidInput
+from loopline.gates.promotion import promote
+from loopline.gates.smoke import smoke_test
+from loopline.loop.access_changes import ensure_role, issue_token
+from loopline.loop.resources import Resources
+from loopline.models import registry
+from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_manifest, write_manifest
+from loopline.models.package import PAYLOAD_TYPE, ModelPackage, Parity
+from loopline.models.packaging import libraries_of
+from loopline.models.predictor import load_predictor
+from loopline.models.signing import sign
+from loopline.scoring.record import prediction_table
+from loopline.scoring.shipper import ship_all
+from loopline.values import micros
+
+PROJECT, CALLER = "alone", "caller"
+VALID = timedelta(days=90)
+STEP_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to serve: the file, sample rows, the endpoint's name, and the columns that hold a row's key and time."""
+
+    model: Path
+    sample: pl.DataFrame
+    name: str
+    key: str
+    at: str
+    apart: tuple[str, ...]
+    asked: Asked
+    threshold: float = 0.5
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What serves, where, and how to ask. `token` is shown once and kept nowhere; `scores` are those of the first sample rows."""
+
+    name: str
+    url: str
+    token: str
+    format: str
+    kind: str
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+    version: int
+    package: str
+    predictions: str
+    row: dict[str, float | str | None]
+    scores: list[float]
+
+
+class Serve:
+    """One endpoint in a home of its own. `start` returns once it answers; `run` blocks until a signal ends it."""
+
+    def __init__(self, settings: Settings, request: Request, caller: Identity) -> None:
+        """Raises what `read_model` raises; then nothing was changed."""
+        self.settings, self.request, self._caller = settings, request, caller
+        self.model = read_model(request.model, request.sample, request.apart, request.asked)
+        if not request.name.isidentifier():
+            raise InvalidInput(
+                "serve.bad_name",
+                f"{request.name!r} cannot name an endpoint",
+                remedy="Give one of letters, digits and underscores with --name.",
+            )
+        self.resources: Resources = open_home(settings)
+        self._scoring = ScoringProcess(settings)
+        self._stop = threading.Event()
+
+    def start(self) -> Served:
+        """Package, register, publish and serve."""
+        version, package = self._registered()
+        token = self._token()
+        self._publish(version, package)
+        self._scoring.end_outlived()
+        self._scoring.start()
+        self._scoring.ready()
+        self._scoring.supervise()
+        return self._served(version, package, token)
+
+    def run(self) -> None:
+        """Ship what is predicted and follow new tokens, until SIGINT or SIGTERM; then drain."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._end)
+        try:
+            while not self._stop.wait(STEP_SECONDS):
+                self._keep()
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Requests under way are answered, and all that was predicted is in its table."""
+        self._scoring.stop()
+        self._keep()
+
+    def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signals call
+        self._stop.set()
+
+    def _keep(self) -> None:
+        try:
+            ship_all(self.settings.spool_path, self.resources.tables)
+            self._publish(*self._champion())
+        except Exception as error:  # serving must outlive a bad moment
+            log.warning("keeping_failed", error=repr(error))
+
+    def _champion(self) -> tuple[int, ModelPackage]:
+        return self._version, self._package
+
+    def _registered(self) -> tuple[int, ModelPackage]:
+        made, now = self._packaged(), self.resources.clock.now()
+        envelope = self.resources.artifacts.put(sign(self.resources.key, PAYLOAD_TYPE, made.encoded()))
+        content = self.resources.artifacts.get(envelope)
+        smoke_test(
+            load_predictor(self.resources.artifacts, made.digest, envelope=content, keys=self.resources.key.public)
+        )
+        name = self.request.name
+        with self.resources.database.transaction() as tx:
+            found = registry.register_version(
+                tx,
+                project=PROJECT,
+                model=name,
+                package=made.digest,
+                envelope=envelope,
+                run_id=None,
+                lineage={"file": self.request.model.name},
+                metrics={},
+                at=now,
+                cause=f"serve:{made.digest}",
+                created_by=self._caller.principal,
+            )
+            if registry.alias(tx, PROJECT, name, "champion") != found.version:
+                evidence = {"cause": "served from a file", "package": made.digest}
+                promote(
+                    tx,
+                    project=PROJECT,
+                    model=name,
+                    version=found.version,
+                    actor=self._caller.principal,
+                    at=now,
+                    evidence=evidence,
+                    key=f"serve:{made.digest}:{micros(now)}",
+                )
+        self._version, self._package, self._envelope = found.version, made, envelope
+        return found.version, made
+
+    def _packaged(self) -> ModelPackage:
+        model, artifacts = self.model, self.resources.artifacts
+        made = ModelPackage(
+            format=model.format,
+            models=(artifacts.put(model.content),),
+            signature=model.signature,
+            calibrator=None,
+            takes_missing=model.takes_missing,
+            # The file is the model: there is no estimator to compare it with.
+            parity=Parity(rows=0, cases={}, thresholds=0, thresholds_checked=0, max_abs_difference=0.0, tolerance=0.0),
+            libraries=libraries_of(model.format),
+        )
+        artifacts.put(made.encoded())
+        return made
+
+    def _token(self) -> str:
+        now = SystemClock().now()
+        ensure_role(self.resources, self._caller, name=CALLER, role=Role.SCORER, at=now)
+        scopes = [Permission.PREDICTIONS_CREATE]
+        secret, _ = issue_token(
+            self.resources, self._caller, principal=CALLER, name="serve", scopes=scopes, valid_for=VALID, at=now
+        )
+        return secret
+
+    def _publish(self, version: int, package: ModelPackage) -> None:
+        """Write the manifest where it says something new: another model, or other tokens."""
+        path, now = self.settings.manifests_path / f"{PROJECT}.json", SystemClock().now()
+        with self.resources.database.reading() as tx:
+            grants = [
+                TokenGrant(
+                    digest=grant.digest,
+                    principal=grant.principal,
+                    permissions=[str(permission) for permission in grant.permissions],
+                    expires_at=grant.expires_at,
+                )
+                for grant in tokens.grants(tx, now)
+            ]
+        deployment = self._deployment(version, package)
+        before = read_manifest(path, self.resources.key.public) if path.exists() else None
+        if before and (before.deployments, before.tokens) == ([deployment], grants):
+            return
+        sequence = before.sequence + 1 if before else 1
+        made = Manifest(project=PROJECT, sequence=sequence, created_at=now, deployments=[deployment], tokens=grants)
+        write_manifest(path, made, self.resources.key)
+
+    def _deployment(self, version: int, package: ModelPackage) -> Deployment:
+        return Deployment(
+            endpoint=self.request.name,
+            model=self.request.name,
+            version=version,
+            package=package.digest,
+            package_envelope=self._envelope,
+            decision=msgspec.to_builtins(_decision(self.model, self.request.threshold)),
+            decision_version=0,
+            views=[],
+            key=self.request.key,
+            at=self.request.at,
+            output=package.signature.output,
+            fills=True,
+        )
+
+    def _served(self, version: int, package: ModelPackage, token: str) -> Served:
+        request, signature = self.request, self.model.signature
+        rows = request.sample.select(signature.names).head(3)
+        output = signature.output
+        scores = output.scores(output.shaped(self.model.runtime.outputs(signature.encode(rows))))
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104 - shown, not bound
+        table = prediction_table(PROJECT, request.name)
+        return Served(
+            name=request.name,
+            url=f"http://{host}:{self.settings.scoring_port}",
+            token=token,
+            format=self.model.format,
+            kind=output.kind,
+            classes=output.classes,
+            features=signature.names,
+            version=version,
+            package=package.digest,
+            predictions=str(self.settings.home / "tables" / table),
+            row={name: _plain(value) for name, value in rows.row(0, named=True).items()} if rows.height else {},
+            scores=np.round(scores, 6).tolist(),
+        )
+
+
+def _decision(model: ModelFile, threshold: float) -> AnyDecision:
+    """For two classes a threshold, priced so that it is the best one; else none: whoever asks decides."""
+    if model.signature.output.kind != "binary":
+        return NoDecision()
+    if not 0 < threshold < 1:
+        raise InvalidInput("serve.threshold", f"{threshold} is no threshold", remedy="Give one between 0 and 1.")
+    return Decision(threshold, 1 - threshold, min(threshold, 1 - threshold) / 2, threshold, threshold, threshold)
+
+
+def _plain(value: object) -> float | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return float(value) if isinstance(value, (int, float, np.number)) else str(value)
