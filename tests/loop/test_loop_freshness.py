@@ -1,6 +1,7 @@
 """Sources that fail, go stale and come back: the others go on, people are told, nobody is paged."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -92,6 +93,18 @@ def test_a_source_that_fails_stops_no_other_and_is_asked_ever_later(shop: Shop) 
     assert shop.move(1)
     assert shop.refunds.asked[-1] == Window(T0, shop.clock.now())
     assert shop.resources.tables.open("shop.refunds").read().height == 25
+
+
+def test_a_source_that_failed_from_the_first_is_asked_from_there(shop: Shop) -> None:
+    operating = replace(shop.operating, begin=None)  # a turn back, by default
+    shop.refunds.down = True
+    for hours in (1, 30, 30):
+        shop.clock.turn_to(shop.clock.now() + hours * HOUR)
+        assert not operating.step()
+    shop.refunds.down = False
+    shop.clock.turn_to(shop.clock.now() + HOUR)
+    assert operating.step()
+    assert shop.refunds.asked[-1].start == T0 + HOUR - 24 * HOUR
 
 
 def test_a_stale_source_has_one_incident_until_it_is_fresh(shop: Shop) -> None:

@@ -180,6 +180,9 @@ def _note_failure(resources: Resources, source: Source, window: Window, error: E
     code = error.code if isinstance(error, LooplineError) else "source.failed"
     log.error("source_failed", source=source.table, window=str(window), code=code, error=str(error))
     with resources.database.transaction() as tx:
+        if store.ingested_until(tx, source.table) is None:
+            # From here on it is asked when it is back, however long it is away.
+            store.set_ingested(tx, source.table, since=window.start, until=window.start)
         before = store.last_asked(tx, source.table)
         failures = (before["failures"] if before else 0) + 1
         told = {"rows": 0, "quarantined": 0, "code": code, "error": str(error), "failures": failures}
