@@ -14,7 +14,7 @@ import loopline as ll
 loop = ll.Loop("shop")
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-A_DAY, DAYS = 40, 40
+A_DAY, DAYS = 52, 26
 WHO, EMAIL, CITY, ODD_CITY = "cust-004711", "zoë.planted@example.org", "Plantedville", "Plantedburg"
 
 
@@ -26,10 +26,10 @@ def everything() -> pl.DataFrame:
     minute = rng.integers(0, 1440, count)
     who = [f"cust-{number:06}" for number in rng.integers(0, 60, count)]
     mine = np.arange(count) % 37 == 5
-    price = rng.normal(size=count)
-    returned = rng.random(count) < 1 / (1 + np.exp(-np.where(day < 25, 1.5, -1.5) * price))
+    price = np.where(np.arange(count) == 79, 3.0, rng.normal(size=count))  # one of hers is too dear to be true
+    returned = rng.random(count) < 1 / (1 + np.exp(-np.where(day < 14, 1.5, -1.5) * price))
     at = [START + timedelta(days=int(d), minutes=int(m)) for d, m in zip(day, minute, strict=True)]
-    late = [ODD_CITY if moment > START + timedelta(days=25) else CITY for moment in at]
+    late = [ODD_CITY if moment > START + timedelta(days=16) else CITY for moment in at]
     frame = pl.DataFrame(
         {
             "order": [f"order-{'planted-' if hers else ''}{i:05}" for i, hers in enumerate(mine)],
@@ -89,7 +89,7 @@ def returns(train: ll.TrainingSet, params: dict) -> Pipeline:
 loop.operate(
     returns,
     decide=ll.costs(false_positive=1, false_negative=3, abstain_at_most=0.1),
-    promote=[ll.better("log_loss", confidence=0.6)],
+    promote=[],
     watch=ll.Risk("log_loss", tolerance=0.02, block="1d", false_pages_per_year=1, min_rows=10),
     respond=[ll.on(ll.harm, ll.retrain(cooldown="3d"))],
     first_after="10d",

@@ -8,12 +8,14 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import polars as pl
 
 LEAST_LENGTH = 4
 LEAST_DIGITS = 6
 
 _CHUNK = 1 << 20
+_LITTLE_WORK = 20_000_000  # bytes compared
 _WORD = "0-9A-Za-z"
 
 
@@ -35,16 +37,21 @@ class Needles:
 
     def hidden(self, text: str) -> str:
         """`text` with every needle replaced."""
-        return self._whole.sub(self.replacement, text) if self.texts and self._any([text]) else text
+        return self._whole.sub(self.replacement, text) if self._may_be_in(text) else text
 
     def hidden_in(self, value: Any) -> Any:
         """A JSON value with every needle replaced in its texts and in the names of its members."""
+        if isinstance(value, (list, dict)) and not self.found(msgspec.json.encode(value)):
+            return value
+        return self._hidden_in(value)
+
+    def _hidden_in(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.hidden(value)
         if isinstance(value, list):
-            return [self.hidden_in(part) for part in value]
+            return [self._hidden_in(part) for part in value]
         if isinstance(value, dict):
-            return {self.hidden(name): self.hidden_in(part) for name, part in value.items()}
+            return {self.hidden(name): self._hidden_in(part) for name, part in value.items()}
         return value
 
     def hidden_in_column(self, column: pl.Series) -> pl.Series:
@@ -82,23 +89,29 @@ class Needles:
     def _patterns(self) -> list[str]:
         return [way.decode("latin-1") for way in self._written]
 
+    def _ways_in(self, chunk: bytes) -> list[bytes]:
+        """The ways of writing that stand in a chunk: one after the other where that is little work, else by one automaton."""
+        if len(chunk) * len(self._written) < _LITTLE_WORK:
+            return [way for way in self._written if way in chunk]
+        found = pl.Series([chunk.decode("latin-1")]).str.extract_many(self._patterns, overlapping=True)[0]
+        return list({way.encode("latin-1") for way in found.to_list()})
+
     @cached_property
     def _reach(self) -> int:
         return max((len(way) for way in self._written), default=0) + 2
 
-    def _any(self, texts: list[str]) -> bool:
-        return bool(pl.Series(texts, dtype=pl.String).str.contains_any(list(self.texts)).any())
+    def _may_be_in(self, text: str) -> bool:
+        if len(text) * len(self.texts) < _LITTLE_WORK:
+            return any(one in text for one in self.texts)
+        return bool(pl.Series([text]).str.contains_any(list(self.texts)).any())
 
     def places(self, content: bytes, *, binary: bool = False) -> Iterator[tuple[int, int]]:
         """Where needles stand, each place once. A chunk that holds none is passed over by one automaton for all of them."""
         seen = -1
         for start in range(0, len(content), _CHUNK) if self.texts else ():
             chunk = content[start : start + _CHUNK + self._reach]
-            matched = pl.Series([chunk.decode("latin-1")]).str.extract_many(self._patterns, overlapping=True)[0]
-            if not len(matched):
-                continue
-            ways = sorted({way.encode("latin-1") for way in matched.to_list()}, key=len, reverse=True)
-            for match in re.finditer(b"|".join(re.escape(way) for way in ways), chunk):
+            ways = sorted(self._ways_in(chunk), key=len, reverse=True)
+            for match in re.finditer(b"|".join(re.escape(way) for way in ways), chunk) if ways else ():
                 place = (start + match.start(), start + match.end())
                 if place[0] > seen and not _goes_on(content, *place, binary=binary):
                     seen = place[1] - 1

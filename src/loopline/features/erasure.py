@@ -24,7 +24,8 @@ def eraser(online: OpenOnline, views: Callable[[], Sequence[View]], tables: Tabl
             filed = [view for view in views() if tables.exists(view.table)]
             entities = sum(store.holds(view, target.person.value) for view in filed)
             if not dry:
-                store.refile(filed, {view.table: tables.open(view.table).read() for view in filed})
+                opened = {name: tables.open(name) for name in {view.table for view in filed}}
+                store.refile(filed, {name: table.without_erased(table.read()) for name, table in opened.items()})
         return [Removed("online store", "entities", entities)] if entities else []
 
     return Eraser("online", sweep)

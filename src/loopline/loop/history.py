@@ -43,7 +43,8 @@ class History:
         before = self._until.get(table)
         if before is not None and until <= before:
             return
-        added = opened.read(known_after=before, known_until=until)
+        # Where a table was kept from an erasure, what is held of the person is not worked with.
+        added = opened.without_erased(opened.read(known_after=before, known_until=until))
         if before is None:
             self._frames[table] = added
         elif added.height:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+import polars as pl
 import structlog
 
 from loopline.clock import SystemClock
@@ -63,7 +64,7 @@ class Operating:
         self.ship()
         declared = self._views()
         held = {name for name in {view.table for view in declared} if self.resources.tables.exists(name)}
-        history = {name: rows for name in held if (rows := self.resources.tables.open(name).read()).height}
+        history = {name: rows for name in held if (rows := self._rows(name)).height}
         views = [view for view in declared if view.table in history]
         self.online.rebuild(views, history, horizon=now - LOOK_BACK)
         self.publish()
@@ -205,9 +206,16 @@ class Operating:
         filed = [self.online.freshness(view) for view in views]
         known = [moment for moment in filed if moment is not None]
         after = min(known) if len(known) == len(filed) else None
-        rows = self.resources.tables.open(table).read(known_after=after, known_until=end)
+        rows = self._rows(table, known_after=after, known_until=end)
         if rows.height:
             self.online.update(views, table, rows, horizon=end - LOOK_BACK)
+
+    def _rows(self, name: str, **bounds: datetime | None) -> pl.DataFrame:
+        """Rows to file. Where a table was kept from an erasure, what is held of the person is not worked with."""
+        table = self.resources.tables.open(name)
+        return table.without_erased(
+            table.read(known_after=bounds.get("known_after"), known_until=bounds.get("known_until"))
+        )
 
     def _may_be_asked(self, source: Source) -> bool:
         return source.table not in self.failing or self.failing[source.table].ready()

@@ -31,7 +31,7 @@ class Theirs:
     """Which rows of a table are a person's: those whose column `subject` is `value`, and those with one of `keys`.
 
     With a subject column, keys count only where it is null (a deletion names nobody). `inside` is the subject's name in the JSON
-    texts of a quarantine. Any other text that holds one of `needles` is changed, and its row stays.
+    texts of a quarantine; `also` are columns that may be there and hold the id. Any other text that holds one of `needles` is changed, and its row stays.
     """
 
     value: str
@@ -39,6 +39,7 @@ class Theirs:
     keys: frozenset[str]
     needles: Needles
     inside: str | None = None
+    also: tuple[str, ...] = ()
 
     def rows(self, frame: pl.DataFrame) -> pl.Series:
         """Which rows of `frame` are the person's."""
@@ -48,6 +49,8 @@ class Theirs:
         if self.subject in frame.columns:
             of_whom = frame[self.subject]
             theirs = (theirs & of_whom.is_null()) | (of_whom.cast(pl.String) == self.value).fill_null(value=False)
+        for name in set(self.also) & set(frame.columns):
+            theirs = theirs | (frame[name].cast(pl.String) == self.value).fill_null(value=False)
         if self.inside is not None and "row" in frame.columns:
             theirs = theirs | pl.Series([self._inside(text) for text in frame["row"].to_list()], dtype=pl.Boolean)
         return theirs.fill_null(value=False)
@@ -150,6 +153,8 @@ def _column_without(column: pl.Series, needles: Needles) -> pl.Series:
     if not (column.dtype.is_nested() or column.dtype == pl.Binary) or not needles.texts:
         return column
     texts = [str(value).encode() if column.dtype != pl.Binary else value or b"" for value in column.to_list()]
+    if not needles.found(b"\x00".join(texts)):
+        return column
     hits = pl.Series([needles.found(text) > 0 for text in texts], dtype=pl.Boolean)
     if not hits.any():
         return column

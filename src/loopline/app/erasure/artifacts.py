@@ -103,7 +103,7 @@ def eraser(sweep: ArtifactSweep) -> Eraser:
 
 
 def _theirs(target: Target) -> Theirs:
-    return Theirs(target.person.value, None, target.keys, target.needles)
+    return Theirs(target.person.value, None, target.keys, target.needles, also=target.person.columns)
 
 
 def _changed(said: Any, target: Target, names: Mapping[str, str]) -> Any:

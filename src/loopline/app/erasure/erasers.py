@@ -43,7 +43,7 @@ _LEFT_ALONE = {"ledger", "applied_loop", "erasure"}
 def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Settings], Resources]) -> Erasing:
     """The erasers of a home; `opened` opens those below it. Spools come first, so that what is under way is in tables, and again behind them."""
     _tag(resources)
-    spools = spool_erasure.eraser(settings.spool_path, lambda: ship_all(settings.spool_path, resources.tables))
+    spools = spool_erasure.eraser(settings.spool_path, lambda: _ship(settings, resources))
     named = [
         runs_erasure.eraser(resources.database),
         models_erasure.eraser(resources.database),
@@ -73,6 +73,12 @@ def _tag(resources: Resources) -> None:
     for applied in said:
         if applied is not None:
             keep_tags(resources.tables, tags(applied["declaration"]))
+
+
+def _ship(settings: Settings, resources: Resources) -> None:
+    """Ship what spools hold; tables that grew by it say what of that is about persons."""
+    if ship_all(settings.spool_path, resources.tables).rows:
+        _tag(resources)
 
 
 def _rest(resources: Resources) -> Eraser:
