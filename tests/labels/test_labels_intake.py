@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loopline.errors import InvalidInput
-from loopline.labels.intake import GivenLabel, push_labels
+from loopline.labels.intake import GivenLabel, _numbered, push_labels
 from loopline.labels.label import Label
 from loopline.labels.outcomes import known_labels
 from loopline.tables import Tables, TableSchema
@@ -132,3 +132,12 @@ def test_any_pushes_each_twice_leave_what_was_said_last(tmp_path_factory, pushes
         expected |= said
     current = tables.open("labels").current().rows(named=True) if tables.exists("labels") else []
     assert {row["_key"]: row["label"] for row in current} == {k: v for k, v in expected.items() if v is not None}
+
+
+def test_classes_are_pushed_by_name_and_kept_by_place():
+    sent = [GivenLabel(key="a", label="rain"), GivenLabel(key="b", label=2), GivenLabel(key="c", label=None)]
+    assert [_numbered(place, one, ["none", "rain", "fog"]).label for place, one in enumerate(sent)] == [1.0, 2, None]
+    for label, classes in [("snow", ["none", "rain"]), (7, ["none", "rain"]), (0.5, ["none", "rain"]), ("rain", [])]:
+        with pytest.raises(InvalidInput) as caught:
+            _numbered(0, GivenLabel(key="a", label=label), classes)
+        assert caught.value.code == "label.not_a_class"

@@ -19,11 +19,11 @@ _SCHEMA = TableSchema({"label": pl.Float64(), "prediction_id": pl.String(), "pri
 
 
 class GivenLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One outcome, of the prediction `prediction_id` or of every prediction for `key`. A `label` of None withdraws it."""
+    """One outcome, of the prediction `prediction_id` or of every prediction for `key`. A `label` is a number, true or false, or the name of a class; None withdraws it."""
 
     prediction_id: str | None = None
     key: str | None = None
-    label: float | bool | None
+    label: float | bool | str | None
 
 
 class Pushed(msgspec.Struct, frozen=True):
@@ -44,7 +44,14 @@ def label_table(project: str, model: str) -> str:
 
 
 def push_labels(
-    tables: Tables, name: str, given: Sequence[GivenLabel], *, predictions: str, at: datetime, actor: str
+    tables: Tables,
+    name: str,
+    given: Sequence[GivenLabel],
+    *,
+    predictions: str,
+    at: datetime,
+    actor: str,
+    classes: Sequence[str] = (),
 ) -> Pushed:
     """Keep labels in the table `name`: all of them, in one version, or none.
 
@@ -53,10 +60,11 @@ def push_labels(
     follow each other.
 
     Raises `InvalidInput` "label.unknown_prediction" (naming the first), "label.names_no_prediction", "label.not_finite" or
-    "label.contradictory".
+    "label.contradictory"; "label.not_a_class" where the label is none of `classes`.
     """
     for index, one in enumerate(given):
         _check(index, one)
+    given = [_numbered(index, one, classes) for index, one in enumerate(given)]
     wanted = _resolve(given, _predictions(tables, predictions, given))
     if wanted.is_empty():
         return Pushed(name, None, 0, 0)
@@ -87,8 +95,24 @@ def _check(index: int, one: GivenLabel) -> None:
             remedy="Give either `prediction_id` or `key`.",
             index=index,
         )
-    if one.label is not None and not math.isfinite(one.label):
+    if isinstance(one.label, float) and not math.isfinite(one.label):
         raise InvalidInput("label.not_finite", f"label {index} is {one.label}", remedy="Give a number.", index=index)
+
+
+def _numbered(index: int, one: GivenLabel, classes: Sequence[str]) -> GivenLabel:
+    """With the place of its class for a label: so it is kept."""
+    known = one.label is None or (one.label in range(len(classes)) if classes else not isinstance(one.label, str))
+    if isinstance(one.label, str) and one.label in classes:
+        return msgspec.structs.replace(one, label=float(classes.index(one.label)))
+    if not known:
+        wanted = f"one of {', '.join(classes)}" if classes else "a number, true or false"
+        raise InvalidInput(
+            "label.not_a_class",
+            f"label {index} is not {wanted}",
+            remedy=f"Nothing was kept. Send {wanted}.",
+            index=index,
+        )
+    return one
 
 
 def _predictions(tables: Tables, name: str, given: Sequence[GivenLabel]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from litestar.params import FromPath, JSONBody
 
 from loopline.access.permissions import Permission
 from loopline.labels.intake import GivenLabel, Pushed, label_table, push_labels
+from loopline.loop.deployment import declared_output
 from loopline.scoring.record import prediction_table
 from loopline.server.control.inputs import Body, Caller, Home
 
@@ -29,6 +30,8 @@ class Labels(Body):
 )
 def push(home: Home, caller: Caller, project: FromPath[str], model: FromPath[str], data: JSONBody[Labels]) -> Pushed:
     """Keep the labels; repeating a push changes nothing."""
+    with home.database.reading() as tx:
+        classes = declared_output(tx, project, model).classes
     with home.activity.shared():
         return push_labels(
             home.tables,
@@ -37,4 +40,5 @@ def push(home: Home, caller: Caller, project: FromPath[str], model: FromPath[str
             predictions=prediction_table(project, model),
             at=home.clock.now(),
             actor=caller.principal,
+            classes=classes,
         )
