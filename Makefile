@@ -45,7 +45,7 @@ layers: $(STAMP)
 check: lint types layers
 
 test: $(STAMP) debian check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 newest:
 	rm -rf .venv-newest && $(PYTHON) -m venv .venv-newest

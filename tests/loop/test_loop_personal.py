@@ -55,8 +55,10 @@ def shop(*, subject: str | None = "customer") -> Loop:
 
 def test_predictions_labels_and_features_inherit():
     found = tags(describe(shop()))
-    hidden = {"_key", "feature_age", "feature_customer_spent_7d", "feature_store_ages_7d"}
-    predictions = Tags(frozenset(hidden), None, "shop.orders")
+    features = ("age", "customer_spent_7d", "store_ages_7d")
+    # A feature whose kind changed has a column beside the one it had.
+    hidden = {f"feature_{name}{kind}" for name in features for kind in ("", "__category", "__number")}
+    predictions = Tags(frozenset({"_key", *hidden}), None, "shop.orders")
     keys = Tags(frozenset({"_key"}), None, "shop.orders")
     assert found == {
         "shop.orders": Tags(frozenset({"email", "age"}), "customer"),

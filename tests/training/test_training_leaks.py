@@ -29,7 +29,7 @@ def test_the_area_is_that_of_scikit_learn(values, chance):
     labels = np.array([0, 1] + [chance.randint(0, 1) for _ in values[2:]])
     ranked = np.where(np.isnan(values), -99.0, values)  # missing values rank lowest
     area = roc_auc_score(labels, ranked)
-    found = leaks._area(np.array(values, dtype=np.float32), labels == 1)
+    found = leaks.area_under_curve(np.array(values, dtype=np.float32), labels == 1)
     assert found == pytest.approx(max(area, 1 - area), abs=1e-12)
 
 

@@ -80,6 +80,7 @@ def _of_model(said: Said, name: str, projects: list[str], found: Mapping[str, Ta
     hidden = personal_features(said, name)
     columns = {column for feature in hidden for column in (FEATURE_PREFIX + feature, *beside(feature))}
     columns |= {"group"} if model.get("group") in _hidden(found, on) else set()
+    columns |= {"label_key"} if _hidden(found, on) & set(model["label"].get("by", [])) else set()
     for project in projects:
         for endpoint in _endpoints(said, name):
             yield prediction_table(project, endpoint), Tags(frozenset({"_key", *columns}), None, keys_of)
