@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import sqlite3
+from contextlib import suppress
 
 import polars as pl
 import pytest
@@ -99,7 +100,11 @@ def test_a_secret_is_shown_once_and_kept_nowhere(told, home, loopline):
     assert token in listed
     assert secret not in listed
     files = [path for path in home.rglob("*") if path.is_file()]
-    assert not [path for path in files if secret.encode() in path.read_bytes()]
+    held = []
+    for path in files:
+        with suppress(FileNotFoundError):  # SQLite removes its log when the last connection closes
+            held += [path] if secret.encode() in path.read_bytes() else []
+    assert not held
     told("tokens", "revoke", token)
     told("tokens", "revoke", token)
     (found,) = told("tokens", "list")
