@@ -168,7 +168,7 @@ def test_a_row_without_a_time_of_knowledge_is_given_once_to_be_quarantined(folde
     [
         ("bom.csv", b"\xef\xbb\xbfid,at\n1,2024-01-01T00:00:00Z\n", [1]),
         ("quoted.csv", b'id,at\n"a\nb, ""c""",2024-01-01T00:00:00Z\n', ['a\nb, "c"']),
-        ("packed.csv.gz", gzip.compress(b"id,at\n1,2024-01-01T00:00:00Z\n"), [1]),
+        ("packed.csv.gz", gzip.compress(b"id,at\n1,2024-01-01T00:00:00Z\n", mtime=0), [1]),
         ("tabs.tsv", b"id\tat\n1\t2024-01-01T00:00:00+01:00\n", [1]),
         ("crlf.csv", b"id,at\r\n1,2024-01-01T00:00:00Z\r\n", [1]),
         ("header.csv", b"id,at\n", []),
