@@ -6,7 +6,7 @@ and the digests of the tokens it accepts.
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,13 +31,29 @@ class PackagedVersion(msgspec.Struct, frozen=True, kw_only=True):
     background: str = ""
 
 
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """Another version at an endpoint, beside its champion.
+
+    A `canary` and a `split` (the other arm of an A/B test) answer the share of the rows whose keys fall to them; a `shadow` answers
+    nobody, and scores its share of the rows after they are answered. Keys are shared out by the digest of (salt, key), so a key keeps
+    its variant for as long as the salt does, whatever the share grows to.
+    """
+
+    name: str
+    role: Literal["canary", "split", "shadow"]
+    served: PackagedVersion
+    share: float
+    salt: str
+
+
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """What serves at one endpoint.
 
     `background` is as in `PackagedVersion`. `decision` and `views` are the JSON of the decision and of the feature views. `key` and `at` name the fields of a
     request that hold the row's key and its time, `group` that of a ranking's group, `target` that of the time a forecast is for,
     `label_by` those that name its label. `fallback` is the output given when no model can answer, of the kind `output`;
-    `previous` the version to fall back on before that. With `fills` a row may come without key or time, and gets its own. `explore` says which share takes another action than the decision's.
+    `previous` the version to fall back on before that. With `fills` a row may come without key or time, and gets its own. `explore` says which share takes another action than the decision's. `variants` are what serves beside the champion; they take the columns it takes, and `views` hold what any of them
+    looks up.
     """
 
     endpoint: str
@@ -59,6 +75,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     previous: PackagedVersion | None = None
     background: str = ""
     explore: Exploration | None = None
+    variants: tuple[Variant, ...] = ()
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
