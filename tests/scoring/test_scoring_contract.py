@@ -23,6 +23,15 @@ SIGNATURE = Signature(
 )
 
 
+def checked(contract, rows):
+    """What happens to a request before it is scored."""
+    columns = contract.read(rows)
+    found = contract.check(columns)
+    matrix = contract.encode(columns, len(rows))
+    contract.oddities(matrix, lambda row, name: columns.get(name, [None] * len(rows))[row])
+    return found
+
+
 @pytest.fixture
 def contract():
     return Contract(SIGNATURE, key="id", at="at")
@@ -32,7 +41,7 @@ def test_good_rows_give_keys_and_times_in_utc(contract):
     second = {**GOOD, "id": "b", "at": "2026-05-01T12:00:00+02:00", "distance": 7, "dewpoint": float("nan")}
     third = {**GOOD, "id": "c", "at": 1_000_001, "carrier": None}
     fourth = {**GOOD, "id": "d", "at": datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))}
-    keys, times = contract.check([GOOD, second, third, fourth])
+    keys, times = checked(contract, [GOOD, second, third, fourth])
     assert keys == ["a", "b", "c", "d"]
     assert times == [
         datetime(2026, 5, 1, 12, tzinfo=UTC),
@@ -73,7 +82,7 @@ def test_good_rows_give_keys_and_times_in_utc(contract):
 )
 def test_a_wrong_row_is_refused_by_row_and_column(contract, change, code, column):
     with pytest.raises(InvalidInput) as caught:
-        contract.check([GOOD, {**GOOD, "id": "b", **change}])
+        checked(contract, [GOOD, {**GOOD, "id": "b", **change}])
     assert caught.value.code == code
     assert caught.value.context == {"row": 1, "column": column}
     assert "row 1" in caught.value.message
@@ -84,38 +93,38 @@ def test_a_wrong_row_is_refused_by_row_and_column(contract, change, code, column
 def test_a_missing_column_is_refused(contract, column):
     row = {name: value for name, value in GOOD.items() if name != column}
     with pytest.raises(InvalidInput) as caught:
-        contract.check([row])
+        checked(contract, [row])
     assert caught.value.code == "scoring.missing_column"
     assert caught.value.context["column"] == column
 
 
 def test_one_key_twice_in_a_request_is_refused(contract):
     with pytest.raises(InvalidInput) as caught:
-        contract.check([GOOD, {**GOOD, "id": "b"}, GOOD])
+        checked(contract, [GOOD, {**GOOD, "id": "b"}, GOOD])
     assert caught.value.code == "scoring.duplicate_key"
     assert caught.value.context["row"] == 2
 
 
 def test_what_is_no_object_is_refused(contract):
     with pytest.raises(InvalidInput) as caught:
-        contract.check([GOOD, [1, 2]])
+        checked(contract, [GOOD, [1, 2]])
     assert caught.value.code == "scoring.row_not_object"
 
 
 def test_entities_are_columns_too():
     contract = Contract(SIGNATURE, key="id", at="at", entities=frozenset({"origin", "carrier"}))
     assert contract.columns == ("id", "at", "distance", "carrier", "dewpoint", "origin")
-    assert contract.check([{**GOOD, "origin": None}])[0] == ["a"]
+    assert checked(contract, [{**GOOD, "origin": None}])[0] == ["a"]
     for wrong in (1.5, True, ["x"]):
         with pytest.raises(InvalidInput, match="origin"):
-            contract.check([{**GOOD, "origin": wrong}])
+            checked(contract, [{**GOOD, "origin": wrong}])
 
 
 def test_without_a_signature_only_key_and_time_are_checked():
     contract = Contract(None, key="id", at="at")
-    assert contract.check([{"id": "a", "at": 0, "whatever": object()}])[0] == ["a"]
+    assert checked(contract, [{"id": "a", "at": 0, "whatever": object()}])[0] == ["a"]
     with pytest.raises(InvalidInput, match="at"):
-        contract.check([{"id": "a"}])
+        checked(contract, [{"id": "a"}])
 
 
 numbers = (
@@ -149,7 +158,8 @@ def test_rows_encode_as_the_signature_encodes_their_frame(rows):
         },
         schema=schema,
     )
-    np.testing.assert_array_equal(contract.encode(rows), SIGNATURE.encode(frame))
+    columns = {name: [row[name] for row in rows] for name in schema}
+    np.testing.assert_array_equal(contract.encode(columns, len(rows)), SIGNATURE.encode(frame))
     np.testing.assert_array_equal(contract.encode_frame(frame), SIGNATURE.encode(frame))
 
 
@@ -177,4 +187,6 @@ def test_oddities_follow_the_rules_one_by_one(row):
                 expected.append(f"unseen_category:{field.name}")
         elif not field.minimum <= value <= field.maximum:
             expected.append(f"out_of_range:{field.name}")
-    assert contract.oddities(contract.encode([row]), lambda _, name: row[name]) == [tuple(expected)]
+    matrix = contract.encode({name: [value] for name, value in row.items()}, 1)
+    assert (contract.oddities(matrix, lambda _, name: row[name]) or [()]) == [tuple(expected)]
+    assert contract.ordinary(matrix) == (not expected and not np.isnan(matrix).any())

@@ -11,9 +11,10 @@ from polars.testing import assert_frame_equal
 from loopline.errors import InvalidInput, Unavailable
 from loopline.features.definitions import Aggregate, LatestView, View, WindowView
 from loopline.models.signature import Field, Signature
+from loopline.scoring.block import prediction_frame
 from loopline.scoring.engine import Engine
 from loopline.scoring.features import LookedUp, OnlineReader
-from loopline.scoring.record import prediction_frame, prediction_schema
+from loopline.scoring.record import prediction_schema
 
 LOOKED_UP = "delay_3h"
 
@@ -26,8 +27,8 @@ class FrameFeatures:
     def __init__(self, frame):
         self._found = dict(zip(frame["flight_id"], frame[LOOKED_UP], strict=True))
 
-    def read(self, rows, _at):
-        return LookedUp([{LOOKED_UP: self._found[row["flight_id"]]} for row in rows])
+    def read(self, columns, _at):
+        return LookedUp({LOOKED_UP: [self._found[key] for key in columns["flight_id"]]})
 
 
 def make(deployment, predictor, previous=None, features=None, *, clock, instance="spool:1"):
@@ -70,7 +71,7 @@ def test_what_is_odd_is_flagged_and_scored(engine, rows):
 
 def test_a_frame_and_its_rows_are_scored_alike(engine, rows, clock):
     by_frame = engine.predict_frame(rows, scored_at=clock.now())
-    by_row = prediction_frame(engine.predict(as_requests(rows), principal=None))
+    by_row = prediction_frame(engine.predict(as_requests(rows), principal=None).blocks)
     assert_frame_equal(by_frame.drop("prediction_id"), by_row.drop("prediction_id"), check_column_order=False)
     prediction_schema(engine.contract.signature).check(by_frame)
 

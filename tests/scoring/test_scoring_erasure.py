@@ -3,12 +3,12 @@
 import threading
 from datetime import UTC, datetime
 
-import msgspec
 import pytest
 
 from loopline.access.erasure import Person, Target, Traces
 from loopline.access.pseudonyms import Pseudonyms
 from loopline.errors import Unavailable
+from loopline.scoring.block import Block, encode
 from loopline.scoring.erasure import eraser
 from loopline.scoring.record import Prediction, prediction_columns
 from loopline.scoring.segment import HEADER, frames, scan
@@ -23,10 +23,12 @@ TARGET = Target(
 
 
 def payload(key: str, city: str = "x") -> bytes:
-    return msgspec.msgpack.encode(
+    return encode(
+        Block.of(
         Prediction(
             prediction_id=f"pr_{key}", project="shop", endpoint="m", model="m", model_version=1, decision_version=1,
             variant="champion", key=key, at=AT, scored_at=AT, score=0.5, decision="positive", categories={"city": city},
+            )
         )
     )  # fmt: skip
 

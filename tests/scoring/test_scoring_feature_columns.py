@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import polars as pl
 import pytest
 
+from loopline.scoring.block import Block, encode
 from loopline.scoring.feature_columns import as_kinds, one_of_each
 from loopline.scoring.record import FEATURE_PREFIX, Prediction
 from loopline.scoring.shipper import Shipped, ship
@@ -44,7 +44,7 @@ def tables(tmp_path):
 def shipped(tmp_path, tables, *batches: list[Prediction]) -> pl.DataFrame:
     spool = claim_spool(tmp_path / "spool", fsync=False)
     for batch in batches:
-        spool.append([msgspec.msgpack.encode(one) for one in batch])
+        spool.append([encode(Block.of(one)) for one in batch])
     spool.close()
     [folder] = (tmp_path / "spool").iterdir()
     assert ship(folder, tables) == Shipped(1, sum(map(len, batches)))

@@ -5,7 +5,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopline.scoring.record import Prediction, code_lists, prediction_frame, prediction_schema, prediction_table
+from loopline.scoring.block import Block, decode, encode, prediction_frame
+from loopline.scoring.record import Prediction, code_lists, prediction_schema, prediction_table
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 times = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds of aware times
@@ -38,17 +39,21 @@ def predictions(draw):
     )
 
 
+def as_kept(prediction):
+    """What was not drawn was certain, and the decision is what was done."""
+    return msgspec.structs.replace(prediction, action=prediction.action or prediction.decision, propensity=1.0)
+
+
 @settings(max_examples=25)
 @given(predictions())
 def test_msgpack_brings_a_record_back(prediction):
-    packed = msgspec.msgpack.encode(prediction)
-    assert msgspec.msgpack.decode(packed, type=Prediction) == prediction
+    assert decode(encode(Block.of(prediction))).row(0) == as_kept(prediction)
 
 
 @settings(max_examples=20)
 @given(st.lists(predictions(), max_size=4))
 def test_a_frame_holds_every_value(records):
-    frame = prediction_frame(records)
+    frame = prediction_frame([Block.of(one) for one in records])
     assert frame.height == len(records)
     for row, record in zip(frame.to_dicts(), records, strict=True):
         assert (row["_key"], row["_event_time"], row["_known_at"], row["_tombstone"]) == (
@@ -86,7 +91,7 @@ def test_the_schema_of_a_signature_fits_a_frame_of_its_predictions(signature):
         numbers={"distance": 1.0, "dewpoint": None, "delay_3h": 2.0},
         categories={"carrier": None},
     )
-    schema.check(prediction_frame([record]))
+    schema.check(prediction_frame([Block.of(record)]))
     assert schema.columns["feature_carrier"] == pl.String()
     assert schema.columns["feature_dewpoint"] == pl.Float64()
 

@@ -11,10 +11,10 @@ import threading
 from collections import Counter
 from datetime import UTC, datetime
 
-import msgspec
 import pytest
 
 from loopline.errors import Conflict
+from loopline.scoring.block import Block, encode
 from loopline.scoring.record import Prediction
 from loopline.scoring.shipper import Shipped, ship, ship_all
 from loopline.scoring.spool import Spool, claim_spool
@@ -31,6 +31,7 @@ VICTIMS = textwrap.dedent(
     from datetime import UTC, datetime
     from pathlib import Path
     import msgspec
+    from loopline.scoring.block import Block, encode
     from loopline.scoring.record import Prediction
     from loopline.scoring.shipper import ship_all
     from loopline.scoring.spool import claim_spool
@@ -55,7 +56,7 @@ VICTIMS = textwrap.dedent(
                 )
                 for part in range(number % 3 + 1)
             ]
-            spool.append([msgspec.msgpack.encode(one) for one in batch])
+            spool.append([encode(Block.of(one)) for one in batch])
             os.write(1, "".join(one.prediction_id + "\\n" for one in batch).encode())
             time.sleep(0.001)
 
@@ -71,21 +72,23 @@ VICTIMS = textwrap.dedent(
 
 
 def packed(prediction_id, model="m", **more):
-    return msgspec.msgpack.encode(
-        Prediction(
-            prediction_id=prediction_id,
-            project="p",
-            endpoint="e",
-            model=model,
-            model_version=1,
-            decision_version=1,
-            variant="champion",
-            key=prediction_id,
-            at=NOW,
-            scored_at=NOW,
-            score=0.25,
-            decision="negative",
-            **more,
+    return encode(
+        Block.of(
+            Prediction(
+                prediction_id=prediction_id,
+                project="p",
+                endpoint="e",
+                model=model,
+                model_version=1,
+                decision_version=1,
+                variant="champion",
+                key=prediction_id,
+                at=NOW,
+                scored_at=NOW,
+                score=0.25,
+                decision="negative",
+                **more,
+            )
         )
     )
 

@@ -1,8 +1,7 @@
 """What goes along with a prediction and is no feature: a ranking's group and position, a forecast's target, its label's key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,8 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.models.manifest import Deployment
-from loopline.scoring.times import moment
+from loopline.scoring.columns import Columns, as_list
+from loopline.scoring.times import moments
 from loopline.tables.source import key_text
 
 GROUP, TARGET, LABEL_KEY = "_group", "_target_time", "_label_key"
@@ -24,7 +24,7 @@ def carried_columns(deployment: Deployment) -> frozenset[str]:
     return frozenset(name for name in (deployment.group, deployment.target, *deployment.label_by) if name is not None)
 
 
-def carry(deployment: Deployment, rows: Sequence[Mapping[str, Any]], times: Sequence[datetime]) -> pl.DataFrame | None:
+def carry(deployment: Deployment, given: Columns, times: Sequence[datetime]) -> pl.DataFrame | None:
     """`_group`, `_target_time` and `_label_key` of a request's rows, as far as the deployment has them; None where it has none.
 
     Raises `InvalidInput` "scoring.bad_time" for a target that is no time.
@@ -32,7 +32,7 @@ def carry(deployment: Deployment, rows: Sequence[Mapping[str, Any]], times: Sequ
     names = carried_columns(deployment)
     if not names:
         return None
-    columns = {name: _column(name, deployment, rows, times) for name in sorted(names)}
+    columns = {name: _column(name, deployment, given, times) for name in sorted(names)}
     frame = pl.DataFrame(columns)
     made = {}
     if deployment.group is not None:
@@ -44,14 +44,12 @@ def carry(deployment: Deployment, rows: Sequence[Mapping[str, Any]], times: Sequ
     return frame.select(**made)
 
 
-def _column(
-    name: str, deployment: Deployment, rows: Sequence[Mapping[str, Any]], times: Sequence[datetime]
-) -> pl.Series:
+def _column(name: str, deployment: Deployment, given: Columns, times: Sequence[datetime]) -> pl.Series:
     if name == deployment.at:
         return pl.Series(name, times, dtype=_TIME)
-    values = [row[name] for row in rows]
+    values = as_list(given[name])
     if name == deployment.target:
-        return pl.Series(name, [moment(value, index, name) for index, value in enumerate(values)], dtype=_TIME)
+        return pl.Series(name, moments(values, name), dtype=_TIME)
     try:
         return pl.Series(name, values)
     except (TypeError, pl.exceptions.PolarsError) as error:

@@ -17,10 +17,11 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.models.signature import Field, Signature
-from loopline.scoring.times import moment
+from loopline.scoring.columns import Columns, Values, as_list, columns_of, require_columns
+from loopline.scoring.times import moments
 
 Matrix = npt.NDArray[np.float32]
-Values = Mapping[str, Any]
+Codes = Sequence[tuple[str, ...]]
 
 UNSEEN_CATEGORY = "unseen_category"
 OUT_OF_RANGE = "out_of_range"
@@ -34,9 +35,9 @@ _NAN = math.nan
 class Contract:
     """Checks and encodes rows for one model.
 
-    A row is a mapping with the row's key (text), its time `at` (ISO 8601 with a zone, or whole microseconds since 1970 UTC, or an
-    aware datetime), every given field of `signature`, every column in `entities` that features are looked up by, and every one in
-    `carried`, such as a ranking's group. Without a signature (no model could be loaded) only key and time are checked and any other column is let through.
+    A row has a key (text), its time `at` (ISO 8601 with a zone, or whole microseconds since 1970 UTC, or an aware datetime), every
+    given field of `signature`, every column in `entities` that features are looked up by, and every one in `carried`, such as a
+    ranking's group. Without a signature (no model could be loaded) only key and time are checked and any other column is let through.
     """
 
     def __init__(
@@ -48,93 +49,88 @@ class Contract:
         entities: AbstractSet[str] = frozenset(),
         carried: AbstractSet[str] = frozenset(),
     ) -> None:
-        self._open = signature is None
+        self.open = signature is None
         self.signature = signature = signature or Signature(fields=())
         self.key = key
         self.at = at
         self.given = tuple(field for field in signature.fields if field.given and field.name not in {key, at})
         taken = {field.name for field in self.given} | {key, at}
-        self.entities = () if self._open else tuple(sorted(entities - taken))
+        self.entities = () if self.open else tuple(sorted(entities - taken))
         self.carried = tuple(sorted(carried - taken - entities))
         self.columns = (key, at, *(field.name for field in self.given), *self.entities, *self.carried)
-        self._column_set = frozenset(self.columns)
         self._checks = tuple((field.name, _CHECKS[field.kind]) for field in self.given)
         self._coders = tuple((field.name, _coder(field)) for field in signature.fields)
+        self._numbers = tuple(field.name for field in signature.fields if field.kind == "number")
+        self._categories = tuple(field.name for field in signature.fields if field.kind == "category")
         self._bounds = _Bounds(signature)
 
-    def check(self, rows: Sequence[Values]) -> tuple[list[str], list[datetime]]:
-        """The keys and times (UTC) of `rows`, once every row is found to be right.
+    def read(self, rows: Sequence[Any]) -> Columns:
+        """Rows that are objects, as columns. Raises `InvalidInput` as `columns_of`."""
+        return columns_of(rows, self.columns, more=self.open)
 
-        Raises `InvalidInput` naming the first wrong row and column: `scoring.row_not_object`, `scoring.unknown_column`,
-        `scoring.missing_column`, `scoring.bad_key`, `scoring.duplicate_key`, `scoring.bad_time`, `scoring.not_a_number`,
-        `scoring.not_a_category`, `scoring.not_finite`.
+    def check(self, columns: Columns) -> tuple[list[str], list[datetime]]:
+        """The keys and times (UTC) of the rows in `columns`, once every row is found to be right.
+
+        Raises `InvalidInput` naming the first wrong row of a column: `scoring.unknown_column`, `scoring.missing_column`,
+        `scoring.bad_key`, `scoring.duplicate_key`, `scoring.bad_time`, `scoring.not_a_number`, `scoring.not_a_category`,
+        `scoring.not_finite`.
         """
-        keys, times = [], []
-        for index, row in enumerate(rows):
-            self._check_columns(row, index)
-            keys.append(_key(row[self.key], index, self.key))
-            times.append(moment(row[self.at], index, self.at))
-            for name, check in self._checks:
-                check(row[name], index, name)
-            for name in self.entities:
-                _check_entity(row[name], index, name)
-        if len(set(keys)) < len(keys):
-            _refuse_duplicate(keys, self.key)
+        require_columns(columns, self.columns, more=self.open)
+        keys = _keys(columns[self.key], self.key)
+        times = moments(columns[self.at], self.at)
+        for name, check in self._checks:
+            check(columns[name], name)
+        for name in self.entities:
+            _check_entities(columns[name], name)
         return keys, times
 
-    def encode(self, rows: Sequence[Values]) -> Matrix:
-        """The model's matrix (rows, fields) for rows that hold every field's value; what is absent or null becomes NaN.
+    def encode(self, columns: Mapping[str, Values], count: int) -> Matrix:
+        """The model's matrix (count, fields) for columns that hold every field's values; what is absent or null becomes NaN.
 
-        The same numbers as `Signature.encode` gives for a frame, without building one.
+        The same numbers as `Signature.encode` gives for a frame, without building one. C-contiguous.
         """
-        coded = [[code(row.get(name)) for name, code in self._coders] for row in rows]
-        with np.errstate(over="ignore"):
-            return np.array(coded, dtype=np.float32).reshape(len(coded), len(self._coders))
+        coded = [code(columns[name]) if name in columns else [_NAN] * count for name, code in self._coders]
+        if not coded:
+            return np.empty((count, 0), dtype=np.float32)
+        try:
+            with np.errstate(over="ignore"):
+                matrix = np.array(coded, dtype=np.float32)
+        except OverflowError:  # a whole number that no float can hold
+            self._refuse_large(columns)
+            raise
+        return matrix.reshape(1, len(coded)) if count == 1 else np.ascontiguousarray(matrix.T)
 
     def encode_frame(self, frame: pl.DataFrame) -> Matrix:
         """As `encode`, for a frame; a field it lacks is NaN in every row."""
         absent = [pl.lit(None).alias(name) for name in self.signature.names if name not in frame.columns]
         return self.signature.encode(frame.with_columns(absent) if absent else frame)
 
-    def oddities(self, matrix: Matrix, value: Callable[[int, str], Any]) -> list[tuple[str, ...]]:
-        """Codes of what is odd about each row of `matrix`, in the order of the fields; `value(row, field name)` is the
-        value a cell was encoded from, asked for only where a cell is odd.
+    def ordinary(self, matrix: Matrix) -> bool:
+        """Whether every cell has a value, and one like those of the training rows: nothing is odd then, and nothing missing."""
+        return self._bounds.hold(matrix)
+
+    def oddities(self, matrix: Matrix, value: Callable[[int, str], Any]) -> Codes | None:
+        """Codes of what is odd about each row of `matrix`, in the order of the fields; None where nothing is.
+
+        `value(row, field name)` is the value a cell was encoded from, asked for only where a cell is odd. Raises `InvalidInput`
+        "scoring.not_finite" for a given number that is infinite as a 32-bit float.
         """
         return self._bounds.oddities(matrix, value)
 
-    def used(self, row: Values) -> tuple[dict[str, float | None], dict[str, str | None]]:
-        """The numbers and the categories of a row as the model takes them, before encoding, NaN as None."""
-        numbers: dict[str, float | None] = {}
-        categories: dict[str, str | None] = {}
-        for field in self.signature.fields:
+    def _refuse_large(self, columns: Mapping[str, Values]) -> None:
+        for field in self.given:
             if field.kind == "number":
-                numbers[field.name] = _number_or_none(row.get(field.name))
-            else:
-                categories[field.name] = row.get(field.name)
-        return numbers, categories
+                for index, value in enumerate(columns[field.name]):
+                    _check_number(value, index, field.name)
 
-    def _check_columns(self, row: Values, index: int) -> None:
-        if type(row) is not dict and not isinstance(row, Mapping):
-            raise InvalidInput(
-                "scoring.row_not_object",
-                f"row {index} is not an object of columns",
-                remedy=f"Send each row as an object with {', '.join(self.columns)}.",
-                row=index,
-            )
-        if row.keys() == self._column_set:
-            return
-        unknown = [] if self._open else [name for name in row if name not in self._column_set]
-        if self._open and row.keys() >= self._column_set:
-            return
-        code, what = ("scoring.unknown_column", "an unknown") if unknown else ("scoring.missing_column", "no")
-        name = unknown[0] if unknown else next(name for name in self.columns if name not in row)
-        raise InvalidInput(
-            code,
-            f"row {index} has {what} column {str(name)[:100]!r}",
-            remedy=f"Send exactly these columns: {', '.join(self.columns)}; null where there is no value.",
-            row=index,
-            column=str(name)[:100],
-        )
+    def used(
+        self, columns: Mapping[str, Values], count: int, *, ordinary: bool = False
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The numbers and the categories as the model takes them, before encoding: lists by name, NaN as None."""
+        listed = as_list if ordinary else _as_numbers
+        numbers = {name: listed(columns[name]) if name in columns else [None] * count for name in self._numbers}
+        categories = {name: as_list(columns[name]) if name in columns else [None] * count for name in self._categories}
+        return numbers, categories
 
 
 class _Bounds:
@@ -143,18 +139,23 @@ class _Bounds:
     def __init__(self, signature: Signature) -> None:
         fields = signature.fields
         self._fields = fields
-        self._lowest = np.array([_bound(field.minimum, -math.inf) for field in fields], dtype=np.float32)
-        self._highest = np.array([_bound(field.maximum, math.inf) for field in fields], dtype=np.float32)
+        self._lowest = np.array([_bound(field.minimum, -_LARGEST) for field in fields], dtype=np.float32)
+        self._highest = np.array([_bound(field.maximum, _LARGEST) for field in fields], dtype=np.float32)
         self._nan_is_odd = np.array([field.kind == "category" or not field.nulls for field in fields], dtype=bool)
 
-    def oddities(self, matrix: Matrix, value: Callable[[int, str], Any]) -> list[tuple[str, ...]]:
+    def hold(self, matrix: Matrix) -> bool:
+        return bool(((matrix >= self._lowest) & (matrix <= self._highest)).all())
+
+    def oddities(self, matrix: Matrix, value: Callable[[int, str], Any]) -> Codes | None:
         inside = (matrix >= self._lowest) & (matrix <= self._highest)
         odd = ~inside & (self._nan_is_odd | ~np.isnan(matrix))
         if not odd.any():
-            return [()] * len(matrix)
+            return None
         codes: list[tuple[str, ...]] = [()] * len(matrix)
         for row, place in np.argwhere(odd).tolist():
             field = self._fields[place]
+            if field.given and math.isinf(matrix[row, place]):
+                _refuse_infinite(row, field.name)
             code = _oddity(field, value(row, field.name))
             if code:
                 codes[row] = (*codes[row], f"{code}:{field.name}")
@@ -173,19 +174,32 @@ def _bound(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _coder(field: Field) -> Callable[[Any], float]:
+def _coder(field: Field) -> Callable[[Values], Values]:
     if field.kind == "number":
-        return _number
+        return _itself
     codes = {name: float(code) for code, name in enumerate(field.categories)}
-    return lambda value: codes.get(value, _NAN)
+    return lambda values: [codes.get(value, _NAN) for value in values]
 
 
-def _number(value: Any) -> float:
-    return _NAN if value is None else float(value)
+def _itself(values: Values) -> Values:
+    return values
 
 
-def _number_or_none(value: Any) -> float | None:
-    return None if value is None or value != value else float(value)  # noqa: PLR0124 - only NaN differs from itself
+def _as_numbers(values: Values) -> list[Any]:
+    found = as_list(values)
+    return [None if value is None or value != value else float(value) for value in found]  # noqa: PLR0124 - only NaN differs from itself
+
+
+def _check_numbers(values: Values, name: str) -> None:
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "fiu":
+            _refuse_type("scoring.not_a_number", "a number", values[0], 0, name)
+        if values.dtype.kind == "f" and np.isinf(values.astype(np.float32)).any():
+            _refuse_infinite(int(np.argmax(np.isinf(values.astype(np.float32)))), name)
+        return
+    if not _PLAIN.issuperset(map(type, values)):
+        for index, value in enumerate(values):
+            _check_number(value, index, name)
 
 
 def _check_number(value: Any, index: int, name: str) -> None:
@@ -199,29 +213,40 @@ def _check_number(value: Any, index: int, name: str) -> None:
         _check_number(float(value), index, name)
 
 
-def _check_category(value: Any, index: int, name: str) -> None:
-    if value is not None and not isinstance(value, str):
-        _refuse_type("scoring.not_a_category", "text", value, index, name)
+def _check_categories(values: Values, name: str) -> None:
+    if not _TEXTS.issuperset(map(type, values)):
+        for index, value in enumerate(values):
+            if value is not None and not isinstance(value, str):
+                _refuse_type("scoring.not_a_category", "text", value, index, name)
 
 
-def _check_entity(value: Any, index: int, name: str) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
-        _refuse_type("scoring.not_an_entity", "text or a whole number", value, index, name)
+def _check_entities(values: Values, name: str) -> None:
+    if not _ENTITIES.issuperset(map(type, values)):
+        for index, value in enumerate(values):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
+                _refuse_type("scoring.not_an_entity", "text or a whole number", value, index, name)
 
 
-_CHECKS: Mapping[str, Callable[[Any, int, str], None]] = {"number": _check_number, "category": _check_category}
+_PLAIN = frozenset({float, int, type(None)})
+_TEXTS = frozenset({str, type(None)})
+_ENTITIES = frozenset({str, int, type(None)})
+_CHECKS: Mapping[str, Callable[[Values, str], None]] = {"number": _check_numbers, "category": _check_categories}
 
 
-def _key(value: Any, index: int, name: str) -> str:
-    if type(value) is not str or not value:
-        raise InvalidInput(
-            "scoring.bad_key",
-            f"row {index}: {name!r} must be text that is not empty",
-            remedy="Send the row's key as a string; predictions and labels are joined by it.",
-            row=index,
-            column=name,
-        )
-    return value
+def _keys(values: Values, name: str) -> list[str]:
+    keys = as_list(values)
+    for index, key in enumerate(keys):
+        if type(key) is not str or not key:
+            raise InvalidInput(
+                "scoring.bad_key",
+                f"row {index}: {name!r} must be text that is not empty",
+                remedy="Send the row's key as a string; predictions and labels are joined by it.",
+                row=index,
+                column=name,
+            )
+    if len(keys) > 1 and len(set(keys)) < len(keys):
+        _refuse_duplicate(keys, name)
+    return keys
 
 
 def _refuse_type(code: str, wanted: str, value: Any, index: int, name: str) -> NoReturn:

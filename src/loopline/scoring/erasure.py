@@ -8,15 +8,13 @@ import msgspec
 
 from loopline.access.erasure import Eraser, Removed, Target
 from loopline.errors import Conflict, Unavailable
-from loopline.scoring.record import Prediction
+from loopline.scoring.block import Block, decode, encode
 from loopline.scoring.segment import HEADER, frames, scan
 from loopline.scoring.spool_folder import CORRUPT, OPEN, SEALED, TORN, SpoolFolder
 
 PATIENCE_SECONDS = 40.0
 _POLL_SECONDS = 0.05
 _WAITING = (OPEN, SEALED, TORN, CORRUPT)
-
-_decoder = msgspec.msgpack.Decoder(Prediction)
 
 
 def eraser(root: Path, ship: Callable[[], object], *, patience: float = PATIENCE_SECONDS) -> Eraser:
@@ -44,15 +42,40 @@ def _theirs(spool: SpoolFolder, target: Target) -> Iterator[bool]:
         for suffix in _WAITING:
             path = spool.segment(number, suffix)
             content = path.read_bytes() if path.exists() else b""
-            yield from (_is_theirs(payload, target) for payload in scan(content)[0])
+            for payload in scan(content)[0]:
+                block = _block(payload)
+                yield from [True] * (len(_places(block, target)) if block else _names(payload, target))
 
 
-def _is_theirs(payload: bytes, target: Target) -> bool:
+def _block(payload: bytes) -> Block | None:
     try:
-        key = _decoder.decode(payload).key
+        return decode(payload)
     except msgspec.DecodeError:
-        key = ""
-    return key in target.keys or target.needles.found(payload, binary=True) > 0
+        return None
+
+
+def _names(payload: bytes, target: Target) -> bool:
+    return target.needles.found(payload, binary=True) > 0
+
+
+def _places(block: Block, target: Target) -> set[int]:
+    """The rows of a block that are about the person: by key, or by what stands in them."""
+    theirs = {place for place, key in enumerate(block.key) if key in target.keys}
+    if _names(encode(block), target):
+        rows = ((place, block.without(set(range(len(block))) - {place})) for place in range(len(block)))
+        theirs |= {place for place, row in rows if _names(encode(row), target)}
+    return theirs
+
+
+def _without(payload: bytes, target: Target) -> bytes | None:
+    """What of a frame is others'; None where nothing is."""
+    block = _block(payload)
+    if block is None:
+        return None if _names(payload, target) else payload
+    theirs = _places(block, target)
+    if not theirs:
+        return payload
+    return encode(block.without(theirs)) if len(theirs) < len(block) else None
 
 
 def _drain(spool: SpoolFolder, ship: Callable[[], object], patience: float) -> None:
@@ -83,9 +106,9 @@ def _clean(spool: SpoolFolder, number: int, target: Target) -> None:
             continue
         content = path.read_bytes()
         payloads, end = scan(content)
-        kept = [payload for payload in payloads if not _is_theirs(payload, target)]
+        kept = [rest for payload in payloads if (rest := _without(payload, target)) is not None]
         tail = b"" if target.needles.found(content[end:], binary=True) else content[end:]
-        if len(kept) == len(payloads) and tail == content[end:]:
+        if kept == payloads and tail == content[end:]:
             continue
         fresh = (HEADER + frames(kept) if kept else b"") + tail
         half = path.with_name(f".{path.name}")

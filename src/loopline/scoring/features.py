@@ -9,6 +9,7 @@ import structlog
 
 from loopline.errors import told
 from loopline.features.definitions import View, feature_names, reach
+from loopline.scoring.columns import Columns, as_list
 from loopline.scoring.contract import FEATURE_MISSING
 
 FEATURE_STALE = "feature_stale"
@@ -18,10 +19,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class LookedUp:
-    """Feature values by row, and codes of what was wrong with the look-up as a whole."""
+    """Feature values by name, one for each row, and codes of what was wrong with the look-up as a whole."""
 
-    values: Sequence[Mapping[str, Any]]
+    values: Mapping[str, Sequence[Any]]
     codes: tuple[str, ...] = ()
+
+
+NOTHING = LookedUp({})
 
 
 class FeatureReader(Protocol):
@@ -29,7 +33,7 @@ class FeatureReader(Protocol):
 
     entities: Sequence[str]
 
-    def read(self, rows: Sequence[Mapping[str, Any]], at: Sequence[datetime]) -> LookedUp: ...
+    def read(self, columns: Columns, at: Sequence[datetime]) -> LookedUp: ...
 
 
 class NoFeatures:
@@ -37,8 +41,8 @@ class NoFeatures:
 
     entities: Sequence[str] = ()
 
-    def read(self, rows: Sequence[Mapping[str, Any]], at: Sequence[datetime]) -> LookedUp:  # noqa: ARG002 - the protocol's
-        return LookedUp([{}] * len(rows))
+    def read(self, columns: Columns, at: Sequence[datetime]) -> LookedUp:  # noqa: ARG002 - the protocol's
+        return NOTHING
 
 
 class OnlineValues(Protocol):
@@ -67,7 +71,7 @@ class OnlineReader:
         self._known: dict[int, datetime] = {}
         self._failed = False
 
-    def read(self, rows: Sequence[Mapping[str, Any]], at: Sequence[datetime]) -> LookedUp:
+    def read(self, columns: Columns, at: Sequence[datetime]) -> LookedUp:
         """The features of each row at its time.
 
         Codes: `feature_missing:<feature>` for each of them where the store does not answer; `feature_stale:<table>` where
@@ -75,14 +79,17 @@ class OnlineReader:
         """
         try:
             online = self._online = self._online or self._connect()
-            columns = online.read(self._views, rows, at)
+            found = online.read(self._views, self._rows(columns), at)
             codes = self._stale(online, max(at))
         except Exception as error:  # whatever fails in the store, the model still answers
             self._note_failure(error)
-            return LookedUp([{}] * len(rows), tuple(f"{FEATURE_MISSING}:{name}" for name in self._names))
+            return LookedUp({}, tuple(f"{FEATURE_MISSING}:{name}" for name in self._names))
         self._failed = False
-        values = zip(*(columns[name] for name in self._names), strict=True)
-        return LookedUp([dict(zip(self._names, row, strict=True)) for row in values], codes)
+        return LookedUp(found, codes)
+
+    def _rows(self, columns: Columns) -> list[dict[str, Any]]:
+        values = zip(*(as_list(columns[name]) for name in self.entities), strict=True)
+        return [dict(zip(self.entities, row, strict=True)) for row in values]
 
     def _stale(self, online: OnlineValues, at: datetime) -> tuple[str, ...]:
         stale = [view.table for place, view in enumerate(self._views) if self._is_stale(online, place, at)]

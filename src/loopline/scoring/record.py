@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 from loopline.models.signature import Signature
-from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema
+from loopline.tables.schema import TableSchema
 
 FEATURE_PREFIX = "feature_"
 
@@ -50,11 +50,12 @@ COLUMNS: Mapping[str, Any] = {
     "payload_digest": pl.String(),
     "trace_id": pl.String(),
     "principal": pl.String(),
+    "latency_ms": pl.Float64(),
 }
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One prediction, as it is answered, spooled and kept.
+    """One prediction, as a row of its table has it. A request's predictions are answered and spooled together: see `block`.
 
     `action` is what is done: the decision, unless another was explored. `propensity` is the probability with which it was chosen.
 
@@ -62,7 +63,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     that no model answered but the constant fallback. `variant` is `"champion"`, `"previous"` or `"fallback"`. `decision` is
     `"positive"`, `"negative"` or `"abstain"`, the name of a class, an amount, or empty. `degraded` holds codes of what was not as it should be, e.g.
     `feature_missing:delay_mean_3h`, `unseen_category:carrier`, `out_of_range:distance`, `model_unavailable`; empty for a
-    prediction in full health. `numbers` and `categories` are the features as used, `None` where there was no value.
+    prediction in full health. `latency_ms` is the time from the request's arrival to its record. `numbers` and `categories` are the features as used, `None` where there was no value.
     """
 
     prediction_id: str
@@ -89,6 +90,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     label_key: str | None = None
     payload_digest: str | None = None
     trace_id: str | None = None
+    latency_ms: float | None = None
     numbers: dict[str, float | None] = {}
     categories: dict[str, str | None] = {}
 
@@ -108,31 +110,6 @@ def prediction_schema(signature: Signature) -> TableSchema:
     return TableSchema(prediction_columns({field.name: field.kind for field in signature.fields}))
 
 
-def prediction_frame(predictions: Sequence[Prediction]) -> pl.DataFrame:
-    """The predictions as rows of their table, in order; a feature that only some of them have is null in the others."""
-    columns: dict[str, Any] = {
-        "_key": [p.key for p in predictions],
-        "_event_time": [p.at for p in predictions],
-        "_known_at": [p.scored_at for p in predictions],
-        "_tombstone": [False] * len(predictions),
-        **{name: [getattr(p, name) for p in predictions] for name in COLUMNS},
-    }
-    columns["degraded"] = code_lists(columns["degraded"])
-    kinds = features_of(predictions)
-    for name, kind in kinds.items():
-        columns[FEATURE_PREFIX + name] = [_values(p, kind).get(name) for p in predictions]
-    return pl.DataFrame(columns, schema={**SYSTEM_COLUMNS, **prediction_columns(kinds)})
-
-
-def features_of(predictions: Sequence[Prediction]) -> dict[str, str]:
-    """The features that any of the predictions used, name to kind, in the order they first appear."""
-    kinds: dict[str, str] = {}
-    for prediction in predictions:
-        kinds.update(dict.fromkeys(prediction.numbers, "number"))
-        kinds.update(dict.fromkeys(prediction.categories, "category"))
-    return kinds
-
-
 def code_lists(codes: Sequence[Sequence[str]]) -> pl.Series:
     """The codes of each row as a column of lists."""
     # Polars makes a series of each Python list in turn: for a thousand rows, thirty times the work of splitting text.
@@ -141,7 +118,3 @@ def code_lists(codes: Sequence[Sequence[str]]) -> pl.Series:
     return joined.to_frame().select(split.otherwise(pl.col("degraded").str.split(_SEPARATOR)).alias("degraded"))[
         "degraded"
     ]
-
-
-def _values(prediction: Prediction, kind: str) -> Mapping[str, Any]:
-    return prediction.numbers if kind == "number" else prediction.categories

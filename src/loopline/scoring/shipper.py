@@ -16,8 +16,9 @@ import polars as pl
 import structlog
 
 from loopline.errors import Conflict, Corrupt
+from loopline.scoring.block import Block, decode, features_of, prediction_frame
 from loopline.scoring.feature_columns import filed
-from loopline.scoring.record import Prediction, features_of, prediction_frame, prediction_table
+from loopline.scoring.record import prediction_table
 from loopline.scoring.segment import read_segment
 from loopline.scoring.spool_folder import CORRUPT, SEALED, SpoolFolder, SpoolState
 from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema
@@ -25,7 +26,6 @@ from loopline.tables.table import Table
 from loopline.tables.tables import Tables
 
 _log = structlog.get_logger(__name__)
-_decoder = msgspec.msgpack.Decoder(Prediction)
 
 
 @dataclass(frozen=True)
@@ -79,27 +79,27 @@ def _recover_unowned(spool: SpoolFolder) -> None:
 def _ship_segment(spool: SpoolFolder, state: SpoolState, number: int, tables: Tables) -> Shipped:
     path = spool.segment(number, SEALED)
     try:
-        predictions = [_decoder.decode(payload) for payload in read_segment(path)]
+        blocks = [decode(payload) for payload in read_segment(path)]
     except (Corrupt, msgspec.DecodeError) as error:
         path.rename(spool.segment(number, CORRUPT))
         _log.error("damaged spool segment set aside", folder=str(spool.path), segment=number, error=str(error))
         return Shipped(damaged=1)
-    for name, group in _by_table(predictions):
+    for name, group in _by_table(blocks):
         _append(tables, name, group, writer=f"spool:{state.id}", segment=number)
     spool.keep(SpoolState(id=state.id, shipped=number))
     path.unlink()
-    return Shipped(1, len(predictions))
+    return Shipped(1, sum(map(len, blocks)))
 
 
-def _by_table(predictions: Sequence[Prediction]) -> list[tuple[str, list[Prediction]]]:
-    def table(prediction: Prediction) -> str:
-        return prediction_table(prediction.project, prediction.model)
+def _by_table(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
+    def table(block: Block) -> str:
+        return prediction_table(block.project, block.model)
 
-    return [(name, list(group)) for name, group in groupby(sorted(predictions, key=table), key=table)]
+    return [(name, list(group)) for name, group in groupby(sorted(blocks, key=table), key=table)]
 
 
-def _append(tables: Tables, name: str, predictions: Sequence[Prediction], *, writer: str, segment: int) -> None:
-    frame = _frame(tables, name, predictions)
+def _append(tables: Tables, name: str, blocks: Sequence[Block], *, writer: str, segment: int) -> None:
+    frame = _frame(tables, name, blocks)
     table = _table(tables, name, frame)
     absent = [
         pl.lit(None, dtype=dtype).alias(column)
@@ -110,32 +110,30 @@ def _append(tables: Tables, name: str, predictions: Sequence[Prediction], *, wri
     table.append(frame.with_columns(absent), writer=writer, sequence=segment, provenance=provenance)
 
 
-def _frame(tables: Tables, name: str, predictions: Sequence[Prediction]) -> pl.DataFrame:
+def _frame(tables: Tables, name: str, blocks: Sequence[Block]) -> pl.DataFrame:
     """The predictions in their order, each feature in the column of its kind: a segment may hold those of several versions."""
     held = dict(tables.open(name).schema.columns) if tables.exists(name) else {}
     parts = []
-    for group in _by_kinds(predictions):
-        part = filed(prediction_frame([one for _, one in group]), held)
+    for group in _by_kinds(blocks):
+        part = filed(prediction_frame([block for _, block in group]), held)
         held |= {column: dtype for column, dtype in part.schema.items() if column not in held}
-        parts.append(part.with_columns(pl.Series("_place", [place for place, _ in group], dtype=pl.UInt32)))
-    return pl.concat(parts, how="diagonal").sort("_place").drop("_place")
+        places = [place for place, block in group for _ in range(len(block))]
+        parts.append(part.with_columns(pl.Series("_place", places, dtype=pl.UInt32)))
+    return pl.concat(parts, how="diagonal").sort("_place", maintain_order=True).drop("_place")
 
 
-def _by_kinds(predictions: Sequence[Prediction]) -> list[list[tuple[int, Prediction]]]:
-    """The predictions with their places, in groups that agree on which features are names. Nearly always one group."""
-    names = {name for one in predictions for name in one.numbers}
-    if names.isdisjoint(name for one in predictions for name in one.categories):
-        return [list(enumerate(predictions))]
-    groups: list[tuple[dict[str, str], list[tuple[int, Prediction]]]] = []
-    for place, one in enumerate(predictions):
-        kinds = features_of([one])
+def _by_kinds(blocks: Sequence[Block]) -> list[list[tuple[int, Block]]]:
+    """The blocks with their places, in groups that agree on which features are names. Nearly always one group."""
+    groups: list[tuple[dict[str, str], list[tuple[int, Block]]]] = []
+    for place, block in enumerate(blocks):
+        kinds = features_of([block])
         for known, group in groups:
             if all(known.get(feature, kind) == kind for feature, kind in kinds.items()):
                 known.update(kinds)
-                group.append((place, one))
+                group.append((place, block))
                 break
         else:
-            groups.append((kinds, [(place, one)]))
+            groups.append((kinds, [(place, block)]))
     return [group for _, group in groups]
 
 

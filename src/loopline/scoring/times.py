@@ -1,7 +1,11 @@
 """Times in a request."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from loopline.errors import InvalidInput
 from loopline.values import from_micros, utc
@@ -28,3 +32,9 @@ def moment(value: Any, index: int, name: str) -> datetime:
         row=index,
         column=name,
     )
+
+
+def moments(values: Sequence[Any] | npt.NDArray[Any], name: str) -> list[datetime]:
+    """The times (UTC) in a column, as `moment` reads each."""
+    found = values.tolist() if isinstance(values, np.ndarray) else values
+    return [moment(value, index, name) for index, value in enumerate(found)]

@@ -34,7 +34,8 @@ from loopline.models.packaging import package
 from loopline.models.signature import infer
 from loopline.models.signing import sign
 from loopline.runs import tracking
-from loopline.scoring.record import Prediction, prediction_frame, prediction_schema, prediction_table
+from loopline.scoring.block import Block, prediction_frame
+from loopline.scoring.record import Prediction, prediction_schema, prediction_table
 from loopline.server.control.app import control_app
 from loopline.server.control.edge import Edge
 from loopline.tables import TableSchema
@@ -175,7 +176,7 @@ def _predict(resources: Resources) -> None:
     ]
     table = resources.tables.create(prediction_table(PROJECT, MODEL), prediction_schema(SIGNATURE))
     for number, one in enumerate(predictions):
-        table.append(prediction_frame([one]), writer="spool", sequence=number)
+        table.append(prediction_frame([Block.of(one)]), writer="spool", sequence=number)
 
 
 def _note(resources: Resources) -> None:
