@@ -16,7 +16,8 @@ class Settings:
 
     `webhook_private` lets the webhook be an address in a private or loopback range. `..._severity` is the least severity that
     a channel is told. `heartbeat_every` and `heartbeat_late` are durations. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
-    death of the machine (fsync), not only of any process.
+    death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
+    the disk then. `workers` is how many processes answer on the scoring port.
     """
 
     home: Path
@@ -27,6 +28,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8321
     scoring_port: int = 8322
+    workers: int = 1
+    sync_predictions: bool = False
     webhook_url: str = ""
     webhook_private: bool = False
     webhook_severity: str = "info"
@@ -56,6 +59,8 @@ class Settings:
             host=found.get("LOOPLINE_HOST", "127.0.0.1"),
             port=int(found.get("LOOPLINE_PORT", "8321")),
             scoring_port=int(found.get("LOOPLINE_SCORING_PORT", "8322")),
+            workers=int(found.get("LOOPLINE_WORKERS", "1")),
+            sync_predictions=found.get("LOOPLINE_SYNC_PREDICTIONS", "") in {"1", "true", "yes"},
             webhook_url=found.get("LOOPLINE_WEBHOOK_URL", ""),
             webhook_private=found.get("LOOPLINE_WEBHOOK_PRIVATE", "") in {"1", "true", "yes"},
             webhook_severity=found.get("LOOPLINE_WEBHOOK_SEVERITY", "info"),
@@ -81,6 +86,11 @@ class Settings:
     def explored_path(self) -> Path:
         """The folder in which scoring keeps what it explored on the day."""
         return self.home / "explored"
+
+    @property
+    def scoring_run_path(self) -> Path:
+        """The folder in which the workers on the scoring port tell each other what they counted."""
+        return self.home / "run" / f"scoring-{self.scoring_port}"
 
     @property
     def spool_path(self) -> Path:

@@ -8,6 +8,7 @@ import pytest
 
 from loopline.models.background import keep_background
 from loopline.models.signing import load_signing_key
+from loopline.scoring.block import decode
 from loopline.scoring.segment import scan
 from loopline.storage.artifacts import open_artifacts
 
@@ -99,7 +100,7 @@ def test_what_the_constant_answers_has_nothing_to_explain(own_home, start):
 def spooled(home) -> int:
     """How many predictions the spools hold."""
     segments = [path for path in (home.path / "spool").rglob("*") if path.is_file()]
-    return sum(len(scan(path.read_bytes())[0]) for path in segments)
+    return sum(len(decode(payload)) for path in segments for payload in scan(path.read_bytes())[0])
 
 
 def test_the_scoring_process_never_loads_what_training_explains_with(explaining):

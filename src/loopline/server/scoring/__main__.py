@@ -1,11 +1,13 @@
 """`python -m loopline.server.scoring --home PATH`: a scoring process."""
 
 import argparse
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from loopline.config import Settings
+from loopline.errors import LooplineError
 from loopline.server.scoring.process import run
 
 
@@ -22,7 +24,10 @@ def main() -> None:
     settings = Settings.read(chosen.home)
     host = chosen.host or settings.host
     port = settings.scoring_port if chosen.port is None else chosen.port
-    run(replace(settings, host=host, scoring_port=port), behind=timedelta(seconds=chosen.behind))
+    try:
+        run(replace(settings, host=host, scoring_port=port), behind=timedelta(seconds=chosen.behind))
+    except LooplineError as error:
+        sys.exit(f"{error}\n{error.remedy}")
 
 
 if __name__ == "__main__":

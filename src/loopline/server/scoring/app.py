@@ -1,7 +1,6 @@
-"""The ASGI application: finds the route, checks who asks, answers, counts; and follows the manifests while it lives."""
+"""The application of one worker: finds the route, checks who asks, answers, counts."""
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from ipaddress import ip_address
 from time import perf_counter
 
@@ -9,78 +8,84 @@ import structlog
 
 from loopline.access.identity import Identity, require
 from loopline.clock import Clock
-from loopline.errors import InvalidInput, LooplineError, NotPermitted, Unavailable, trace
+from loopline.errors import InvalidInput, NotPermitted, Unavailable, trace
 from loopline.server.scoring.endpoints import Endpoints
-from loopline.server.scoring.http import ClientGone, Receive, Response, Scope, Send, body, headers
-from loopline.server.scoring.loading import Loader, sequences
+from loopline.server.scoring.http import Request, Response
 from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.problem import problem
 from loopline.server.scoring.routes import Call, Public, Route, Router
 from loopline.server.scoring.serving import Serving
 
 LOOPBACK_HOSTS = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+CONNECTIONS_LIMIT = 2000
 
 _NO_ROUTE = "none"
 _log = structlog.get_logger(__name__)
 
 
 class App:
-    """One scoring process's application. `tick` is called every `interval` seconds while it lives, `close` at its end."""
+    """Answers requests by what is served at the moment they arrive. `serving` is replaced as a whole."""
 
-    def __init__(
-        self,
-        loader: Loader,
-        endpoints: Endpoints,
-        metrics: Metrics,
-        *,
-        clock: Clock,
-        host: str,
-        tick: Callable[[], None],
-        close: Callable[[], None],
-        interval: float = 0.5,
-    ) -> None:
+    def __init__(self, endpoints: Endpoints, metrics: Metrics, *, clock: Clock, host: str) -> None:
         self.serving = Serving()
         self.router = Router(endpoints.routes())
-        self._loader = loader
+        self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
+        self.draining = False
         self._metrics = metrics
         self._clock = clock
         # A page in a browser can make it resolve any name to this machine; only its own names are answered then.
         self._hosts = LOOPBACK_HOSTS if _is_loopback(host) else None
-        self._tick = tick
-        self._close = close
-        self._interval = interval
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
+    def handle(self, request: Request) -> Response | Awaitable[Response]:
+        """The answer, or what to wait for; whatever happens, an answer is owed."""
         path = _NO_ROUTE
         try:
-            found = headers(scope)
-            self._check_origin(found)
-            route, params = self.router.find(scope["method"], scope["raw_path"])
+            self._check_origin(request.headers)
+            route, params = self.router.find(request.method, request.path)
             path = route.path
-            response = await self._answer(route, params, found, receive)
-        except ClientGone:
-            return
-        except Exception as error:  # an answer is owed whatever happens
-            response = problem(error)
-            if response.status >= 500 and not isinstance(error, Unavailable):  # noqa: PLR2004 - ours, not the caller's
-                _log.error("request failed", route=path, exception=trace(error))
-        self._metrics.count_request(path, response.status, perf_counter() - started)
-        await response.send(send)
+            found = route.handler(self._call(route, params, request))
+        except Exception as error:
+            return self._counted(path, self.refuse(error), request.arrived)
+        if isinstance(found, Response):
+            return self._counted(path, found, request.arrived)
+        return self._waited(path, found, request.arrived)
 
-    async def _answer(
-        self, route: Route, params: Mapping[str, str], found: Mapping[bytes, bytes], receive: Receive
-    ) -> Response:
-        serving = self.serving
+    def refuse(self, error: Exception) -> Response:
+        """The answer that tells of an error."""
+        response = problem(error)
+        if response.status >= 500 and not isinstance(error, Unavailable):  # noqa: PLR2004 - ours, not the caller's
+            _log.error("request failed", exception=trace(error))
+        return response
+
+    def too_many(self, connections: int) -> Exception | None:
+        """Why another connection is not taken, None where it is."""
+        if connections <= CONNECTIONS_LIMIT:
+            return None
+        return Unavailable(
+            "http.too_many_connections",
+            f"{CONNECTIONS_LIMIT} connections are open already",
+            remedy="Keep connections and use them again; or serve with more workers.",
+        )
+
+    async def _waited(self, path: str, found: Awaitable[Response], arrived: float) -> Response:
+        try:
+            response = await found
+        except Exception as error:
+            response = self.refuse(error)
+        return self._counted(path, response, arrived)
+
+    def _counted(self, path: str, response: Response, arrived: float) -> Response:
+        self._metrics.count_request(path, response.status, perf_counter() - arrived)
+        return response
+
+    def _call(self, route: Route, params: Mapping[str, str], request: Request) -> Call:
+        serving, found = self.serving, request.headers
         identity = None if isinstance(route.permission, Public) else self._identify(serving, route, params, found)
-        content = await body(receive, found)
-        return await route.handler(Call(serving, identity, params, found, content))
+        if found.get(b"content-encoding", b"identity") != b"identity":
+            raise InvalidInput(
+                "http.encoding_not_supported", "compressed bodies are not taken here", remedy="Send the body as it is."
+            )
+        return Call(serving, identity, params, found, request.body, request.arrived)
 
     def _identify(
         self, serving: Serving, route: Route, params: Mapping[str, str], found: Mapping[bytes, bytes]
@@ -103,31 +108,6 @@ class App:
             raise NotPermitted(
                 "http.cross_site", "requests from pages of other sites are refused", remedy="Call from a program."
             )
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self._reload()
-        follower = asyncio.create_task(self._follow())
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        follower.cancel()
-        await asyncio.to_thread(self._close)
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                self._tick()
-                if self._loader.changed():
-                    await self._reload()
-            except (LooplineError, OSError) as error:  # the next round tries again
-                _log.error("following failed", error=repr(error))
-
-    async def _reload(self) -> None:
-        self.serving = await asyncio.to_thread(self._loader.load, self.serving)
-        self._metrics.manifest_sequences = dict(sequences(self.serving))
-        self._metrics.manifests_refused = self._loader.refused
 
 
 def _name(host: bytes) -> bytes:

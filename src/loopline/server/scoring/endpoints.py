@@ -1,7 +1,7 @@
 """What the scoring process answers: health, metadata, predictions, metrics."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -10,12 +10,12 @@ from loopline.access.permissions import Permission
 from loopline.errors import InvalidInput, NotFound
 from loopline.models.explainer import require_few
 from loopline.models.explanation import Explanation
-from loopline.scoring.engine import Engine
-from loopline.scoring.record import Prediction
+from loopline.scoring.block import Predictions
+from loopline.scoring.engine import Caller, Engine
 from loopline.server.protocols import oip
-from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.http import Response
 from loopline.server.scoring.metrics import CONTENT_TYPE, Metrics
+from loopline.server.scoring.predicting import Predicting
 from loopline.server.scoring.routes import Call, Public, Route
 
 
@@ -30,26 +30,34 @@ class PredictRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _predict_decoder = msgspec.json.Decoder(PredictRequest)
-_record_encoder = msgspec.msgpack.Encoder()
-_ANSWERED = (
-    "prediction_id",
-    "key",
-    "score",
-    "decision",
-    "action",
-    "propensity",
-    "model_version",
-    "decision_version",
-    "variant",
-    "degraded",
-)
+TIMEOUT_HEADER = b"x-timeout-ms"
+_LONGEST_MS = 3_600_000
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A prediction as it is answered."""
+
+    prediction_id: str
+    key: str
+    score: float | None
+    decision: str
+    action: str | None
+    propensity: float | None
+    model_version: int
+    decision_version: int
+    variant: str
+    degraded: tuple[str, ...]
+
+
+class _Answers(msgspec.Struct, frozen=True, gc=False):
+    predictions: list[Answer]
 
 
 class Endpoints:
     """The handlers, and the routes that lead to them."""
 
-    def __init__(self, commit: GroupCommit, metrics: Metrics) -> None:
-        self._commit = commit
+    def __init__(self, predicting: Predicting, metrics: Metrics) -> None:
+        self._predicting = predicting
         self._metrics = metrics
 
     def routes(self) -> list[Route]:
@@ -70,36 +78,44 @@ class Endpoints:
             Route("GET", "/metrics", Permission.STATUS_READ, self.metrics),
         ]
 
-    async def live(self, call: Call) -> Response:  # noqa: ARG002 - that it answers is the answer
+    def live(self, call: Call) -> Response:  # noqa: ARG002 - that it answers is the answer
         return Response.json({"live": True})
 
-    async def ready(self, call: Call) -> Response:
+    def ready(self, call: Call) -> Response:
         ready = call.serving.ready
         return Response.json({"ready": ready}, status=200 if ready else 503)
 
-    async def server_metadata(self, call: Call) -> Response:  # noqa: ARG002 - the same for every caller
+    def server_metadata(self, call: Call) -> Response:  # noqa: ARG002 - the same for every caller
         return Response.json({"name": "loopline", "version": "2", "extensions": []})
 
-    async def model_metadata(self, call: Call) -> Response:
+    def model_metadata(self, call: Call) -> Response:
         engine = _engine(call)
         deployment = engine.deployment
         return Response.json(oip.model_metadata(deployment.endpoint, deployment.version, engine.contract))
 
-    async def model_ready(self, call: Call) -> Response:
+    def model_ready(self, call: Call) -> Response:
         engine = _engine(call)
         name = engine.deployment.endpoint
         return Response.json({"name": name, "ready": engine.ready}, status=200 if engine.ready else 503)
 
-    async def predict(self, call: Call) -> Response:
+    def predict(self, call: Call) -> Response | Awaitable[Response]:
         request = _predict_decoder.decode(call.body)
         if request.explain:
             _require_explainable(call, len(request.rows))
-        predictions = await self._predict(call, request.rows, request.request_id)
-        answered = [_answered(prediction) for prediction in predictions]
-        if request.explain:
-            for answer, found in zip(answered, await _explain(call, predictions), strict=True):
-                answer["explanation"] = found
-        return Response.json({"predictions": answered})
+        found = self._predicting.predict(_engine(call), request.rows, caller(call, request.request_id))
+        if isinstance(found, Predictions) and not request.explain:
+            return Response.json(_Answers(_answers(found)))
+        return self._answered(call, found, explain=request.explain)
+
+    async def _answered(self, call: Call, found: Predictions | Awaitable[Predictions], *, explain: bool) -> Response:
+        predictions = found if isinstance(found, Predictions) else await found
+        answers = _answers(predictions)
+        if not explain:
+            return Response.json(_Answers(answers))
+        explained = zip(answers, await _explain(call, predictions), strict=True)
+        return Response.json(
+            {"predictions": [{**msgspec.structs.asdict(one), "explanation": why} for one, why in explained]}
+        )
 
     async def infer(self, call: Call) -> Response:
         if b"inference-header-content-length" in call.headers:
@@ -110,27 +126,40 @@ class Endpoints:
         rows = oip.rows(request)
         if oip.wants_explanation(request):
             _require_explainable(call, len(rows))
-        predictions = await self._predict(call, rows, None)
+        found = self._predicting.predict(engine, rows, caller(call))
+        predictions = found if isinstance(found, Predictions) else await found
         deployment = engine.deployment
         answer = oip.infer_response(deployment.endpoint, deployment.version, request, predictions, outputs)
         if oip.wants_explanation(request):
             answer["outputs"].append(oip.explanation_output(await _explain(call, predictions)))
         return Response.json(answer)
 
-    async def metrics(self, call: Call) -> Response:  # noqa: ARG002 - the same for every caller
+    def metrics(self, call: Call) -> Response:  # noqa: ARG002 - the same for every caller
         return Response.text(self._metrics.exposition(), CONTENT_TYPE)
 
-    async def _predict(self, call: Call, rows: Sequence[Mapping[str, Any]], request_id: str | None) -> list[Prediction]:
-        header = call.headers.get(b"idempotency-key")
-        principal = call.identity.principal if call.identity else None
-        predictions = _engine(call).predict(
-            rows, principal=principal, request_id=request_id or (header.decode("latin-1") if header else None)
+
+def caller(call: Call, request_id: str | None = None) -> Caller:
+    """Who asks, by what the request's head says: its principal, its idempotency key, how long an answer is waited for."""
+    header = call.headers.get(b"idempotency-key")
+    return Caller(
+        principal=call.identity.principal if call.identity else None,
+        request_id=request_id or (header.decode("latin-1") if header else None),
+        arrived=call.arrived,
+        deadline=_deadline(call),
+    )
+
+
+def _deadline(call: Call) -> float | None:
+    given = call.headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return None
+    if not given.isdigit() or not 0 < int(given) <= _LONGEST_MS:
+        raise InvalidInput(
+            "http.bad_timeout",
+            f"the header {TIMEOUT_HEADER.decode()} is not a number of milliseconds",
+            remedy=f"Send a whole number from 1 to {_LONGEST_MS}, or leave it out.",
         )
-        # An answer is only given once its record is safe.
-        if predictions:
-            await self._commit.append([_record_encoder.encode(prediction) for prediction in predictions])
-        self._metrics.count_predictions(predictions)
-        return predictions
+    return call.arrived + int(given) / 1000
 
 
 def _require_explainable(call: Call, rows: int) -> None:
@@ -139,12 +168,12 @@ def _require_explainable(call: Call, rows: int) -> None:
     _engine(call).explainer()
 
 
-async def _explain(call: Call, predictions: list[Prediction]) -> list[Explanation | None]:
+async def _explain(call: Call, predictions: Predictions) -> list[Explanation | None]:
     return await asyncio.to_thread(_engine(call).explain, predictions)
 
 
-def _answered(prediction: Prediction) -> dict[str, Any]:
-    return {name: getattr(prediction, name) for name in _ANSWERED}
+def _answers(predictions: Predictions) -> list[Answer]:
+    return list(map(Answer, *(predictions.column(name) for name in Answer.__struct_fields__)))
 
 
 def _no_binary() -> InvalidInput:

@@ -1,7 +1,7 @@
 """Group commit: requests that arrive while the disk is busy share its next write."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from loopline.scoring.spool import Spool
 
@@ -19,16 +19,16 @@ class GroupCommit:
         self._waiting: list[tuple[Sequence[bytes], asyncio.Future[None]]] = []
         self._drainer: asyncio.Task[None] | None = None
 
-    async def append(self, payloads: Sequence[bytes]) -> None:
-        """Return once `payloads` are in the spool. Raises as `Spool.append` does."""
+    def append(self, payloads: Sequence[bytes]) -> Awaitable[None] | None:
+        """Put `payloads` in the spool: at once and give None, or give what to wait for. Raises as `Spool.append` does."""
         if not self._fsync:
             self._spool.append(payloads)
-            return
+            return None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((payloads, done))
         if self._drainer is None:
             self._drainer = asyncio.create_task(self._drain())
-        await done
+        return done
 
     async def _drain(self) -> None:
         while self._waiting:

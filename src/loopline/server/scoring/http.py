@@ -1,24 +1,38 @@
-"""As much of HTTP over ASGI as the scoring process needs: a body with a limit, and a response."""
+"""As much of HTTP as the scoring process needs: a request as it arrived, and a response as bytes."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
-from loopline.errors import InvalidInput
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 BODY_LIMIT = 8 << 20
 
 _JSON = ((b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff"))
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
+class Request:
+    """A request that has arrived whole. `target` is the path with its query, still encoded; names of headers are in lower case, and
+    of several with one name the last counts. `arrived` is when its first byte was read, by `time.perf_counter`.
+    """
+
+    method: str
+    target: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    arrived: float
+
+    @property
+    def path(self) -> bytes:
+        """The target without its query."""
+        return self.target.partition(b"?")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """Status, headers and body of an answer."""
 
@@ -28,55 +42,37 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200) -> "Response":
+        """`value` as JSON; structs, dates and the like as msgspec writes them."""
         return cls(status, _JSON, _encoder.encode(value))
 
     @classmethod
     def text(cls, body: str, content_type: str) -> "Response":
+        """Text in UTF-8."""
         return cls(200, ((b"content-type", content_type.encode()),), body.encode())
 
     def with_header(self, name: bytes, value: bytes) -> "Response":
+        """The same with one header more."""
         return replace(self, headers=(*self.headers, (name, value)))
 
-    async def send(self, send: Send) -> None:
-        headers = [*self.headers, (b"content-length", str(len(self.body)).encode())]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
-
-
-def headers(scope: Scope) -> dict[bytes, bytes]:
-    """The request's headers, names in lower case; of several with one name the last."""
-    return dict(scope["headers"])
-
-
-async def body(receive: Receive, found: Mapping[bytes, bytes], *, limit: int = BODY_LIMIT) -> bytes:
-    """The request's body. Raises `InvalidInput` "http.body_too_large" as soon as it is known to exceed `limit` bytes, and
-    "http.encoding_not_supported" for a compressed one.
-    """
-    if found.get(b"content-encoding", b"identity") != b"identity":
-        raise InvalidInput(
-            "http.encoding_not_supported", "compressed bodies are not taken here", remedy="Send the body as it is."
+    def encoded(self, *, date: bytes, close: bool) -> bytes:
+        """The whole answer as it goes out."""
+        fields = _fields(self.headers)
+        end = b"connection: close\r\n\r\n" if close else b"\r\n"
+        return b"HTTP/1.1 %d %s\r\ndate: %s\r\n%scontent-length: %d\r\n%s%s" % (
+            self.status,
+            _REASONS.get(self.status, b"Status"),
+            date,
+            fields,
+            len(self.body),
+            end,
+            self.body,
         )
-    length = found.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > limit:
-        raise _too_large(limit)
-    parts, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        more = message.get("more_body", False)
-        if size > limit:
-            raise _too_large(limit)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-class ClientGone(Exception):
-    """The caller closed the connection before its request was complete; nobody waits for an answer."""
+_JSON_FIELDS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
 
 
-def _too_large(limit: int) -> InvalidInput:
-    return InvalidInput(
-        "http.body_too_large", f"the body exceeds {limit} bytes", remedy="Send fewer rows in one request."
-    )
+def _fields(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    if headers is _JSON:
+        return _JSON_FIELDS
+    return b"".join(b"%s: %s\r\n" % (name, value) for name, value in headers)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import structlog
 
 from loopline.clock import Clock
@@ -25,6 +24,7 @@ from loopline.models.signing import load_public_keys
 from loopline.scoring.engine import Engine, Explainers
 from loopline.scoring.exploration import DayBudget
 from loopline.scoring.features import FeatureReader, OnlineReader, OnlineValues
+from loopline.scoring.pace import Pace
 from loopline.scoring.record import CHAMPION, PREVIOUS
 from loopline.server.scoring.serving import Project, Serving
 from loopline.storage.artifacts import ArtifactStore
@@ -55,6 +55,7 @@ class Loader:
         self._budgets: dict[str, DayBudget] = {}
         self._predictors: dict[tuple[str, str], Predictor] = {}
         self._explainers: dict[str, Explainer] = {}
+        self._paces: dict[str, Pace] = {}
         self.refused = 0
 
     def changed(self) -> bool:
@@ -110,6 +111,7 @@ class Loader:
             instance=next(self._instances),
             explainers=self._lazy_explainers(deployment, champion, previous),
             budget=self._budget(manifest.project, deployment.endpoint),
+            pace=self._paces.get(deployment.package),
         )
 
     def _lazy_explainers(
@@ -158,7 +160,7 @@ class Loader:
     def _load(self, package: str, envelope: str) -> Predictor:
         keys = load_public_keys(self._settings.keys_path)
         predictor = load_predictor(self._artifacts, package, envelope=self._artifacts.get(envelope), keys=keys)
-        predictor.outputs(np.zeros((1, len(predictor.signature.fields)), dtype=np.float32))
+        self._paces[package] = Pace.measured(predictor.outputs, len(predictor.signature.fields))
         return predictor
 
     def _forget_unused(self, serving: Serving) -> None:

@@ -26,6 +26,9 @@ _STATUS: tuple[tuple[type[LooplineError], int], ...] = (
 _BY_CODE = {
     "http.method_not_allowed": 405,
     "http.body_too_large": 413,
+    "http.headers_too_large": 431,
+    "http.too_slow": 408,
+    "scoring.deadline_exceeded": 504,
     "http.encoding_not_supported": 415,
     "http.wrong_host": 421,
 }
@@ -50,7 +53,7 @@ def _told(error: LooplineError) -> Response:
         case 405:
             return response.with_header(b"allow", ", ".join(error.context["allowed"]).encode())
         case 503:
-            return response.with_header(b"retry-after", b"1")
+            return response.with_header(b"retry-after", str(error.context.get("retry_after", 1)).encode())
     return response
 
 

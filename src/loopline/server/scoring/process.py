@@ -1,54 +1,58 @@
-"""Composes and runs a scoring process from its settings."""
+"""Composes and runs a scoring process from its settings: a parent, and the workers that answer."""
 
 import logging
+import shutil
+import socket
 import sys
+import time
 from datetime import timedelta
 from functools import cache
 
 import structlog
-import uvicorn
 
 from loopline.clock import Clock, ContinuingClock, SystemClock
 from loopline.config import Settings
+from loopline.errors import Unavailable
 from loopline.features.online import OnlineFeatures
 from loopline.scoring.features import OnlineValues
 from loopline.scoring.spool import Spool, claim_spool
 from loopline.server.scoring.app import App
+from loopline.server.scoring.batcher import Batchers
 from loopline.server.scoring.endpoints import Endpoints
 from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.loading import Loader
 from loopline.server.scoring.metrics import Metrics
+from loopline.server.scoring.predicting import Predicting
+from loopline.server.scoring.worker import DRAIN_SECONDS, Worker, listen
+from loopline.server.scoring.workers import Workers
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.key_values import open_key_values
 
-_DRAIN_SECONDS = 10
+_PORT_PATIENCE_SECONDS = 5.0
 
 
 def run(settings: Settings, *, behind: timedelta = timedelta()) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first.
 
-    Predictions are dated `behind` the real time: that of a loop which goes on where its replay ended.
+    Predictions are dated `behind` the real time: that of a loop which goes on where its replay ended. Raises `Unavailable`
+    "scoring.port_taken".
     """
     _log_to_stderr()
-    spool = claim_spool(settings.spool_path, fsync=settings.durable)
-    config = uvicorn.Config(
-        compose(settings, spool, ContinuingClock(SystemClock().now() - behind) if behind else SystemClock()),
-        host=settings.host,
-        port=settings.scoring_port,
-        loop="auto",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
-    )
-    uvicorn.Server(config).run()
+    listening = _listening(settings.host, settings.scoring_port)
+    counts = settings.scoring_run_path
+    shutil.rmtree(counts, ignore_errors=True)
+    counts.mkdir(parents=True)
+
+    def work(slot: int) -> None:
+        clock = ContinuingClock(SystemClock().now() - behind) if behind else SystemClock()
+        spool = claim_spool(settings.spool_path, fsync=settings.sync_predictions)
+        compose(settings, spool, clock, listening, slot).run()
+
+    Workers(work, settings.workers, drain_seconds=DRAIN_SECONDS + 2).run()
 
 
-def compose(settings: Settings, spool: Spool, clock: Clock) -> App:
-    """The application over the manifests, artifacts, online store and spool of a home.
+def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.socket, slot: int) -> Worker:
+    """A worker over the manifests, artifacts, online store and spool of a home.
 
     `clock` dates the predictions; tokens expire by the real time, whatever the loop's clock says.
     """
@@ -57,12 +61,36 @@ def compose(settings: Settings, spool: Spool, clock: Clock) -> App:
     def connect() -> OnlineValues:
         return OnlineFeatures(open_key_values(settings.online_path, read_only=True))
 
-    metrics = Metrics()
+    metrics = Metrics(settings.scoring_run_path, slot)
     loader = Loader(settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance)
-    endpoints = Endpoints(GroupCommit(spool, fsync=settings.durable), metrics)
-    return App(
-        loader, endpoints, metrics, clock=SystemClock(), host=settings.host, tick=spool.seal_if_due, close=spool.close
-    )
+    predicting = Predicting(GroupCommit(spool, fsync=settings.sync_predictions), metrics, Batchers())
+    app = App(Endpoints(predicting, metrics), metrics, clock=SystemClock(), host=settings.host)
+
+    def tick() -> None:
+        metrics.keep()
+        spool.seal_if_due()
+
+    def close() -> None:
+        metrics.keep()
+        spool.close()
+
+    return Worker(app, loader, metrics, listening, clock=SystemClock(), tick=tick, close=close)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """The workers of a parent that was killed let the port go within a moment."""
+    deadline = time.monotonic() + _PORT_PATIENCE_SECONDS
+    while True:
+        try:
+            return listen(host, port)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "scoring.port_taken",
+                    f"{host}:{port} cannot be listened on: {error.strerror}",
+                    remedy="Stop what listens there, or choose another port with LOOPLINE_SCORING_PORT.",
+                ) from error
+        time.sleep(0.05)
 
 
 def _log_to_stderr() -> None:

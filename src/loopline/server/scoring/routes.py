@@ -10,6 +10,8 @@ from loopline.errors import InvalidInput, NotFound
 from loopline.server.scoring.http import Response
 from loopline.server.scoring.serving import Serving
 
+_REMEMBERED = 1024
+
 
 @dataclass(frozen=True)
 class Public:
@@ -18,7 +20,7 @@ class Public:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """A request that was let in: the serving state it sees to its end, and what it brought."""
 
@@ -27,9 +29,11 @@ class Call:
     params: Mapping[str, str]
     headers: Mapping[bytes, bytes]
     body: bytes
+    arrived: float
 
 
-Handler = Callable[[Call], Awaitable[Response]]
+Handler = Callable[[Call], Response | Awaitable[Response]]
+"""Answers a call: at once where it can, for a wait costs more than a small model."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,25 @@ class Router:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
+        self._known: dict[tuple[str, bytes], tuple[Route, dict[str, str]]] = {}
         self._by_length: dict[int, list[Route]] = {}
         for route in routes:
             self._by_length.setdefault(len(route.parts), []).append(route)
 
-    def find(self, method: str, raw_path: bytes) -> tuple[Route, dict[str, str]]:
+    def find(self, method: str, raw_path: bytes) -> tuple[Route, Mapping[str, str]]:
         """The route, and the values of the parts in braces.
 
         The path is split before its percent signs are resolved, so an encoded slash stays within its part. Raises
         `NotFound` "http.no_route" and `InvalidInput` "http.method_not_allowed".
         """
+        known = self._known.get((method, raw_path))
+        if known is None:
+            known = self._find(method, raw_path)
+            if len(self._known) < _REMEMBERED:
+                self._known[method, raw_path] = known
+        return known
+
+    def _find(self, method: str, raw_path: bytes) -> tuple[Route, dict[str, str]]:
         parts = [unquote_to_bytes(part).decode("utf-8", "replace") for part in raw_path.strip(b"/").split(b"/")]
         matches = [
             (route, params)

@@ -2,19 +2,15 @@
 with the one they began with.
 """
 
-import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from loopline.access.identity import Identity
-from loopline.access.permissions import Permission
-from loopline.access.secret import secret_digest
-from loopline.errors import Conflict, NotAuthenticated, NotFound
-from loopline.models.manifest import Manifest, TokenGrant
+from loopline.errors import Conflict, NotFound
+from loopline.models.manifest import Manifest
 from loopline.scoring.engine import Engine
-
-_KNOWN = frozenset(str(permission) for permission in Permission)
+from loopline.server.scoring.grants import Grants
 
 
 @dataclass(frozen=True)
@@ -31,6 +27,8 @@ class Serving:
 
     projects: Mapping[str, Project] = field(default_factory=dict)
     engines: Mapping[str, Engine] = field(init=False)
+    _all: Grants = field(init=False, repr=False, compare=False)
+    _grants: Mapping[str, Grants] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         engines: dict[str, Engine] = {}
@@ -44,6 +42,9 @@ class Serving:
                 )
             engines.update(project.engines)
         object.__setattr__(self, "engines", engines)
+        manifests = {name: project.manifest for name, project in self.projects.items()}
+        object.__setattr__(self, "_all", Grants(manifests.values()))
+        object.__setattr__(self, "_grants", {name: Grants([manifest]) for name, manifest in manifests.items()})
 
     @property
     def ready(self) -> bool:
@@ -61,40 +62,10 @@ class Serving:
                 remedy="Promote a model to it, or check the name.",
             ) from error
 
-    def identify(self, secret: str | None, now: datetime, endpoint: str | None = None) -> Identity:
+    def identify(self, secret: str, now: datetime, endpoint: str | None = None) -> Identity:
         """Whose token `secret` is, with what it permits in the project of `endpoint` (in any project without one).
 
-        Raises `NotAuthenticated`: token.missing, token.unknown, token.expired.
+        Raises `NotAuthenticated` as `Grants.identify`.
         """
-        if not secret:
-            raise NotAuthenticated("token.missing", "this needs a token", remedy="Send Authorization: Bearer <token>.")
-        found = _grants(self._manifests(endpoint), secret_digest(secret))
-        if not found:
-            raise NotAuthenticated(
-                "token.unknown", "the token is not known here", remedy="Check it, or issue a new one."
-            )
-        live = [grant for grant in found if grant.expires_at is None or now < grant.expires_at]
-        if not live:
-            raise NotAuthenticated("token.expired", "the token has expired", remedy="Issue a new one.")
-        permitted = {name for grant in live for name in grant.permissions} & _KNOWN
-        return Identity(live[0].principal, frozenset(Permission(name) for name in permitted), live[0].digest[:12])
-
-    def _manifests(self, endpoint: str | None) -> Iterable[Manifest]:
         engine = self.engines.get(endpoint) if endpoint is not None else None
-        if engine is not None:
-            return [self.projects[engine.project].manifest]
-        return [project.manifest for project in self.projects.values()]
-
-
-def _grants(manifests: Iterable[Manifest], digest: str) -> list[TokenGrant]:
-    return [
-        grant
-        for manifest in manifests
-        for grant in manifest.tokens
-        if hmac.compare_digest(_hex(grant.digest), digest)
-        and not any(hmac.compare_digest(_hex(revoked), digest) for revoked in manifest.revoked)
-    ]
-
-
-def _hex(digest: str) -> str:
-    return digest.removeprefix("sha256:")
+        return (self._all if engine is None else self._grants[engine.project]).identify(secret, now)

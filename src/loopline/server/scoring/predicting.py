@@ -1,0 +1,70 @@
+"""Predictions for any protocol: the engine's path, the log, the counters. An answer is only given once its record is safe."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from loopline.scoring.block import Predictions, encode
+from loopline.scoring.columns import Columns
+from loopline.scoring.engine import Asked, Caller, Engine
+from loopline.scoring.ladder import Ahead, Scored
+from loopline.server.scoring.batcher import Batchers, deadline_exceeded
+from loopline.server.scoring.group_commit import GroupCommit
+from loopline.server.scoring.metrics import Metrics
+
+Rows = Sequence[Mapping[str, Any]] | Columns
+
+
+class Predicting:
+    """Predicts for the tasks of one event loop."""
+
+    def __init__(self, commit: GroupCommit, metrics: Metrics, batchers: Batchers) -> None:
+        self._commit = commit
+        self._metrics = metrics
+        self._batchers = batchers
+
+    def predict(self, engine: Engine, rows: Rows, caller: Caller) -> Predictions | Awaitable[Predictions]:
+        """Predictions for `rows` in their order, logged: at once, or to be waited for where the model is slow or the log is synced.
+
+        Raises (then or while it is waited for) what `Engine.predict`, `Batcher.outputs` and `Spool.append` raise; nothing is
+        answered then.
+        """
+        began = perf_counter()
+        asked = engine.ask(rows)
+        now = perf_counter()
+        self._metrics.count_stage("ask", now - began)
+        if caller.deadline is not None and now > caller.deadline:
+            raise deadline_exceeded()
+        batcher = self._batchers.of(engine)
+        matrix = engine.matrix(asked) if batcher is not None and asked.count else None
+        if batcher is not None and matrix is not None:
+            return self._batched(engine, asked, caller, batcher.ahead(matrix, caller.deadline))
+        scored = engine.score(asked)
+        self._metrics.count_stage("score", perf_counter() - now)
+        return self._recorded(engine, asked, scored, caller)
+
+    async def _batched(self, engine: Engine, asked: Asked, caller: Caller, ahead: Awaitable[Ahead]) -> Predictions:
+        began = perf_counter()
+        found = await ahead
+        self._metrics.count_stage("score", perf_counter() - began)
+        recorded = self._recorded(engine, asked, engine.score(asked, found), caller)
+        return recorded if isinstance(recorded, Predictions) else await recorded
+
+    def _recorded(
+        self, engine: Engine, asked: Asked, scored: Scored, caller: Caller
+    ) -> Predictions | Awaitable[Predictions]:
+        began = perf_counter()
+        predictions = engine.answer(asked, scored, caller)
+        self._metrics.count_stage("record", perf_counter() - began)
+        if not predictions.blocks:
+            return predictions
+        waiting = self._commit.append([encode(block) for block in predictions.blocks])
+        if waiting is not None:
+            return self._committed(waiting, predictions)
+        self._metrics.count_predictions(predictions)
+        return predictions
+
+    async def _committed(self, waiting: Awaitable[None], predictions: Predictions) -> Predictions:
+        await waiting
+        self._metrics.count_predictions(predictions)
+        return predictions
