@@ -185,6 +185,8 @@ class Predictions(Sequence[Prediction]):
 
     def ordered(self, parts: Sequence[Sequence[Any]]) -> list[Any]:
         """One value for each row of the request, from the values of each block."""
+        if len(parts) == 1:
+            return list(parts[0])
         if self.places is None:
             return [value for part in parts for value in part]
         found: list[Any] = [None] * len(self)

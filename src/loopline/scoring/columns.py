@@ -14,22 +14,27 @@ Values = Sequence[Any] | npt.NDArray[Any]
 class Columns(dict[str, Values]):
     """Values by name, `count` of each; a numpy array of shape (count,) where they came as one, else a list.
 
-    In a list None is a missing value, in an array NaN.
+    In a list None is a missing value, in an array NaN. `typed` says that whoever read them made sure that every number is a float or
+    None, and every category text or None.
     """
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "typed")
 
-    def __init__(self, values: Mapping[str, Values], count: int) -> None:
+    def __init__(self, values: Mapping[str, Values], count: int, *, typed: bool = False) -> None:
         super().__init__(values)
         self.count = count
+        self.typed = typed
 
     def taken(self, places: Sequence[int]) -> "Columns":
         """The rows at `places`, in that order."""
-        return Columns({name: _taken(values, places) for name, values in self.items()}, len(places))
+        return Columns({name: _taken(values, places) for name, values in self.items()}, len(places), typed=self.typed)
 
 
-def columns_of(rows: Sequence[Any], wanted: Sequence[str], *, more: bool = False) -> Columns:
-    """The columns of rows that are objects with exactly the columns `wanted`; `more` lets others through, and leaves them out.
+def columns_of(
+    rows: Sequence[Any], wanted: Sequence[str], *, optional: Sequence[str] = (), more: bool = False
+) -> Columns:
+    """The columns of rows that are objects with exactly the columns `wanted`. Those in `optional` may be missing, and are null then;
+    `more` lets others through, and leaves them out.
 
     Raises `InvalidInput` naming the first wrong row: `scoring.row_not_object`, `scoring.unknown_column`, `scoring.missing_column`.
     """
@@ -37,17 +42,23 @@ def columns_of(rows: Sequence[Any], wanted: Sequence[str], *, more: bool = False
     for index, row in enumerate(rows):
         if type(row) is not dict and not isinstance(row, Mapping):
             raise _not_object(index, wanted)
-        if row.keys() != names and not (more and row.keys() >= names):
-            raise _other_columns(row, index, wanted, more=more)
-    if len(rows) == 1:
-        return Columns({name: [rows[0][name]] for name in wanted}, 1)
+        if row.keys() != names:
+            _require(row, index, wanted, optional, more=more)
+    if optional:
+        return Columns({name: [row.get(name) for row in rows] for name in wanted}, len(rows))
     return Columns({name: [row[name] for row in rows] for name in wanted}, len(rows))
 
 
 def require_columns(columns: Columns, wanted: Sequence[str], *, more: bool = False) -> None:
     """Raises `InvalidInput` as `columns_of` unless `columns` are those `wanted`."""
-    if columns.keys() != frozenset(wanted) and not (more and columns.keys() >= frozenset(wanted)):
-        raise _other_columns(columns, 0, wanted, more=more)
+    if columns.keys() != frozenset(wanted):
+        _require(columns, 0, wanted, (), more=more)
+
+
+def _require(row: Mapping[str, Any], index: int, wanted: Sequence[str], optional: Sequence[str], *, more: bool) -> None:
+    missing = [name for name in wanted if name not in row and name not in optional]
+    if missing or (not more and not row.keys() <= frozenset(wanted)):
+        raise _other_columns(row, index, wanted, missing, more=more)
 
 
 def as_list(values: Values) -> list[Any]:
@@ -73,10 +84,12 @@ def _not_object(index: int, wanted: Sequence[str]) -> InvalidInput:
     )
 
 
-def _other_columns(row: Mapping[str, Any], index: int, wanted: Sequence[str], *, more: bool) -> InvalidInput:
+def _other_columns(
+    row: Mapping[str, Any], index: int, wanted: Sequence[str], missing: Sequence[str], *, more: bool
+) -> InvalidInput:
     unknown = [] if more else [name for name in row if name not in wanted]
     code, what = ("scoring.unknown_column", "an unknown") if unknown else ("scoring.missing_column", "no")
-    name = unknown[0] if unknown else next(name for name in wanted if name not in row)
+    name = unknown[0] if unknown else missing[0]
     return InvalidInput(
         code,
         f"row {index} has {what} column {str(name)[:100]!r}",

@@ -37,7 +37,7 @@ class Contract:
 
     A row has a key (text), its time `at` (ISO 8601 with a zone, or whole microseconds since 1970 UTC, or an aware datetime), every
     given field of `signature`, every column in `entities` that features are looked up by, and every one in `carried`, such as a
-    ranking's group. Without a signature (no model could be loaded) only key and time are checked and any other column is let through.
+    ranking's group. With `fills` it may lack its key and its time. Without a signature (no model could be loaded) only key and time are checked and any other column is let through.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class Contract:
         at: str,
         entities: AbstractSet[str] = frozenset(),
         carried: AbstractSet[str] = frozenset(),
+        fills: bool = False,
     ) -> None:
+        self.optional = (key, at) if fills else ()
         self.open = signature is None
         self.signature = signature = signature or Signature(fields=())
         self.key = key
@@ -65,8 +67,10 @@ class Contract:
         self._bounds = _Bounds(signature)
 
     def read(self, rows: Sequence[Any]) -> Columns:
-        """Rows that are objects, as columns. Raises `InvalidInput` as `columns_of`."""
-        return columns_of(rows, self.columns, more=self.open)
+        """Rows that are objects, as columns; null where a row lacks the key or the time and gets its own. Raises `InvalidInput`
+        as `columns_of`.
+        """
+        return columns_of(rows, self.columns, optional=self.optional, more=self.open)
 
     def check(self, columns: Columns) -> tuple[list[str], list[datetime]]:
         """The keys and times (UTC) of the rows in `columns`, once every row is found to be right.
@@ -78,8 +82,9 @@ class Contract:
         require_columns(columns, self.columns, more=self.open)
         keys = _keys(columns[self.key], self.key)
         times = moments(columns[self.at], self.at)
-        for name, check in self._checks:
-            check(columns[name], name)
+        if not columns.typed:
+            for name, check in self._checks:
+                check(columns[name], name)
         for name in self.entities:
             _check_entities(columns[name], name)
         return keys, times
@@ -92,9 +97,10 @@ class Contract:
         coded = [code(columns[name]) if name in columns else [_NAN] * count for name, code in self._coders]
         if not coded:
             return np.empty((count, 0), dtype=np.float32)
+        cells = [values[0] for values in coded] if count == 1 else coded
         try:
             with np.errstate(over="ignore"):
-                matrix = np.array(coded, dtype=np.float32)
+                matrix = np.array(cells, dtype=np.float32)
         except OverflowError:  # a whole number that no float can hold
             self._refuse_large(columns)
             raise
@@ -127,9 +133,9 @@ class Contract:
         self, columns: Mapping[str, Values], count: int, *, ordinary: bool = False
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The numbers and the categories as the model takes them, before encoding: lists by name, NaN as None."""
-        listed = as_list if ordinary else _as_numbers
+        listed = _as_list if ordinary else _as_numbers
         numbers = {name: listed(columns[name]) if name in columns else [None] * count for name in self._numbers}
-        categories = {name: as_list(columns[name]) if name in columns else [None] * count for name in self._categories}
+        categories = {name: _as_list(columns[name]) if name in columns else [None] * count for name in self._categories}
         return numbers, categories
 
 
@@ -144,7 +150,8 @@ class _Bounds:
         self._nan_is_odd = np.array([field.kind == "category" or not field.nulls for field in fields], dtype=bool)
 
     def hold(self, matrix: Matrix) -> bool:
-        return bool(((matrix >= self._lowest) & (matrix <= self._highest)).all())
+        # Looking for a zero among the bytes takes a third of the time of `all` for a row, and no longer for many.
+        return b"\0" not in ((matrix >= self._lowest) & (matrix <= self._highest)).tobytes()
 
     def oddities(self, matrix: Matrix, value: Callable[[int, str], Any]) -> Codes | None:
         inside = (matrix >= self._lowest) & (matrix <= self._highest)
@@ -179,6 +186,10 @@ def _coder(field: Field) -> Callable[[Values], Values]:
         return _itself
     codes = {name: float(code) for code, name in enumerate(field.categories)}
     return lambda values: [codes.get(value, _NAN) for value in values]
+
+
+def _as_list(values: Values) -> list[Any]:
+    return values if type(values) is list else as_list(values)
 
 
 def _itself(values: Values) -> Values:

@@ -5,11 +5,11 @@ answer says which rung it came from and what was not as it should be.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -24,18 +24,19 @@ from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
 from loopline.scoring.block import Block, Predictions
 from loopline.scoring.carried import carried_columns, carry, recorded
-from loopline.scoring.columns import Columns, Values
+from loopline.scoring.columns import Columns, Values, as_list
 from loopline.scoring.contract import Codes, Contract, Matrix
 from loopline.scoring.exploration import DayBudget, Explorer
 from loopline.scoring.features import FeatureReader, NoFeatures
 from loopline.scoring.frame import frame_keys, frame_times, record_frame
-from loopline.scoring.ids import PredictionIds
+from loopline.scoring.ids import CountedIds, repeated_ids
 from loopline.scoring.ladder import Ahead, Ladder, Rung, Scored, Scorer
 from loopline.scoring.pace import Pace
 from loopline.scoring.record import CHAMPION, PREVIOUS, code_lists
 from loopline.values import derive_id
 
 _MILLISECONDS = 1000.0
+_NONE = [None]
 
 _log = structlog.get_logger(__name__)
 
@@ -50,8 +51,7 @@ Explainers = Mapping[str, Callable[[], RowExplainer]]
 """By variant, what loads its explainer when it is first asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A request that was found right: its rows with all that was looked up, and what was wrong with the look-up."""
 
     keys: list[str]
@@ -70,8 +70,7 @@ class Asked:
         return self.values[name][index] if name in self.values else None
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks; when the request arrived, and until when an answer is waited for, by `time.perf_counter`. With `request_id` the prediction ids follow from
     (principal, request id, key): a request that is sent again gets the same ids.
     """
@@ -110,8 +109,8 @@ class Engine:
         self.pace = pace
         self._features = features or NoFeatures()
         self._clock = clock
-        self._filler = (project, deployment.model, "row", instance)
-        self._ids = PredictionIds(project, deployment.model, instance)
+        self._ids = CountedIds("pr", project, deployment.model, instance)
+        self._row_ids = CountedIds("row", project, deployment.model, instance)
         self._decision = decode_decision(deployment.decision)
         self._decide_one: Callable[[Any], str] = self._decision.decide_one
         self._explorer = Explorer(deployment.explore, self._decision, budget)
@@ -138,9 +137,9 @@ class Engine:
 
     def ask(self, rows: Sequence[Mapping[str, Any]] | Columns) -> Asked:
         """Check rows, given as objects or as columns, and look their features up. Raises `InvalidInput`."""
-        if self.deployment.fills:
-            rows = self._filled(rows)
         columns = rows if isinstance(rows, Columns) else self.contract.read(rows)
+        if self.deployment.fills:
+            columns = self._filled(columns)
         keys, times = self.contract.check(columns)
         carried = carry(self.deployment, columns, times)
         if not keys or isinstance(self._features, NoFeatures):
@@ -162,11 +161,7 @@ class Engine:
         """Decide, and make the records."""
         if not asked.count:
             return Predictions(())
-        ids = (
-            self._ids.new(asked.count)
-            if caller.request_id is None
-            else self._ids.again(asked.keys, caller.principal, caller.request_id)
-        )
+        ids = self._named(asked, caller)
         scored_at = self._clock.now()
         scores = self._output.scores(scored.outputs)
         decided = self._decided(scored)
@@ -280,6 +275,12 @@ class Engine:
             )
         return self._explainers[variant]()
 
+    def _named(self, asked: Asked, caller: Caller) -> list[str]:
+        if caller.request_id is None:
+            return self._ids.new(asked.count)
+        path = (self.project, self.deployment.model)
+        return repeated_ids(path, asked.keys, caller.principal, caller.request_id)
+
     def _decided(self, scored: Scored) -> list[str]:
         outputs = scored.outputs
         if len(outputs) == 1:
@@ -302,16 +303,18 @@ class Engine:
         ]
         return [one.action or None for one in chosen], [one.propensity for one in chosen]
 
-    def _filled(self, rows: Sequence[Mapping[str, Any]] | Columns) -> Sequence[Mapping[str, Any]] | Columns:
-        """A key and the present for rows that come without."""
-        key, at, now = self.deployment.key, self.deployment.at, self._clock.now()
-        if isinstance(rows, Columns):
-            keys = rows.get(key, [None] * rows.count)
-            own = [given or self._ids.filled(self._filler) for given in keys]
-            return Columns({at: [now] * rows.count, **rows, key: own}, rows.count)
-        if not all(isinstance(row, Mapping) for row in rows):
-            return rows  # the contract says what is wrong
-        return [{at: now, **row, key: row.get(key) or self._ids.filled(self._filler)} for row in rows]
+    def _filled(self, columns: Columns) -> Columns:
+        """The same, with a key and the present for rows that come without."""
+        key, at, count = self.deployment.key, self.deployment.at, columns.count
+        keys, times = as_list(columns.get(key, _NONE * count)), as_list(columns.get(at, _NONE * count))
+        if not all(keys):
+            own = iter(self._row_ids.new(count))
+            keys = [given or next(own) for given in keys]
+        if None in times:
+            now = self._clock.now()
+            times = [now if given is None else given for given in times]
+        columns[key], columns[at] = keys, times
+        return columns
 
     def _rungs(self, predictor: Scorer | None, previous: Scorer | None) -> list[Rung]:
         rungs = []
@@ -325,7 +328,8 @@ class Engine:
     def _contract(self, signature: Signature | None) -> Contract:
         entities = frozenset(self._features.entities)
         carried = carried_columns(self.deployment)
-        return Contract(signature, key=self.deployment.key, at=self.deployment.at, entities=entities, carried=carried)
+        key, at, fills = self.deployment.key, self.deployment.at, self.deployment.fills
+        return Contract(signature, key=key, at=at, entities=entities, carried=carried, fills=fills)
 
 
 def _joined(shared: tuple[str, ...], codes: Codes | None, count: int) -> list[tuple[str, ...]] | None:

@@ -1,9 +1,11 @@
 """The ladder of one endpoint: the champion answers; where it cannot, the version before it; where none can, a constant."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import structlog
@@ -39,8 +41,7 @@ class Rung:
     contract: Contract
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(msgspec.Struct, frozen=True, gc=False):
     """Outputs for some rows, who gave them, and what was odd about each row; no codes where nothing was.
 
     `ordinary` says that every cell of the model's matrix had a value like those it was trained on.
@@ -54,8 +55,7 @@ class Scored:
     ordinary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(msgspec.Struct, frozen=True, gc=False):
     """What the highest rung's model gave for its matrix, or why it failed, where it was asked before: by a batch."""
 
     outputs: Outputs | None
@@ -146,6 +146,6 @@ class Ladder:
 
 
 def _finite(outputs: Outputs) -> Outputs:
-    if not np.isfinite(outputs).all():
+    if not (math.isfinite(outputs.item()) if outputs.size == 1 else np.isfinite(outputs).all()):
         raise Unavailable("scoring.not_finite_score", "the model gave a score that is not finite")
     return outputs

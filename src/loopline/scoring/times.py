@@ -36,5 +36,7 @@ def moment(value: Any, index: int, name: str) -> datetime:
 
 def moments(values: Sequence[Any] | npt.NDArray[Any], name: str) -> list[datetime]:
     """The times (UTC) in a column, as `moment` reads each."""
-    found = values.tolist() if isinstance(values, np.ndarray) else values
+    found = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if len(found) > 1 and type(found[0]) is datetime and found.count(found[0]) == len(found):
+        return [utc(found[0])] * len(found)
     return [moment(value, index, name) for index, value in enumerate(found)]

@@ -1,7 +1,6 @@
 """As much of HTTP as the scoring process needs: a request as it arrived, and a response as bytes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -14,8 +13,7 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request that has arrived whole. `target` is the path with its query, still encoded; names of headers are in lower case, and
     of several with one name the last counts. `arrived` is when its first byte was read, by `time.perf_counter`.
     """
@@ -32,8 +30,7 @@ class Request:
         return self.target.partition(b"?")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, gc=False):
     """Status, headers and body of an answer."""
 
     status: int
@@ -52,7 +49,7 @@ class Response:
 
     def with_header(self, name: bytes, value: bytes) -> "Response":
         """The same with one header more."""
-        return replace(self, headers=(*self.headers, (name, value)))
+        return msgspec.structs.replace(self, headers=(*self.headers, (name, value)))
 
     def encoded(self, *, date: bytes, close: bool) -> bytes:
         """The whole answer as it goes out."""

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.errors import InvalidInput, NotFound
@@ -20,8 +22,7 @@ class Public:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A request that was let in: the serving state it sees to its end, and what it brought."""
 
     serving: Serving
