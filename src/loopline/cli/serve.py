@@ -44,6 +44,7 @@ def command(
     classes: Annotated[str, typer.Option("--classes", help="The names of the classes, in order: a,b,c.")] = "",
     threshold: Annotated[float, typer.Option("--threshold", help="For two classes: positive from here on.")] = 0.5,
     port: Annotated[int | None, typer.Option("--port", help="Where to listen; LOOPLINE_SCORING_PORT or 8322.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many processes answer.")] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +55,7 @@ def command(
     called = name or _identifier(model.stem)
     above = Settings.read(home)
     settings = Settings.read(above.home / "serve" / called, environment=_environment(above))
-    settings = replace(settings, scoring_port=port or above.scoring_port)
+    settings = replace(settings, scoring_port=port or above.scoring_port, workers=workers or above.workers)
     rows = _read(sample)
     apart = (key, at, *_names(without), *(one for one, dtype in rows.schema.items() if dtype.is_temporal()))
     asked = Asked(_names(features), _kind(kind), _names(classes))
@@ -69,7 +70,11 @@ def command(
 
 def _environment(above: Settings) -> dict[str, str]:
     """A home of its own: of the environment's settings only those of the process."""
-    return {"LOOPLINE_DURABLE": "1" if above.durable else "0", "LOOPLINE_HOST": above.host}
+    return {
+        "LOOPLINE_DURABLE": "1" if above.durable else "0",
+        "LOOPLINE_SYNC_PREDICTIONS": "1" if above.sync_predictions else "0",
+        "LOOPLINE_HOST": above.host,
+    }
 
 
 def _read(where: str) -> pl.DataFrame:

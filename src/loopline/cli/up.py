@@ -1,5 +1,6 @@
 """`loopline up`."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -25,6 +26,7 @@ def command(
             "--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="Ask sources from here (UTC) the first time."
         ),
     ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many processes score.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the loop for real: control plane, scheduler and scoring. Ends on Ctrl-C.
@@ -32,7 +34,8 @@ def command(
     In a replay's home it goes on from where the replay ended.
     """
     start = begin.replace(tzinfo=UTC) if begin else None
-    running = Up(Settings.read(home), load_loop(file), begin=start)
+    settings = Settings.read(home)
+    running = Up(replace(settings, workers=workers or settings.workers), load_loop(file), begin=start)
     where = running.start()
     show(where, as_json=as_json, render=lambda console: _print(console, where))
     running.run()

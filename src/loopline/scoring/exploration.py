@@ -26,11 +26,20 @@ class _Spent(msgspec.Struct, frozen=True):
 class DayBudget:
     """How many predictions took another action than the decision's, by day of UTC. Safe to share between threads.
 
-    With `path` the count survives the process: it is written before the prediction is answered.
+    With `path` the count survives the process: it is written before the prediction is answered. `share` says which of how many
+    workers it belongs to, from (0, 1); each may use an equal part of a day's limit.
     """
 
-    def __init__(self, path: Path | None = None, *, spent: Iterable[str] = (), day: str = "") -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        spent: Iterable[str] = (),
+        day: str = "",
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self._path = path
+        self._slot, self._of = share
         self._lock = threading.Lock()
         self._day, self._ids = day, set(spent)
         if path is not None and path.exists():
@@ -42,6 +51,7 @@ class DayBudget:
 
         An id that was counted before is not counted again, and has room.
         """
+        limit = limit // self._of + (self._slot < limit % self._of)
         with self._lock:
             if day > self._day:
                 self._day, self._ids = day, set()

@@ -164,12 +164,14 @@ class Running:
 
 
 @contextmanager
-def running(home: Home, *, durable: bool = False, behind: float = 0.0):
-    """A scoring process on `home`, ready."""
+def running(home: Home, *, durable: bool = False, behind: float = 0.0, workers: int = 1):
+    """A scoring process on `home`, ready; `durable` syncs every prediction."""
     port = free_port()
     environment = {
         **os.environ,
         "LOOPLINE_DURABLE": "1" if durable else "0",
+        "LOOPLINE_SYNC_PREDICTIONS": "1" if durable else "0",
+        "LOOPLINE_WORKERS": str(workers),
         "OMP_NUM_THREADS": "1",
         "POLARS_MAX_THREADS": "1",
     }

@@ -46,7 +46,7 @@ class Batcher:
         self._target = target
         self._patience = patience
         self._queue: deque[_Waiting] = deque()
-        self._rows = 0
+        self._rows = 0  # that wait or are being scored
         self._drainer: asyncio.Task[None] | None = None
 
     async def ahead(self, matrix: Matrix, deadline: float | None = None) -> Ahead:
@@ -86,11 +86,11 @@ class Batcher:
         room, batch, now = self._pace.rows_within(self._target), list[_Waiting](), perf_counter()
         while self._queue and (not batch or room >= len(self._queue[0].matrix)):
             waiting = self._queue.popleft()
-            self._rows -= len(waiting.matrix)
-            if waiting.done.cancelled():
-                continue
-            if waiting.deadline is not None and now > waiting.deadline:
-                waiting.done.set_exception(deadline_exceeded())
+            late = waiting.deadline is not None and now > waiting.deadline
+            if waiting.done.cancelled() or late:
+                self._rows -= len(waiting.matrix)
+                if not waiting.done.cancelled():
+                    waiting.done.set_exception(deadline_exceeded())
                 continue
             room -= len(waiting.matrix)
             batch.append(waiting)
@@ -100,6 +100,7 @@ class Batcher:
         matrices = [waiting.matrix for waiting in batch]
         loop = asyncio.get_running_loop()
         answers = await loop.run_in_executor(self._executor, _together, self._scorer, self._pace, matrices)
+        self._rows -= sum(map(len, matrices))
         for waiting, ahead in zip(batch, answers, strict=True):
             if not waiting.done.cancelled():
                 waiting.done.set_result(ahead)

@@ -35,7 +35,7 @@ _Mark = tuple[int, int, int]
 
 
 class Loader:
-    """Keeps a `Serving` in step with the manifest files. Used by one thread at a time."""
+    """Keeps a `Serving` in step with the manifest files. Used by one thread at a time, of the worker in `slot`."""
 
     def __init__(
         self,
@@ -45,8 +45,10 @@ class Loader:
         *,
         clock: Clock,
         instance: str,
+        slot: int = 0,
     ) -> None:
         self._settings = settings
+        self._slot = slot
         self._artifacts = artifacts
         self._connect = connect
         self._clock = clock
@@ -137,10 +139,11 @@ class Loader:
         return found
 
     def _budget(self, project: str, endpoint: str) -> DayBudget:
-        """One for each endpoint, whatever engines follow each other; it survives the process."""
+        """One for each endpoint and worker, whatever engines follow each other; it survives the process."""
         named = f"{project}.{endpoint}"
         if named not in self._budgets:
-            self._budgets[named] = DayBudget(self._settings.explored_path / f"{named}.json")
+            path = self._settings.explored_path / f"{named}.{self._slot}.json"
+            self._budgets[named] = DayBudget(path, share=(self._slot, self._settings.workers))
         return self._budgets[named]
 
     def _features(self, views: list[dict[str, Any]]) -> FeatureReader | None:

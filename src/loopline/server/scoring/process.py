@@ -62,7 +62,9 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
         return OnlineFeatures(open_key_values(settings.online_path, read_only=True))
 
     metrics = Metrics(settings.scoring_run_path, slot)
-    loader = Loader(settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance)
+    loader = Loader(
+        settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance, slot=slot
+    )
     predicting = Predicting(GroupCommit(spool, fsync=settings.sync_predictions), metrics, Batchers())
     app = App(Endpoints(predicting, metrics), metrics, clock=SystemClock(), host=settings.host)
 
