@@ -73,6 +73,7 @@ def _environment(above: Settings) -> dict[str, str]:
     return {
         "LOOPLINE_DURABLE": "1" if above.durable else "0",
         "LOOPLINE_SYNC_PREDICTIONS": "1" if above.sync_predictions else "0",
+        "LOOPLINE_ACCESS_LOG": "1" if above.access_log else "0",
         "LOOPLINE_HOST": above.host,
     }
 

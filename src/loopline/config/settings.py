@@ -17,7 +17,8 @@ class Settings:
     `webhook_private` lets the webhook be an address in a private or loopback range. `..._severity` is the least severity that
     a channel is told. `heartbeat_every` and `heartbeat_late` are durations. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
-    the disk then. `workers` is how many processes answer on the scoring port.
+    the disk then. `workers` is how many processes answer on the scoring port; with
+    `access_log` each of their answers is a line of the access log.
     """
 
     home: Path
@@ -30,6 +31,7 @@ class Settings:
     scoring_port: int = 8322
     workers: int = 1
     sync_predictions: bool = False
+    access_log: bool = False
     webhook_url: str = ""
     webhook_private: bool = False
     webhook_severity: str = "info"
@@ -60,6 +62,7 @@ class Settings:
             port=int(found.get("LOOPLINE_PORT", "8321")),
             scoring_port=int(found.get("LOOPLINE_SCORING_PORT", "8322")),
             workers=int(found.get("LOOPLINE_WORKERS", "1")),
+            access_log=found.get("LOOPLINE_ACCESS_LOG", "") in {"1", "true", "yes"},
             sync_predictions=found.get("LOOPLINE_SYNC_PREDICTIONS", "") in {"1", "true", "yes"},
             webhook_url=found.get("LOOPLINE_WEBHOOK_URL", ""),
             webhook_private=found.get("LOOPLINE_WEBHOOK_PRIVATE", "") in {"1", "true", "yes"},
@@ -86,6 +89,11 @@ class Settings:
     def explored_path(self) -> Path:
         """The folder in which scoring keeps what it explored on the day."""
         return self.home / "explored"
+
+    @property
+    def access_log_path(self) -> Path:
+        """The file of the scoring process's access log."""
+        return self.home / "log" / f"access-{self.scoring_port}.jsonl"
 
     @property
     def scoring_run_path(self) -> Path:

@@ -198,6 +198,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
         **os.environ,
         "LOOPLINE_HOME": str(settings.home),
         "LOOPLINE_ARTIFACTS_URL": settings.artifacts_url or str(settings.home / "artifacts"),
+        "LOOPLINE_ACCESS_LOG": "1" if settings.access_log else "0",
         "LOOPLINE_WORKERS": str(settings.workers),
         "LOOPLINE_SYNC_PREDICTIONS": "1" if settings.sync_predictions else "0",
         "LOOPLINE_DURABLE": "1" if settings.durable else "0",

@@ -72,7 +72,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks; when the request arrived, and until when an answer is waited for, by `time.perf_counter`. With `request_id` the prediction ids follow from
-    (principal, request id, key): a request that is sent again gets the same ids.
+    (principal, request id, key): a request that is sent again gets the same ids. `stages` is where whoever traces it wants to be told
+    when each stage began and ended.
     """
 
     principal: str | None = None
@@ -80,6 +81,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     arrived: float | None = None
     deadline: float | None = None
     trace_id: str | None = None
+    stages: list[tuple[str, float, float]] | None = None
 
 
 class Engine:

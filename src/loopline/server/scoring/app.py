@@ -9,12 +9,14 @@ import structlog
 from loopline.access.identity import Identity, require
 from loopline.clock import Clock
 from loopline.errors import InvalidInput, NotPermitted, Unavailable, trace
+from loopline.server.scoring.access_log import AccessLog
 from loopline.server.scoring.endpoints import Endpoints
 from loopline.server.scoring.http import Request, Response
 from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.problem import problem
 from loopline.server.scoring.routes import Call, Public, Route, Router
 from loopline.server.scoring.serving import Serving
+from loopline.server.scoring.tracing import Trace, TraceIds, Tracing
 
 LOOPBACK_HOSTS = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 CONNECTIONS_LIMIT = 2000
@@ -23,32 +25,55 @@ _NO_ROUTE = "none"
 _log = structlog.get_logger(__name__)
 
 
+class _Told:
+    """A request on its way to an answer, as far as it is known."""
+
+    __slots__ = ("identity", "request", "route", "trace")
+
+    def __init__(self, request: Request, trace: Trace | None) -> None:
+        self.request = request
+        self.trace = trace
+        self.route = _NO_ROUTE
+        self.identity: Identity | None = None
+
+
 class App:
     """Answers requests by what is served at the moment they arrive. `serving` is replaced as a whole."""
 
-    def __init__(self, endpoints: Endpoints, metrics: Metrics, *, clock: Clock, host: str) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        host: str,
+        tracing: Tracing | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
         self.serving = Serving()
         self.router = Router(endpoints.routes())
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
         self.draining = False
         self._metrics = metrics
+        self._tracing = tracing or TraceIds()
+        self._access_log = access_log
         self._clock = clock
         # A page in a browser can make it resolve any name to this machine; only its own names are answered then.
         self._hosts = LOOPBACK_HOSTS if _is_loopback(host) else None
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The answer, or what to wait for; whatever happens, an answer is owed."""
-        path = _NO_ROUTE
+        told = _Told(request, self._tracing.begin(request.headers, request.arrived))
         try:
             self._check_origin(request.headers)
             route, params = self.router.find(request.method, request.path)
-            path = route.path
-            found = route.handler(self._call(route, params, request))
+            told.route = route.path
+            call = self._call(route, params, told)
+            told.identity = call.identity
+            found = route.handler(call)
         except Exception as error:
-            return self._counted(path, self.refuse(error), request.arrived)
-        if isinstance(found, Response):
-            return self._counted(path, found, request.arrived)
-        return self._waited(path, found, request.arrived)
+            return self._ended(told, self.refuse(error))
+        return self._ended(told, found) if isinstance(found, Response) else self._waited(told, found)
 
     def refuse(self, error: Exception) -> Response:
         """The answer that tells of an error."""
@@ -67,25 +92,33 @@ class App:
             remedy="Keep connections and use them again; or serve with more workers.",
         )
 
-    async def _waited(self, path: str, found: Awaitable[Response], arrived: float) -> Response:
+    async def _waited(self, told: "_Told", found: Awaitable[Response]) -> Response:
         try:
             response = await found
         except Exception as error:
             response = self.refuse(error)
-        return self._counted(path, response, arrived)
+        return self._ended(told, response)
 
-    def _counted(self, path: str, response: Response, arrived: float) -> Response:
-        self._metrics.count_request(path, response.status, perf_counter() - arrived)
+    def _ended(self, told: "_Told", response: Response) -> Response:
+        """Count it, log it, end its trace."""
+        self._metrics.count_request(told.route, response.status, perf_counter() - told.request.arrived)
+        if told.trace is not None:
+            self._tracing.end(told.trace, told.route, response.status)
+        if self._access_log is not None:
+            principal = told.identity.principal if told.identity else None
+            trace_id = told.trace.id if told.trace else None
+            self._access_log.note(told.request, response.status, len(response.body), principal, trace_id)
         return response
 
-    def _call(self, route: Route, params: Mapping[str, str], request: Request) -> Call:
-        serving, found = self.serving, request.headers
+    def _call(self, route: Route, params: Mapping[str, str], told: "_Told") -> Call:
+        serving, request = self.serving, told.request
+        found = request.headers
         identity = None if isinstance(route.permission, Public) else self._identify(serving, route, params, found)
         if found.get(b"content-encoding", b"identity") != b"identity":
             raise InvalidInput(
                 "http.encoding_not_supported", "compressed bodies are not taken here", remedy="Send the body as it is."
             )
-        return Call(serving, identity, params, found, request.body, request.arrived)
+        return Call(serving, identity, params, found, request.body, request.arrived, told.trace)
 
     def _identify(
         self, serving: Serving, route: Route, params: Mapping[str, str], found: Mapping[bytes, bytes]

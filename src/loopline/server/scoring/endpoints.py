@@ -141,6 +141,8 @@ def caller(call: Call, request_id: str | None = None) -> Caller:
         request_id=request_id or (header.decode("latin-1") if header else None),
         arrived=call.arrived,
         deadline=_deadline(call),
+        trace_id=call.trace.id if call.trace else None,
+        stages=call.trace.stages if call.trace else None,
     )
 
 

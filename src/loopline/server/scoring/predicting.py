@@ -32,7 +32,7 @@ class Predicting:
         began = perf_counter()
         asked = engine.ask(rows)
         now = perf_counter()
-        self._metrics.count_stage("ask", now - began)
+        self._note("ask", began, now, caller)
         if caller.deadline is not None and now > caller.deadline:
             raise deadline_exceeded()
         batcher = self._batchers.of(engine)
@@ -40,13 +40,13 @@ class Predicting:
         if batcher is not None and matrix is not None:
             return self._batched(engine, asked, caller, batcher.ahead(matrix, caller.deadline))
         scored = engine.score(asked)
-        self._metrics.count_stage("score", perf_counter() - now)
+        self._note("score", now, perf_counter(), caller)
         return self._recorded(engine, asked, scored, caller)
 
     async def _batched(self, engine: Engine, asked: Asked, caller: Caller, ahead: Awaitable[Ahead]) -> Predictions:
         began = perf_counter()
         found = await ahead
-        self._metrics.count_stage("score", perf_counter() - began)
+        self._note("score", began, perf_counter(), caller)
         recorded = self._recorded(engine, asked, engine.score(asked, found), caller)
         return recorded if isinstance(recorded, Predictions) else await recorded
 
@@ -55,7 +55,7 @@ class Predicting:
     ) -> Predictions | Awaitable[Predictions]:
         began = perf_counter()
         predictions = engine.answer(asked, scored, caller)
-        self._metrics.count_stage("record", perf_counter() - began)
+        self._note("record", began, perf_counter(), caller)
         if not predictions.blocks:
             return predictions
         waiting = self._commit.append([encode(block) for block in predictions.blocks])
@@ -63,6 +63,11 @@ class Predicting:
             return self._committed(waiting, predictions)
         self._metrics.count_predictions(predictions)
         return predictions
+
+    def _note(self, stage: str, began: float, ended: float, caller: Caller) -> None:
+        self._metrics.count_stage(stage, ended - began)
+        if caller.stages is not None:
+            caller.stages.append((stage, began, ended))
 
     async def _committed(self, waiting: Awaitable[None], predictions: Predictions) -> Predictions:
         await waiting

@@ -16,6 +16,7 @@ from loopline.errors import Unavailable
 from loopline.features.online import OnlineFeatures
 from loopline.scoring.features import OnlineValues
 from loopline.scoring.spool import Spool, claim_spool
+from loopline.server.scoring.access_log import AccessLog
 from loopline.server.scoring.app import App
 from loopline.server.scoring.batcher import Batchers
 from loopline.server.scoring.endpoints import Endpoints
@@ -23,6 +24,7 @@ from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.loading import Loader
 from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.predicting import Predicting
+from loopline.server.scoring.tracing import open_tracing
 from loopline.server.scoring.worker import DRAIN_SECONDS, Worker, listen
 from loopline.server.scoring.workers import Workers
 from loopline.storage.artifacts import open_artifacts
@@ -66,15 +68,29 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
         settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance, slot=slot
     )
     predicting = Predicting(GroupCommit(spool, fsync=settings.sync_predictions), metrics, Batchers())
-    app = App(Endpoints(predicting, metrics), metrics, clock=SystemClock(), host=settings.host)
+    tracing = open_tracing(SystemClock())
+    access_log = AccessLog(settings.access_log_path, SystemClock()) if settings.access_log else None
+    app = App(
+        Endpoints(predicting, metrics),
+        metrics,
+        clock=SystemClock(),
+        host=settings.host,
+        tracing=tracing,
+        access_log=access_log,
+    )
 
     def tick() -> None:
         metrics.keep()
+        if access_log is not None:
+            access_log.write()
         spool.seal_if_due()
 
     def close() -> None:
         metrics.keep()
+        if access_log is not None:
+            access_log.write()
         spool.close()
+        tracing.close()
 
     return Worker(app, loader, metrics, listening, clock=SystemClock(), tick=tick, close=close)
 

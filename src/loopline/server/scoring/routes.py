@@ -11,6 +11,7 @@ from loopline.access.permissions import Permission
 from loopline.errors import InvalidInput, NotFound
 from loopline.server.scoring.http import Response
 from loopline.server.scoring.serving import Serving
+from loopline.server.scoring.tracing import Trace
 
 _REMEMBERED = 1024
 
@@ -31,6 +32,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     headers: Mapping[bytes, bytes]
     body: bytes
     arrived: float
+    trace: Trace | None = None
 
 
 Handler = Callable[[Call], Response | Awaitable[Response]]
