@@ -70,7 +70,7 @@ class Files:
         return pl.concat(given, how="diagonal_relaxed") if given else pl.DataFrame()
 
     def _paths(self) -> list[Path]:
-        found = {Path(name) for pattern in self.patterns for name in _matching(pattern)}
+        found = {Path(name) for pattern in self.patterns for name in paths_of(pattern)}
         return sorted(path for path in found if path.is_file())
 
     def _kinds(self, paths: list[Path]) -> Mapping[str, Kind]:
@@ -92,15 +92,7 @@ class Files:
         return settled(read_times(read, moments, self.zone), window, terms, self.zone, written=written)
 
     def _format(self, path: Path) -> Format:
-        suffixes = [suffix for suffix in path.suffixes if suffix not in _PACKED]
-        found = self.format or (_SUFFIXES.get(suffixes[-1].lower()) if suffixes else None)
-        if found is None:
-            raise InvalidInput(
-                "source.unknown_format",
-                f"the name of {path} does not say what it holds",
-                remedy=f"Say which: format={' or '.join(repr(name) for name in get_args(Format))}.",
-            )
-        return found
+        return format_of(path, self.format)
 
     def _parsed(self, path: Path) -> pl.DataFrame:
         with _naming(path):
@@ -177,8 +169,24 @@ def files(
     return Files(tuple(patterns), format, zone, separator, tuple(nulls), dict(rename or {}))
 
 
-def _matching(pattern: str) -> list[str]:
-    """The paths of a pattern. A pattern that matches none yet is fine where its folder is there, a missing file is not."""
+def format_of(path: Path, said: Format | None = None) -> Format:
+    """The format that was said, or the one that the file's ending means. Raises `InvalidInput` "source.unknown_format"."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in _PACKED]
+    found = said or (_SUFFIXES.get(suffixes[-1].lower()) if suffixes else None)
+    if found is None:
+        raise InvalidInput(
+            "source.unknown_format",
+            f"the name of {path} does not say what it holds",
+            remedy=f"Say which: format={' or '.join(repr(name) for name in get_args(Format))}.",
+        )
+    return found
+
+
+def paths_of(pattern: str) -> list[str]:
+    """The paths of a pattern. A pattern that matches none yet is fine where its folder is there, a missing file is not.
+
+    Raises `NotFound` "source.no_file".
+    """
     if Path(pattern).is_file():
         return [pattern]
     matches = glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern

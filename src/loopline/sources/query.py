@@ -47,7 +47,7 @@ class Query:
         bounds = {"start": window.start, "end": window.end}
         given = {name: self._bound(moment) for name, moment in bounds.items() if name in asked}
         found = foreign.read(self.url, self.query, {**given, **self.parameters}, zone=self.zone or "UTC")
-        return settled(_frame(found, terms.expected), window, terms, self.zone)
+        return settled(frame_of(found, terms.expected), window, terms, self.zone)
 
     def _bound(self, moment: datetime) -> Any:
         """A bound of the window, as the database compares it with its own times."""
@@ -90,7 +90,8 @@ def sql(
     return Query(url, query, zone, times, given)
 
 
-def _frame(found: foreign.Rows, expected: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def frame_of(found: foreign.Rows, expected: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """What a query gave as a frame: decimals as Float64 unless expected otherwise. Raises `InvalidInput` "source.column_twice"."""
     _refuse_twice(found.names)
     if found.frame is not None:
         return found.frame.with_columns(_plain(found.frame[name], expected.get(name)) for name in found.names)

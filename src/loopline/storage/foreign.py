@@ -88,6 +88,36 @@ def read(url: str, query: str, parameters: Mapping[str, Any], *, zone: str = "UT
         return Rows(tuple(result.keys()), [tuple(row) for row in result])
 
 
+def batches(url: str, query: str, rows: int, *, scratch: Path) -> Iterator[Rows]:
+    """As `read` without parameters, in portions of at most `rows` rows, never all at once. What DuckDB gives is first put into a
+    file in `scratch`. Raises as `read`.
+    """
+    resolved = _resolved(url)
+    if resolved.startswith(_DUCKDB):
+        yield from _duckdb_batches(resolved, query, rows, scratch)
+        return
+    with _failing(resolved), _connected(resolved, "UTC") as connection:
+        streamed = connection.execution_options(stream_results=True, max_row_buffer=rows)
+        result = streamed.execute(sa.text(_QUOTED_OR_NAMED.sub(_escaped, query)))
+        if not result.returns_rows:
+            raise _not_a_query(query)
+        names = tuple(result.keys())
+        for portion in result.partitions(rows):
+            yield Rows(names, [tuple(row) for row in portion])
+
+
+def _duckdb_batches(url: str, query: str, rows: int, scratch: Path) -> Iterator[Rows]:
+    path = scratch / "query.parquet"
+    with _duckdb_failing(), _duckdb_connected(url, "UTC") as connection:
+        connection.execute("SET temp_directory = ?", [str(scratch)])
+        _selected(connection, query, query, {}).write_parquet(str(path))
+    try:
+        for frame in pl.scan_parquet(path, glob=False).collect_batches(chunk_size=rows, maintain_order=True):
+            yield Rows(frame.columns, frame=frame)
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def _escaped(match: re.Match[str]) -> str:
     """SQLAlchemy takes a colon inside of quotes for a parameter, too, unless it is escaped."""
     return match[0] if match["name"] else match[0].replace(":", r"\:")
@@ -202,14 +232,19 @@ def _not_a_query(query: str) -> InvalidInput:
 def _read_duckdb(url: str, query: str, parameters: Mapping[str, Any], zone: str) -> Rows:
     with _duckdb_failing(), _duckdb_connected(url, zone) as connection:
         asked = _QUOTED_OR_NAMED.sub(lambda match: f"${match['name']}" if match["name"] else match[0], query)
-        statements = duckdb.extract_statements(asked)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise _not_a_query(query)
-        relation = connection.sql(asked, params=dict(parameters) or None)
-        if relation is None:
-            raise _not_a_query(query)
-        frame = pl.DataFrame(relation)
+        frame = pl.DataFrame(_selected(connection, query, asked, parameters))
     return Rows(frame.columns, frame=frame)
+
+
+def _selected(connection: Any, query: str, asked: str, parameters: Mapping[str, Any]) -> Any:
+    """The relation of the one select that `query` is, its parameters written as DuckDB does in `asked`."""
+    statements = duckdb.extract_statements(asked)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise _not_a_query(query)
+    relation = connection.sql(asked, params=dict(parameters) or None)
+    if relation is None:
+        raise _not_a_query(query)
+    return relation
 
 
 @contextmanager

@@ -82,6 +82,22 @@ def write_one(
     return Add(quote(path), len(content), modified, data_change, statistics(frame), tags)
 
 
+def staged(folder: Folder, path: str, modified: int) -> Add | None:
+    """What brings a file into the table that was written before, told from the file: an erasure may have changed it since. None
+    where no row is left. Raises `Corrupt` (`table.staged_missing`).
+    """
+    try:
+        content = (folder.path / path).read_bytes()
+    except FileNotFoundError as error:
+        raise Corrupt(
+            "table.staged_missing",
+            f"the file {path} of rows that were not yet appended is gone from {folder.path}",
+            remedy="Something removed it. Begin what wrote it again.",
+        ) from error
+    frame = pl.read_parquet(io.BytesIO(content), columns=list(TIMES))
+    return Add(quote(path), len(content), modified, data_change=True, stats=statistics(frame)) if frame.height else None
+
+
 def encoded(frame: pl.DataFrame) -> bytes:
     """The Parquet file of `frame`."""
     buffer = io.BytesIO()

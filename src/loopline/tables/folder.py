@@ -58,6 +58,12 @@ class Folder:
                 return False
         return True
 
+    def remove(self, name: str) -> None:
+        """Remove `name`, if it is there."""
+        target = self.path / name
+        with _as_unavailable(target):
+            target.unlink(missing_ok=True)
+
     def read(self, name: str) -> bytes | None:
         """The content of `name`, or None if there is none."""
         try:

@@ -113,6 +113,11 @@ class Log:
             at = self.resolve(version)
             return [file for file in self._files if file.at(at)]
 
+    def paths(self) -> set[str]:
+        """The paths of the data files of every version."""
+        with self._lock:
+            return {file.path for file in self._files}
+
     def sequence(self, writer: str) -> int | None:
         """The last sequence that `writer` committed."""
         return self._last.get(writer)

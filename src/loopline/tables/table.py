@@ -89,6 +89,43 @@ class Table:
             self._log.commit(lambda: self._unless_committed(writer, sequence, actions))
         return self._log.holding(writer, sequence)
 
+    def stage(self, frame: pl.DataFrame, name: str) -> list[str]:
+        """Write rows that `append_staged` will append: the names of their files, durable, and in no version until then.
+
+        Equal frames under an equal `name` give the same files, so that a retry leaves nothing behind. Rows of persons who were
+        erased are left out, and an erasure takes its rows out of these files as of any other. Raises as `append`.
+        """
+        schema = self._log.refresh().schema()
+        schema.check(frame)
+        with self._folder.lock.shared():
+            rows = self.without_erased(frame.select(list(schema.all_columns)))
+            return [datafile.path_of(add.path) for add in datafile.write(self._folder, rows, name, self._now())]
+
+    def append_staged(
+        self, files: Iterable[str], *, writer: str, sequence: int, provenance: Mapping[str, Any] | None = None
+    ) -> TableVersion:
+        """Append the rows of staged files, all in one version: once per (writer, sequence), as `append` does.
+
+        Raises as `append`, and `Corrupt` (`table.staged_missing`) where a file is gone.
+        """
+        _check_sequence(writer, sequence)
+        if (done := self.find(writer, sequence)) is not None:
+            return done
+        self.refuse_passed(writer, sequence)
+        told = _told(writer, sequence, provenance or {})
+        with self._folder.lock.shared():
+            adds = [add for name in files if (add := datafile.staged(self._folder, name, self._now())) is not None]
+            info = commit_info("append", "WRITE", self._now(), told)
+            actions = [Action(info), Action(txn=Txn(writer, sequence)), *(Action(add=add) for add in adds)]
+            self._log.commit(lambda: self._unless_committed(writer, sequence, actions))
+        return self._log.holding(writer, sequence)
+
+    def unstage(self, files: Iterable[str]) -> None:
+        """Remove staged files that no version has; others stay."""
+        with self._folder.lock.shared():
+            for name in set(files) - self._log.refresh().paths():
+                self._folder.remove(name)
+
     def held(self) -> AbstractContextManager[None]:
         """Keeps erasures off this table for as long as what is written here and elsewhere belongs together."""
         return self._folder.lock.shared()

@@ -197,11 +197,11 @@ def features_of(rows: pl.DataFrame, recipe: Recipe, history: Mapping[str, pl.Dat
     given = rows.select("_key", pl.col(recipe.at).alias("_event_time"), *carried, *typed)
     if not recipe.views:
         return given
-    whole = {table: _with_columns(past, recipe.views, table) for table, past in history.items()}
+    whole = {table: with_view_columns(past, recipe.views, table) for table, past in history.items()}
     return pl.concat([given, point_in_time(rows, at=recipe.at, views=recipe.views, history=whole)], how="horizontal")
 
 
-def _with_columns(history: pl.DataFrame, views: Sequence[View], table: str) -> pl.DataFrame:
+def with_view_columns(history: pl.DataFrame, views: Sequence[View], table: str) -> pl.DataFrame:
     """Before its first row a table has no columns of its own; then there is nothing in those the views ask for."""
     if history.height:
         return history

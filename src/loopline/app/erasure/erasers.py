@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from loopline.access.erasure import Eraser, Person, Target
 from loopline.access.rows import rows_eraser
-from loopline.app.erasure import artifacts, files, replays
+from loopline.app.erasure import artifacts, batches, files, replays
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.features import erasure as online_erasure
@@ -19,6 +19,7 @@ from loopline.features.online import OnlineFeatures
 from loopline.incidents import erasure as incidents_erasure
 from loopline.loop import ledger_erasure
 from loopline.loop import store as loop_store
+from loopline.loop.batch_tables import scored_tables
 from loopline.loop.deployment import champion_views, declared_terms, publish
 from loopline.loop.erasers import Erasing
 from loopline.loop.personal import keep_tags, tags
@@ -52,6 +53,7 @@ def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Setti
     ]
     erasers = [
         spools,
+        batches.eraser(resources),
         persons.eraser(resources.tables),
         spools,
         online_erasure.eraser(lambda: _online(settings), lambda: _views(resources), resources.tables),
@@ -73,6 +75,7 @@ def _tag(resources: Resources) -> None:
     for applied in said:
         if applied is not None:
             keep_tags(resources.tables, tags(applied["declaration"]))
+    keep_tags(resources.tables, scored_tables(resources))
 
 
 def _ship(settings: Settings, resources: Resources) -> None:

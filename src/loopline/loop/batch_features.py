@@ -1,0 +1,78 @@
+"""Features of rows that are scored in batch: as known at each row's time, from tables that stay as they were when it began."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from loopline.features.definitions import View, feature_names, payload_columns, reach
+from loopline.features.point_in_time import point_in_time
+from loopline.loop.resources import Resources
+from loopline.scoring.batch.run import STALE
+from loopline.scoring.features import FEATURE_STALE
+from loopline.tables.schema import SYSTEM_COLUMNS
+from loopline.training.training_set import with_view_columns
+from loopline.values import MICROSECOND
+
+
+class BatchFeatures:
+    """Looks up the features of `views`, at the time in the column `at`, in the tables at `versions`."""
+
+    def __init__(self, resources: Resources, views: Sequence[View], at: str, versions: Mapping[str, int]) -> None:
+        self._resources, self._views, self._at, self._versions = resources, list(views), at, versions
+
+    def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """`rows` with every feature; and, where a view's table knew nothing young enough at a row's time, with `_stale`."""
+        if not self._views or rows.is_empty():
+            return rows
+        found = point_in_time(rows, at=self._at, views=self._views, history=self._history)
+        names = [name for view in self._views for name in feature_names(view)]
+        return rows.drop(names, strict=False).hstack(found).with_columns(self._stale(rows))
+
+    @cached_property
+    def _history(self) -> dict[str, pl.DataFrame]:
+        return {name: self._read(name, version) for name, version in self._versions.items()}
+
+    def _read(self, name: str, version: int) -> pl.DataFrame:
+        table = self._resources.tables.open(name)
+        views = [view for view in self._views if view.table == name]
+        used = {column for view in views for column in (view.by, *payload_columns(view))}
+        used |= {table.schema.subject} if table.schema.subject else set()
+        columns = [column for column in table.schema.all_columns if column in {*SYSTEM_COLUMNS, *used}]
+        # Where a table was kept from an erasure, what is held of the person is not worked with.
+        past = table.without_erased(table.read(version=version, columns=columns))
+        return with_view_columns(past, self._views, name)
+
+    @cached_property
+    def _known(self) -> dict[str, np.ndarray]:
+        """When something became known, by table, in microseconds, rising."""
+        return {
+            name: np.unique(past["_known_at"].dt.epoch("us").to_numpy()) if past.height else np.empty(0, np.int64)
+            for name, past in self._history.items()
+        }
+
+    def _stale(self, rows: pl.DataFrame) -> list[pl.Expr]:
+        times = rows[self._at].dt.epoch("us").to_numpy()
+        marks: dict[str, np.ndarray] = {}
+        for view in self._views:
+            stale = _too_old(self._known[view.table], times, view)
+            marks[view.table] = marks.get(view.table, np.zeros(rows.height, dtype=bool)) | stale
+        if not any(mark.any() for mark in marks.values()):
+            return []
+        codes = [
+            pl.when(pl.Series(mark)).then(pl.lit(f"{FEATURE_STALE}:{name}"))
+            for name, mark in marks.items()
+            if mark.any()
+        ]
+        return [pl.concat_list(codes).list.drop_nulls().alias(STALE)]
+
+
+def _too_old(known: np.ndarray, times: np.ndarray, view: View) -> np.ndarray:
+    longest = reach(view)
+    last = np.searchsorted(known, times, side="right") - 1
+    nothing: np.ndarray = np.asarray(last < 0)
+    if longest is None or not len(known):
+        return nothing
+    old: np.ndarray = known[np.maximum(last, 0)] <= times - longest // MICROSECOND
+    return np.asarray(nothing | old)
