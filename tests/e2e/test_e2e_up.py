@@ -461,3 +461,27 @@ def test_a_second_one_on_the_same_home_or_port_is_refused(shared, home):
     assert not (home / "log").exists(), "no child was started"
     with shared.control() as client:
         assert client.get("/health/ready").status_code == 200
+
+
+def test_a_batch_is_answered_as_requests_are(shared, secret, logged, tmp_path):
+    rows = requests(logged)
+    rows[3] |= {"price": 1e6, "shop": "nowhere"}
+    with shared.scoring(secret) as client:
+        online = client.post("/predict/returns", json={"rows": rows}).json()["predictions"]
+    pl.DataFrame(rows).write_csv(tmp_path / "rows.csv")
+    done = command(shared.home, "score", "returns", "--from", str(tmp_path / "rows.csv"), "--into", "scores.returns")
+    assert (done["rows"], done["refused"], done["fallen"]) == (len(rows), 0, 0)
+    batch = {row["_key"]: row for row in Tables(shared.home / "tables").open("scores.returns").read().to_dicts()}
+    assert len(batch) == len(rows)
+    for one in online:
+        same = ["score", "decision", "model_version", "decision_version", "variant", "degraded"]
+        assert [one[name] for name in same] == [batch[one["key"]][name] for name in same]
+    assert batch[rows[3]["order"]]["degraded"] != []
+    with (tmp_path / "rows.csv").open("a") as file:
+        file.write(",".join(["", *list(pl.read_csv(tmp_path / "rows.csv", infer_schema=False).row(0))[1:]]) + "\n")
+    refused = subprocess.run(
+        [LOOPLINE, "score", "returns", "--from", str(tmp_path / "rows.csv"), "--into", "scores.x", "--home", str(shared.home)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert f"row {len(rows)}: 'order' must be text" in refused.stderr

@@ -26,6 +26,7 @@ COMMANDS = {
     "watch": "Is a model harmed, since when and why: from files of predictions and labels.",
     "serve": "Serve a model file: signed, authenticated, every prediction logged.",
     "predict": "Ask a running endpoint for predictions.",
+    "score": "Score a table, files or a query into a table or file, all at once.",
     "status": "What serves, since when, and how it does.",
     "why": "Explain a prediction, an alarm, an incident or a version.",
     "explain": "Which fields matter to a version, or made one prediction what it is.",

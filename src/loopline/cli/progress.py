@@ -32,5 +32,5 @@ class Bar:
         self._progress.stop()
 
     def move(self, done: int, total: int, told: str) -> None:
-        """`done` of `total`, and a word on where it is."""
-        self._progress.update(self._task, completed=done, total=total, description=told)
+        """`done` of `total` (0: nobody knows yet), and a word on where it is."""
+        self._progress.update(self._task, completed=done, total=total or None, description=told)

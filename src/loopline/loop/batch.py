@@ -222,7 +222,11 @@ class _Batch:
             BatchFeatures(self.resources, _views(job.deployment), job.deployment.at, job.history),
             self.resources.activity.shared,
         )
-        done = run(work, progress=self.progress)
+        try:
+            done = run(work, progress=self.progress)
+        except InvalidInput:  # no row can be scored, which trying again does not change
+            self.folder.remove()
+            raise
         with self.resources.database.transaction() as tx:
             chain.append(
                 tx,

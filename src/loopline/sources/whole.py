@@ -51,8 +51,8 @@ class Input(Protocol):
         """The pin, where it can be had without reading all rows; a query's cannot."""
         ...
 
-    def batches(self, rows: int, scratch: Path, columns: Collection[str]) -> Iterator[pl.DataFrame]:
-        """The rows in their order, at most `rows` at a time; of `columns` those that are there. `scratch` is an empty folder."""
+    def batches(self, rows: int, scratch: Path, columns: Collection[str] | None) -> Iterator[pl.DataFrame]:
+        """The rows in their order, at most `rows` at a time; of `columns` (None: all) those that are there. `scratch` is an empty folder."""
         ...
 
 
@@ -103,7 +103,7 @@ class WholeFiles:
         _ = self._marks
         return Pin("files", {"files": [_file(path) for path in self.paths], "nulls": list(self.nulls)})
 
-    def batches(self, rows: int, scratch: Path, columns: Collection[str]) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - as the others
+    def batches(self, rows: int, scratch: Path, columns: Collection[str] | None) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - as the others
         """One file after the other. Raises `InvalidInput` "source.unreadable_input", `Conflict` "source.changed" for a file that
         others wrote to meanwhile.
         """
@@ -111,7 +111,7 @@ class WholeFiles:
             before = self._marks[path]
             try:
                 scan = self._scan(path)
-                wanted = [name for name in scan.collect_schema().names() if name in columns]
+                wanted = [name for name in scan.collect_schema().names() if columns is None or name in columns]
                 yield from scan.select(wanted).collect_batches(chunk_size=rows, maintain_order=True)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise InvalidInput(
@@ -174,11 +174,15 @@ class WholeTable:
         self.tables.open(self.name).plan(version=self.at)
         return Pin("table", {"table": self.name, "version": self.at})
 
-    def batches(self, rows: int, scratch: Path, columns: Collection[str]) -> Iterator[pl.DataFrame]:
+    def batches(self, rows: int, scratch: Path, columns: Collection[str] | None) -> Iterator[pl.DataFrame]:
         """In append order."""
         table = self.tables.open(self.name)
         files = [Path(table.uri) / file.path for file in table.plan(version=self.at)]
-        have = {name: dtype for name, dtype in self.schema.all_columns.items() if name in columns or name == "_key"}
+        have = {
+            name: dtype
+            for name, dtype in self.schema.all_columns.items()
+            if columns is None or name in columns or name == "_key"
+        }
         if not files:
             yield pl.DataFrame(schema=have)
             return
@@ -225,11 +229,11 @@ class WholeQuery:
         """Not before it was read."""
         return
 
-    def batches(self, rows: int, scratch: Path, columns: Collection[str]) -> Iterator[pl.DataFrame]:
+    def batches(self, rows: int, scratch: Path, columns: Collection[str] | None) -> Iterator[pl.DataFrame]:
         """As the database gives them. Raises as `foreign.read`."""
         for found in foreign.batches(self.url, self.query, rows, scratch=scratch):
             frame = frame_of(found, {})
-            yield frame.select(name for name in frame.columns if name in columns)
+            yield frame.select(name for name in frame.columns if columns is None or name in columns)
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loopline.decisions.decision import AnyDecision, NoDecision
+from loopline.decisions.policy import Decision
 from loopline.errors import InvalidInput, NotFound
 from loopline.evaluation.kind import BINARY, Kind, Output
 from loopline.models.runtimes import onnx as onnx_runtime
@@ -79,6 +81,18 @@ def read_model(path: Path, sample: pl.DataFrame, apart: Sequence[str], asked: As
     runtime = open_model(form, content, output)
     _require_scores(runtime, signature, signature.encode(rows.head(_PROBED)))
     return ModelFile(form, content, runtime, signature, _takes_missing(runtime, len(names)))
+
+
+def decision_at(model: ModelFile, threshold: float) -> AnyDecision:
+    """For two classes a threshold, priced so that it is the best one; else none: whoever asks decides.
+
+    Raises `InvalidInput` "serve.threshold".
+    """
+    if model.signature.output.kind != "binary":
+        return NoDecision()
+    if not 0 < threshold < 1:
+        raise InvalidInput("serve.threshold", f"{threshold} is no threshold", remedy="Give one between 0 and 1.")
+    return Decision(threshold, 1 - threshold, min(threshold, 1 - threshold) / 2, threshold, threshold, threshold)
 
 
 def _named(form: Format, content: bytes, sample: pl.DataFrame) -> tuple[str, ...]:

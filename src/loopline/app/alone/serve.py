@@ -16,12 +16,10 @@ from loopline.access import tokens
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.access.roles import Role
-from loopline.app.alone.model_file import Asked, ModelFile, read_model
+from loopline.app.alone.model_file import Asked, decision_at, read_model
 from loopline.app.home import open_home
 from loopline.clock import SystemClock
 from loopline.config import Settings
-from loopline.decisions.decision import AnyDecision, NoDecision
-from loopline.decisions.policy import Decision
 from loopline.deploy.process import ScoringProcess
 from loopline.errors import InvalidInput
 from loopline.gates.promotion import promote
@@ -221,7 +219,7 @@ class Serve:
             version=version,
             package=package.digest,
             package_envelope=self._envelope,
-            decision=msgspec.to_builtins(_decision(self.model, self.request.threshold)),
+            decision=msgspec.to_builtins(decision_at(self.model, self.request.threshold)),
             decision_version=0,
             views=[],
             key=self.request.key,
@@ -251,15 +249,6 @@ class Serve:
             row={name: _plain(value) for name, value in rows.row(0, named=True).items()} if rows.height else {},
             scores=np.round(scores, 6).tolist(),
         )
-
-
-def _decision(model: ModelFile, threshold: float) -> AnyDecision:
-    """For two classes a threshold, priced so that it is the best one; else none: whoever asks decides."""
-    if model.signature.output.kind != "binary":
-        return NoDecision()
-    if not 0 < threshold < 1:
-        raise InvalidInput("serve.threshold", f"{threshold} is no threshold", remedy="Give one between 0 and 1.")
-    return Decision(threshold, 1 - threshold, min(threshold, 1 - threshold) / 2, threshold, threshold, threshold)
 
 
 def _plain(value: object) -> float | str | None:

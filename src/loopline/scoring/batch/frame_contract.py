@@ -198,6 +198,8 @@ def _number(column: pl.Series, *, text: bool) -> _Read:
     )
     if not readable:
         return _all(column, pl.Float64(), "scoring.not_a_number")
+    if text and column.dtype == pl.String:  # an empty text in quotes is as empty as one without
+        column = column.set((column.str.strip_chars() == "").fill_null(value=False), None)
     numbers = cast_each(column, pl.Float64()) if text else column.cast(pl.Float64())
     wrong = numbers.is_null() & column.is_not_null()
     infinite = (numbers.abs() > _LARGEST).fill_null(value=False) & numbers.is_not_nan().fill_null(value=True)

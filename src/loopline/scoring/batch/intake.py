@@ -109,8 +109,9 @@ class _Intake:
         """Write what is left, mark the rows that repeat another, and put groups together."""
         if not self.rows:
             raise InvalidInput("batch.no_rows", "the input has no rows", remedy="Check the files, or the query.")
-        if self._waiting and self._waiting[0].height:
-            self._write(self._waiting[0])
+        left = pl.concat(self._waiting)
+        if left.height:
+            self._write(left)
         self._mark_duplicates()
         if self.contract.deployment.group is not None:
             self._regroup(scratch)
