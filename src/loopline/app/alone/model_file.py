@@ -13,6 +13,8 @@ from loopline.decisions.decision import AnyDecision, NoDecision
 from loopline.decisions.policy import Decision
 from loopline.errors import InvalidInput, NotFound
 from loopline.evaluation.kind import BINARY, Kind, Output
+from loopline.models.package import ModelPackage, Parity
+from loopline.models.packaging import libraries_of
 from loopline.models.runtimes import onnx as onnx_runtime
 from loopline.models.runtimes.lightgbm import LightGbmModel
 from loopline.models.runtimes.opening import open_model
@@ -93,6 +95,20 @@ def decision_at(model: ModelFile, threshold: float) -> AnyDecision:
     if not 0 < threshold < 1:
         raise InvalidInput("serve.threshold", f"{threshold} is no threshold", remedy="Give one between 0 and 1.")
     return Decision(threshold, 1 - threshold, min(threshold, 1 - threshold) / 2, threshold, threshold, threshold)
+
+
+def package_of(model: ModelFile, content: str) -> ModelPackage:
+    """The model as a package; `content` is the digest of its bytes. The file is the model: there is no estimator to compare with."""
+    return ModelPackage(
+        format=model.format,
+        models=(content,),
+        class_places=tuple(range(len(model.signature.output.classes))),
+        signature=model.signature,
+        calibrator=None,
+        takes_missing=model.takes_missing,
+        parity=Parity(rows=0, cases={}, thresholds=0, thresholds_checked=0, max_abs_difference=0.0, tolerance=0.0),
+        libraries=libraries_of(model.format),
+    )
 
 
 def _named(form: Format, content: bytes, sample: pl.DataFrame) -> tuple[str, ...]:

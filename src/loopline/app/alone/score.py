@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from loopline.app.alone.model_file import Asked, ModelFile, decision_at, read_model
+from loopline.app.alone.model_file import Asked, ModelFile, decision_at, package_of, read_model
 from loopline.clock import SystemClock
 from loopline.errors import Conflict, InvalidInput, LooplineError
+from loopline.gates.smoke import smoke_test
 from loopline.models.manifest import Deployment
-from loopline.models.package import ModelPackage, Parity
-from loopline.models.packaging import libraries_of
+from loopline.models.package import ModelPackage
 from loopline.models.predictor import Predictor
 from loopline.models.signature import Field, Signature
 from loopline.scoring.batch.file import FileDestination
@@ -84,16 +84,7 @@ class _Alone:
     @cached_property
     def package(self) -> ModelPackage:
         """The model as a package that nobody signs: it never leaves this process."""
-        model = self.model
-        return ModelPackage(
-            format=model.format,
-            models=(digest(model.content),),
-            signature=model.signature,
-            calibrator=None,
-            takes_missing=model.takes_missing,
-            parity=Parity(rows=0, cases={}, thresholds=0, thresholds_checked=0, max_abs_difference=0.0, tolerance=0.0),
-            libraries=libraries_of(model.format),
-        )
+        return package_of(self.model, digest(self.model.content))
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -161,9 +152,9 @@ def _scored(alone: _Alone) -> BatchScored:
             remedy="Put the files back and run this again, or give --fresh to throw away what was begun.",
         )
     model = alone.model
-    engine = Engine(
-        PROJECT, job.deployment, Predictor(alone.package, [model.runtime]), clock=SystemClock(), instance="batch"
-    )
+    predictor = Predictor(alone.package, [model.runtime])
+    smoke_test(predictor)
+    engine = Engine(PROJECT, job.deployment, predictor, clock=SystemClock(), instance="batch")
     variants = {CHAMPION: None if model.takes_missing else model.signature}
     scoring = Scoring(engine, variants, job.scored_at, job.seed)
     try:

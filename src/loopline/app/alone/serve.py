@@ -16,7 +16,7 @@ from loopline.access import tokens
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.access.roles import Role
-from loopline.app.alone.model_file import Asked, decision_at, read_model
+from loopline.app.alone.model_file import Asked, decision_at, package_of, read_model
 from loopline.app.home import open_home
 from loopline.clock import SystemClock
 from loopline.config import Settings
@@ -28,8 +28,7 @@ from loopline.loop.access_changes import ensure_role, issue_token
 from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_manifest, write_manifest
-from loopline.models.package import PAYLOAD_TYPE, ModelPackage, Parity
-from loopline.models.packaging import libraries_of
+from loopline.models.package import PAYLOAD_TYPE, ModelPackage
 from loopline.models.predictor import load_predictor
 from loopline.models.signing import sign
 from loopline.scoring.record import prediction_table
@@ -168,17 +167,8 @@ class Serve:
         return found.version, made
 
     def _packaged(self) -> ModelPackage:
-        model, artifacts = self.model, self.resources.artifacts
-        made = ModelPackage(
-            format=model.format,
-            models=(artifacts.put(model.content),),
-            signature=model.signature,
-            calibrator=None,
-            takes_missing=model.takes_missing,
-            # The file is the model: there is no estimator to compare it with.
-            parity=Parity(rows=0, cases={}, thresholds=0, thresholds_checked=0, max_abs_difference=0.0, tolerance=0.0),
-            libraries=libraries_of(model.format),
-        )
+        artifacts = self.resources.artifacts
+        made = package_of(self.model, artifacts.put(self.model.content))
         artifacts.put(made.encoded())
         return made
 
