@@ -37,7 +37,10 @@ def frame_reasons(frame: pl.DataFrame, **changed) -> list[str | None]:
 def row_reason(row: dict) -> str | None:
     contract = Contract(SIGNATURE, key="flight", at="departs")
     try:
-        contract.check([row])
+        columns = contract.read([row])
+        contract.check(columns)
+        matrix = contract.encode(columns, 1)
+        contract.oddities(matrix, lambda index, name: columns[name][index])
     except InvalidInput as error:
         return f"{error.code}:{error.context['column']}"
     return None

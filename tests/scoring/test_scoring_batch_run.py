@@ -90,7 +90,7 @@ def test_csv_comes_to_the_same_as_parquet(tmp_path):
 bad = st.sampled_from(["", "key", "time", "infinite", "again"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(bad, min_size=1, max_size=40), st.integers(1, 45), st.sampled_from(["plain", "needs_all", "limit", "wide"])
 )
@@ -165,7 +165,7 @@ def check_rungs(rows: pl.DataFrame, frame: pl.DataFrame, model: str) -> None:
     assert rows["variant"].to_list() == expected
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 30), st.integers(0, 5))
 def test_groups_stay_whole(count, part_rows, seed):
     frame = flights(count, seed)
@@ -273,6 +273,13 @@ def test_a_line_that_a_death_cut_short_is_done_again(tmp_path):
     done = work.scored(source, home, part_rows=10)
     assert done.resumed
     assert rows_in(home).equals(rows_in(tmp_path / "whole"))
+
+
+def test_a_row_with_an_infinity_is_kept_as_it_was(tmp_path):
+    frame = flights(3).with_columns(distance=pl.Series([1.5, float("inf"), 2.5]), flight=pl.Series(["a", "b", None]))
+    work.scored(file_of(frame, tmp_path), tmp_path, **QUARANTINE)
+    infinite, keyless = quarantined(Tables(tmp_path / "tables"), work.INTO)["row"].str.json_path_match("$.distance")
+    assert (infinite, keyless) == ("inf", "2.5")
 
 
 def test_two_processes_do_not_score_the_same(tmp_path):

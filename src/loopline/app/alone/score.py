@@ -69,9 +69,7 @@ def score_file(request: FileRequest, *, progress: Progress = lambda *_: None) ->
     """
     folder = JobFolder(request.into.with_name(f".{request.into.name}.batch"))
     with folder.held():
-        done = _scored(_Alone(request, folder, _read(request), progress))
-    folder.path.with_suffix(".lock").unlink(missing_ok=True)
-    return done
+        return _scored(_Alone(request, folder, _read(request), progress))
 
 
 @dataclass(frozen=True)

@@ -177,19 +177,22 @@ def _as_json(frame: pl.DataFrame, reasons: pl.Series) -> pl.Series:
     bad = reasons.is_not_null()
     if not bad.any():
         return pl.repeat(None, frame.height, dtype=pl.String, eager=True)
-    shown = frame.select(
-        _for_json(column) for column in frame if not column.name.startswith("_") or column.name == "_key"
-    )
-    texts = shown.filter(bad).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    shown = frame.select(name for name in frame.columns if not name.startswith("_") or name == "_key").filter(bad)
+    binary = [pl.col(name).bin.encode("base64") for name, dtype in shown.schema.items() if dtype == pl.Binary]
+    texts = shown.with_columns(binary).select(_row_as_json(shown)).to_series()
     places = (bad.cum_sum().cast(pl.Int64) - 1).clip(0)
     return pl.select(pl.when(bad).then(texts.gather(places))).to_series()
 
 
-def _for_json(column: pl.Series) -> pl.Series:
-    # JSON has no NaN and no infinity: what was wrong with the row would be gone.
-    if column.dtype.is_float() and not column.is_finite().fill_null(value=True).all():
-        return column.cast(pl.String)
-    return column.bin.encode("base64") if column.dtype == pl.Binary else column
+def _row_as_json(shown: pl.DataFrame) -> pl.Expr:
+    """JSON has no NaN and no infinity: a row that has one has all of its floats as text, or what is wrong with it would be gone."""
+    floats = [name for name, dtype in shown.schema.items() if dtype.is_float()]
+    plain = pl.struct(pl.all()).struct.json_encode()
+    if not floats:
+        return plain
+    told = pl.struct(pl.all().exclude(floats), pl.col(floats).cast(pl.String)).struct.json_encode()
+    finite = pl.all_horizontal(pl.col(floats).is_finite().fill_null(value=True))
+    return pl.when(finite).then(plain).otherwise(told)
 
 
 def _put(path: Path, rows: pl.DataFrame) -> None:

@@ -78,17 +78,29 @@ class JobFolder:
     def held(self) -> Iterator[None]:
         """Alone. Raises `Conflict` "batch.running" where another process is at it."""
         make_folder(self.path)
-        handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = self._locked()
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Conflict(
-                    "batch.running", "another process is scoring just this", remedy="Wait until it has ended."
-                ) from error
             yield
         finally:
+            if not (self.path.exists() and any(self.path.iterdir())):  # nothing is left to go on with
+                self._lock.unlink(missing_ok=True)
+                shutil.rmtree(self.path, ignore_errors=True)
             os.close(handle)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.lock")
+
+    def _locked(self) -> int:
+        handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(handle).st_ino == self._lock.stat().st_ino:  # else its last holder has removed it just now
+                return handle
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(handle)
+        raise Conflict("batch.running", "another process is scoring just this", remedy="Wait until it has ended.")
 
     def job(self) -> Job | None:
         """The job, once all of its rows are taken in. Raises `Corrupt` "batch.job_unreadable"."""
