@@ -63,7 +63,7 @@ def run(work: Work, *, progress: Progress = lambda *_: None) -> BatchScored:
     """Score what is left of the job and commit it. Killed anywhere and run again it comes to the same.
 
     The caller holds the job's folder. Raises `Conflict` "batch.gone" where an erasure took the job's rows away,
-    `Unavailable` "scoring.no_model" where a row cannot be scored and the policy is to refuse.
+    `Unavailable` "batch.not_scored" where a row cannot be scored and the policy is to refuse.
     """
     journal, job = work.folder.journal(), work.job
     resumed, rows = bool(journal.done), sum(one.rows for one in journal.done)
@@ -147,7 +147,7 @@ def _unscored(work: Work, rows: pl.DataFrame) -> pl.DataFrame:
     said = work.job.deployment
     if rows.height and work.job.policy == "refuse":
         raise Unavailable(
-            NO_MODEL,
+            "batch.not_scored",
             f"row {rows[ROW][0]}: no model can score it, and there is no constant to fall back on",
             remedy="Set such rows aside with --policy quarantine, or give the model a fallback.",
         )
