@@ -17,7 +17,7 @@ class Settings:
     `webhook_private` lets the webhook be an address in a private or loopback range. `..._severity` is the least severity that
     a channel is told. `heartbeat_every` and `heartbeat_late` are durations. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
-    the disk then. `workers` is how many processes answer on the scoring port; with
+    the disk then. `workers` is how many processes answer on the scoring port; without `grpc_port` none speaks gRPC; with
     `access_log` each of their answers is a line of the access log.
     """
 
@@ -29,6 +29,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8321
     scoring_port: int = 8322
+    grpc_port: int | None = None
     workers: int = 1
     sync_predictions: bool = False
     access_log: bool = False
@@ -61,6 +62,7 @@ class Settings:
             host=found.get("LOOPLINE_HOST", "127.0.0.1"),
             port=int(found.get("LOOPLINE_PORT", "8321")),
             scoring_port=int(found.get("LOOPLINE_SCORING_PORT", "8322")),
+            grpc_port=int(found["LOOPLINE_GRPC_PORT"]) if found.get("LOOPLINE_GRPC_PORT") else None,
             workers=int(found.get("LOOPLINE_WORKERS", "1")),
             access_log=found.get("LOOPLINE_ACCESS_LOG", "") in {"1", "true", "yes"},
             sync_predictions=found.get("LOOPLINE_SYNC_PREDICTIONS", "") in {"1", "true", "yes"},

@@ -157,6 +157,7 @@ class Running:
     process: subprocess.Popen
     port: int
     log: Path
+    grpc_port: int | None = None
 
     def client(self, token: str | None = "ll_all") -> httpx.Client:
         headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -164,11 +165,12 @@ class Running:
 
 
 @contextmanager
-def running(home: Home, *, durable: bool = False, behind: float = 0.0, workers: int = 1):
-    """A scoring process on `home`, ready; `durable` syncs every prediction."""
-    port = free_port()
+def running(home: Home, *, durable: bool = False, behind: float = 0.0, workers: int = 1, grpc: bool = False):
+    """A scoring process on `home`, ready; `durable` syncs every prediction, `grpc` speaks gRPC, too."""
+    port, grpc_port = free_port(), free_port() if grpc else None
     environment = {
         **os.environ,
+        "LOOPLINE_GRPC_PORT": str(grpc_port or ""),
         "LOOPLINE_DURABLE": "1" if durable else "0",
         "LOOPLINE_SYNC_PREDICTIONS": "1" if durable else "0",
         "LOOPLINE_WORKERS": str(workers),
@@ -180,7 +182,7 @@ def running(home: Home, *, durable: bool = False, behind: float = 0.0, workers: 
     command += ["--behind", str(behind)]
     with log_path.open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    started = Running(process, port, log_path)
+    started = Running(process, port, log_path, grpc_port)
     try:
         _await_ready(started)
         yield started

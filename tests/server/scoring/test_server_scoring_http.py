@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from loopline.access.permissions import Permission
-from loopline.server.scoring.endpoints import Endpoints
+from loopline.clock import SystemClock
 from loopline.server.scoring.metrics import Metrics
+from loopline.server.scoring.repository import Repository
 from loopline.server.scoring.routes import Public, Router
+from loopline.server.scoring.surface import all_routes
+from loopline.server.scoring.unloaded import Unloaded
 
 
 @pytest.fixture(scope="module")
@@ -165,10 +168,10 @@ def test_who_and_what_is_refused(process, token, method, path, status, code):
 
 
 def test_every_route_declares_a_permission_and_all_but_probes_ask_for_a_token(process):
-    routes = Endpoints(None, Metrics()).routes()
-    assert len({(route.method, route.path) for route in routes}) == len(routes) == 11
+    routes = all_routes(None, Metrics(), Repository(Unloaded()), clock=SystemClock())
+    assert len({(route.method, route.path) for route in routes}) == len(routes) == 21
     public = [route.path for route in routes if isinstance(route.permission, Public)]
-    assert public == ["/v2/health/live", "/v2/health/ready"]
+    assert public == ["/v2/health/live", "/v2/health/ready", "/ping", "/health", "/openapi.json"]
     assert all(isinstance(route.permission, Permission | Public) for route in routes)
     for route in routes:
         path = route.path.format(endpoint="late", version=1)
@@ -238,7 +241,7 @@ def test_null_and_unseen_values_are_scored_and_flagged(client, home):
         ([], "oip.no_inputs"),
         ([{"name": "a", "shape": [1], "datatype": "FP99", "data": [1]}], "oip.unknown_datatype"),
         ([{"name": "a", "shape": [2], "datatype": "FP64", "data": [1]}], "oip.bad_shape"),
-        ([{"name": "a", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}], "oip.bad_shape"),
+        ([{"name": "a", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]}], "oip.matrix_of_text"),
         ([{"name": "a", "shape": [1], "datatype": "FP64", "data": [1]}] * 2, "oip.duplicate_input"),
         (
             [
@@ -254,9 +257,14 @@ def test_wrong_tensors_are_refused(client, inputs, code):
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-def test_binary_tensors_are_refused_with_what_to_do(client):
-    answer = client.post("/v2/models/late/infer", content=b"{}abc", headers={"inference-header-content-length": "2"})
-    assert (answer.status_code, answer.json()["code"]) == (400, "oip.binary_not_supported")
+def test_a_token_may_come_as_a_password(process, home):
+    body = {"rows": home.requests(1)}
+    url = f"http://127.0.0.1:{process.port}/predict/late"
+    assert httpx.post(url, json=body, auth=("anyone", "ll_scorer")).status_code == 200
+    assert httpx.post(url, json=body, auth=("ll_scorer", "")).json()["code"] == "token.missing"
+    for wrong in ("Basic", "Basic !", "Basic \xff", "Digest ll_scorer"):
+        answer = httpx.post(url, json=body, headers={"authorization": wrong.encode("latin-1")})
+        assert answer.json()["code"] == "token.missing"
 
 
 def test_a_body_beyond_the_limit_is_refused_announced_or_not(process):

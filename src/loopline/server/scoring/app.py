@@ -1,6 +1,6 @@
 """The application of one worker: finds the route, checks who asks, answers, counts."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from time import perf_counter
 
@@ -10,11 +10,11 @@ from loopline.access.identity import Identity, require
 from loopline.clock import Clock
 from loopline.errors import InvalidInput, NotPermitted, Unavailable, trace
 from loopline.server.scoring.access_log import AccessLog
-from loopline.server.scoring.endpoints import Endpoints
+from loopline.server.scoring.credentials import secret_of
 from loopline.server.scoring.http import Request, Response
 from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.problem import problem
-from loopline.server.scoring.routes import Call, Public, Route, Router
+from loopline.server.scoring.routes import Call, Public, Route, Router, nothing_more
 from loopline.server.scoring.serving import Serving
 from loopline.server.scoring.tracing import Trace, TraceIds, Tracing
 
@@ -28,12 +28,13 @@ _log = structlog.get_logger(__name__)
 class _Told:
     """A request on its way to an answer, as far as it is known."""
 
-    __slots__ = ("identity", "request", "route", "trace")
+    __slots__ = ("identity", "problem", "request", "route", "trace")
 
     def __init__(self, request: Request, trace: Trace | None) -> None:
         self.request = request
         self.trace = trace
         self.route = _NO_ROUTE
+        self.problem: Callable[[Exception], Response] = problem
         self.identity: Identity | None = None
 
 
@@ -42,7 +43,7 @@ class App:
 
     def __init__(
         self,
-        endpoints: Endpoints,
+        routes: Sequence[Route],
         metrics: Metrics,
         *,
         clock: Clock,
@@ -51,7 +52,7 @@ class App:
         access_log: AccessLog | None = None,
     ) -> None:
         self.serving = Serving()
-        self.router = Router(endpoints.routes())
+        self.router = Router(routes)
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
         self.draining = False
         self._metrics = metrics
@@ -67,17 +68,17 @@ class App:
         try:
             self._check_origin(request.headers)
             route, params = self.router.find(request.method, request.path)
-            told.route = route.path
+            told.route, told.problem = route.path, route.told
             call = self._call(route, params, told)
             told.identity = call.identity
             found = route.handler(call)
         except Exception as error:
-            return self._ended(told, self.refuse(error))
+            return self._ended(told, self.refuse(error, told.problem))
         return self._ended(told, found) if isinstance(found, Response) else self._waited(told, found)
 
-    def refuse(self, error: Exception) -> Response:
+    def refuse(self, error: Exception, told: Callable[[Exception], Response] = problem) -> Response:
         """The answer that tells of an error."""
-        response = problem(error)
+        response = told(error)
         if response.status >= 500 and not isinstance(error, Unavailable):  # noqa: PLR2004 - ours, not the caller's
             _log.error("request failed", exception=trace(error))
         return response
@@ -96,7 +97,7 @@ class App:
         try:
             response = await found
         except Exception as error:
-            response = self.refuse(error)
+            response = self.refuse(error, told.problem)
         return self._ended(told, response)
 
     def _ended(self, told: "_Told", response: Response) -> Response:
@@ -113,6 +114,8 @@ class App:
     def _call(self, route: Route, params: Mapping[str, str], told: "_Told") -> Call:
         serving, request = self.serving, told.request
         found = request.headers
+        if route.resolve is not nothing_more:
+            params = {**route.resolve(serving, found), **params}
         identity = None if isinstance(route.permission, Public) else self._identify(serving, route, params, found)
         if found.get(b"content-encoding", b"identity") != b"identity":
             raise InvalidInput(
@@ -123,8 +126,7 @@ class App:
     def _identify(
         self, serving: Serving, route: Route, params: Mapping[str, str], found: Mapping[bytes, bytes]
     ) -> Identity:
-        scheme, _, secret = found.get(b"authorization", b"").decode("latin-1").partition(" ")
-        secret = secret.strip() if scheme.lower() == "bearer" else ""
+        secret = secret_of(found.get(b"authorization", b""))
         identity = serving.identify(secret, self._clock.now(), params.get("endpoint"))
         if not isinstance(route.permission, Public):
             require(identity, route.permission)

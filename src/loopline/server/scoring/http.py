@@ -43,6 +43,11 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         return cls(status, _JSON, _encoder.encode(value))
 
     @classmethod
+    def encoded_json(cls, body: bytes) -> "Response":
+        """JSON that is encoded already."""
+        return cls(200, _JSON, body)
+
+    @classmethod
     def text(cls, body: str, content_type: str) -> "Response":
         """Text in UTF-8."""
         return cls(200, ((b"content-type", content_type.encode()),), body.encode())

@@ -11,6 +11,7 @@ from loopline.scoring.ladder import Ahead, Scored
 from loopline.server.scoring.batcher import Batchers, deadline_exceeded
 from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.metrics import Metrics
+from loopline.server.scoring.unloaded import Unloaded
 
 Rows = Sequence[Mapping[str, Any]] | Columns
 
@@ -18,17 +19,19 @@ Rows = Sequence[Mapping[str, Any]] | Columns
 class Predicting:
     """Predicts for the tasks of one event loop."""
 
-    def __init__(self, commit: GroupCommit, metrics: Metrics, batchers: Batchers) -> None:
+    def __init__(self, commit: GroupCommit, metrics: Metrics, batchers: Batchers, unloaded: Unloaded) -> None:
         self._commit = commit
         self._metrics = metrics
         self._batchers = batchers
+        self._unloaded = unloaded
 
     def predict(self, engine: Engine, rows: Rows, caller: Caller) -> Predictions | Awaitable[Predictions]:
         """Predictions for `rows` in their order, logged: at once, or to be waited for where the model is slow or the log is synced.
 
-        Raises (then or while it is waited for) what `Engine.predict`, `Batcher.outputs` and `Spool.append` raise; nothing is
+        Raises `Unavailable` "scoring.unloaded", and (then or while it is waited for) what `Engine.predict`, `Batcher.outputs` and `Spool.append` raise; nothing is
         answered then.
         """
+        self._unloaded.refuse(engine.deployment.endpoint)
         began = perf_counter()
         asked = engine.ask(rows)
         now = perf_counter()

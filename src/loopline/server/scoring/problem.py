@@ -31,30 +31,38 @@ _BY_CODE = {
     "scoring.deadline_exceeded": 504,
     "http.encoding_not_supported": 415,
     "http.wrong_host": 421,
+    "http.content_type": 415,
 }
 
 
 def problem(error: Exception) -> Response:
     """The answer that tells of `error`; what is none of ours becomes a bare 500."""
-    if isinstance(error, LooplineError):
-        return _told(error)
-    if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
-        return _told(_bad_body(error))
-    return _answer(500, "server.internal", "something went wrong here", "See the scoring process's log.")
-
-
-def _told(error: LooplineError) -> Response:
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    status = _BY_CODE.get(error.code, status)
-    response = _answer(status, error.code, error.message, error.remedy)
+    ours, status = as_ours(error), status_of(error)
+    response = _answer(status, ours.code, ours.message, ours.remedy)
     match status:
         case 401:
             return response.with_header(b"www-authenticate", b'Bearer realm="loopline"')
         case 405:
-            return response.with_header(b"allow", ", ".join(error.context["allowed"]).encode())
+            return response.with_header(b"allow", ", ".join(ours.context["allowed"]).encode())
         case 503:
-            return response.with_header(b"retry-after", str(error.context.get("retry_after", 1)).encode())
+            return response.with_header(b"retry-after", str(ours.context.get("retry_after", 1)).encode())
     return response
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status that tells of an error."""
+    ours = as_ours(error)
+    status = next((status for kind, status in _STATUS if isinstance(ours, kind)), 500)
+    return _BY_CODE.get(ours.code, status)
+
+
+def as_ours(error: Exception) -> LooplineError:
+    """An error of the one tree for any: itself, one for a body that cannot be read, or one that tells nothing of what went wrong."""
+    if isinstance(error, LooplineError):
+        return error
+    if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
+        return _bad_body(error)
+    return LooplineError("server.internal", "something went wrong here", remedy="See the scoring process's log.")
 
 
 def _bad_body(error: Exception) -> InvalidInput:

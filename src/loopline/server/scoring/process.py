@@ -19,12 +19,17 @@ from loopline.scoring.spool import Spool, claim_spool
 from loopline.server.scoring.access_log import AccessLog
 from loopline.server.scoring.app import App
 from loopline.server.scoring.batcher import Batchers
-from loopline.server.scoring.endpoints import Endpoints
 from loopline.server.scoring.group_commit import GroupCommit
+from loopline.server.scoring.grpc_methods import GrpcMethods
+from loopline.server.scoring.grpc_server import GrpcServer, require_grpc
+from loopline.server.scoring.inference import Inference
 from loopline.server.scoring.loading import Loader
 from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.predicting import Predicting
+from loopline.server.scoring.repository import Repository
+from loopline.server.scoring.surface import all_routes
 from loopline.server.scoring.tracing import open_tracing
+from loopline.server.scoring.unloaded import Unloaded
 from loopline.server.scoring.worker import DRAIN_SECONDS, Worker, listen
 from loopline.server.scoring.workers import Workers
 from loopline.storage.artifacts import open_artifacts
@@ -40,6 +45,8 @@ def run(settings: Settings, *, behind: timedelta = timedelta()) -> None:
     "scoring.port_taken".
     """
     _log_to_stderr()
+    if settings.grpc_port is not None:
+        require_grpc()
     listening = _listening(settings.host, settings.scoring_port)
     counts = settings.scoring_run_path
     shutil.rmtree(counts, ignore_errors=True)
@@ -67,22 +74,31 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
     loader = Loader(
         settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance, slot=slot
     )
-    predicting = Predicting(GroupCommit(spool, fsync=settings.sync_predictions), metrics, Batchers())
+    unloaded = Unloaded(settings.scoring_run_path)
+    predicting = Predicting(GroupCommit(spool, fsync=settings.sync_predictions), metrics, Batchers(), unloaded)
+    repository = Repository(unloaded)
     tracing = open_tracing(SystemClock())
     access_log = AccessLog(settings.access_log_path, SystemClock()) if settings.access_log else None
     app = App(
-        Endpoints(predicting, metrics),
+        all_routes(predicting, metrics, repository, clock=SystemClock()),
         metrics,
         clock=SystemClock(),
         host=settings.host,
         tracing=tracing,
         access_log=access_log,
     )
+    methods = GrpcMethods(Inference(predicting), repository, lambda: app.serving, clock=SystemClock())
+    beside = (
+        None
+        if settings.grpc_port is None
+        else GrpcServer(methods, metrics, tracing, host=settings.host, port=settings.grpc_port)
+    )
 
     def tick() -> None:
         metrics.keep()
         if access_log is not None:
             access_log.write()
+        unloaded.look()
         spool.seal_if_due()
 
     def close() -> None:
@@ -92,7 +108,7 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
         spool.close()
         tracing.close()
 
-    return Worker(app, loader, metrics, listening, clock=SystemClock(), tick=tick, close=close)
+    return Worker(app, loader, metrics, listening, clock=SystemClock(), tick=tick, close=close, beside=beside)
 
 
 def _listening(host: str, port: int) -> socket.socket:

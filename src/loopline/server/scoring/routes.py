@@ -10,6 +10,7 @@ from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.errors import InvalidInput, NotFound
 from loopline.server.scoring.http import Response
+from loopline.server.scoring.problem import problem
 from loopline.server.scoring.serving import Serving
 from loopline.server.scoring.tracing import Trace
 
@@ -38,15 +39,26 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 Handler = Callable[[Call], Response | Awaitable[Response]]
 """Answers a call: at once where it can, for a wait costs more than a small model."""
 
+Resolve = Callable[[Serving, Mapping[bytes, bytes]], Mapping[str, str]]
+"""Finds what a path leaves open in what is served and in the request's headers: before the caller is identified, for a token
+permits something in a project."""
+
+
+def nothing_more(serving: Serving, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:  # noqa: ARG001 - as `Resolve`
+    """A path leaves nothing open."""
+    return {}
+
 
 @dataclass(frozen=True)
 class Route:
-    """`path` has parts in braces, e.g. `/v2/models/{model}`; `permission` says who may call it."""
+    """`path` has parts in braces, e.g. `/v2/models/{model}`; `permission` says who may call it, `told` how errors are told."""
 
     method: str
     path: str
     permission: Permission | Public
     handler: Handler
+    told: Callable[[Exception], Response] = problem
+    resolve: Resolve = nothing_more
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -3,11 +3,13 @@ with the one they began with.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from loopline.access.identity import Identity
-from loopline.errors import Conflict, NotFound
+from loopline.access.permissions import Permission
+from loopline.errors import Conflict, NotAuthenticated, NotFound
 from loopline.models.manifest import Manifest
 from loopline.scoring.engine import Engine
 from loopline.server.scoring.grants import Grants
@@ -46,11 +48,6 @@ class Serving:
         object.__setattr__(self, "_all", Grants(manifests.values()))
         object.__setattr__(self, "_grants", {name: Grants([manifest]) for name, manifest in manifests.items()})
 
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to serve and all of it can answer."""
-        return bool(self.engines) and all(engine.ready for engine in self.engines.values())
-
     def engine(self, endpoint: str) -> Engine:
         """Raises `NotFound` "scoring.endpoint_not_found"."""
         try:
@@ -69,3 +66,10 @@ class Serving:
         """
         engine = self.engines.get(endpoint) if endpoint is not None else None
         return (self._all if engine is None else self._grants[engine.project]).identify(secret, now)
+
+    def permitted(self, project: str, secret: str, now: datetime) -> AbstractSet[Permission]:
+        """What a token permits in a project; nothing where it is not known there."""
+        try:
+            return self._grants[project].identify(secret, now).permissions
+        except NotAuthenticated:
+            return frozenset()

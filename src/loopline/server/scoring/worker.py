@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from email.utils import format_datetime
 from time import perf_counter
+from typing import Protocol
 
 import structlog
 import uvloop
@@ -25,8 +26,16 @@ BACKLOG = 2048
 _log = structlog.get_logger(__name__)
 
 
+class Beside(Protocol):
+    """A server beside that of HTTP, in the same event loop."""
+
+    async def start(self) -> int: ...
+
+    async def stop(self, seconds: float) -> None: ...
+
+
 class Worker:
-    """Serves `app` on `listening`. `tick` is called twice a second while it lives, `close` at its end.
+    """Serves `app` on `listening`, and what is `beside` it. `tick` is called twice a second while it lives, `close` at its end.
 
     It listens only once what the manifests say is loaded and warm. Told to stop (SIGTERM, SIGINT) it takes no more connections,
     answers what is under way, gives callers who keep a connection a moment to hear of its end with an answer, and closes.
@@ -42,6 +51,7 @@ class Worker:
         clock: Clock,
         tick: Callable[[], None],
         close: Callable[[], None],
+        beside: Beside | None = None,
     ) -> None:
         self._app = app
         self._loader = loader
@@ -50,6 +60,7 @@ class Worker:
         self._clock = clock
         self._tick = tick
         self._close = close
+        self._beside = beside
         self._peers: set[Connection] = set()
 
     def run(self) -> None:
@@ -66,12 +77,18 @@ class Worker:
         server = await loop.create_server(
             lambda: Connection(self._app, self._peers, loop), sock=self._listening, backlog=BACKLOG
         )
+        if self._beside is not None:
+            await self._beside.start()
         follower = asyncio.create_task(self._follow())
         await stop.wait()
         server.close()
-        await self._drain()
+        await asyncio.gather(self._drain(), self._stop_beside())
         follower.cancel()
         await asyncio.to_thread(self._close)
+
+    async def _stop_beside(self) -> None:
+        if self._beside is not None:
+            await self._beside.stop(DRAIN_SECONDS)
 
     async def _drain(self) -> None:
         self._app.draining = True

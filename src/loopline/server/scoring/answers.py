@@ -1,0 +1,42 @@
+"""A prediction as the plain protocols answer it."""
+
+from itertools import repeat
+
+import msgspec
+
+from loopline.scoring.block import Block, Predictions
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A prediction as it is answered."""
+
+    prediction_id: str
+    key: str
+    score: float | None
+    decision: str
+    action: str | None
+    propensity: float | None
+    degraded: tuple[str, ...]
+    model_version: int
+    decision_version: int
+    variant: str
+
+
+class Answers(msgspec.Struct, frozen=True, gc=False):
+    """Predictions in the order of the rows they were asked for."""
+
+    predictions: list[Answer]
+
+
+_OWN = ("prediction_id", "key", "score", "decision", "action", "propensity")
+
+
+def answers(predictions: Predictions) -> list[Answer]:
+    """Each prediction, in the order of the request; of one block, as nearly always, without a detour."""
+    return predictions.ordered([_block_answers(block) for block in predictions.blocks])
+
+
+def _block_answers(block: Block) -> list[Answer]:
+    columns = (block.column(name) for name in _OWN)
+    model, decision, variant = block.model_version, block.decision_version, block.variant
+    return list(map(Answer, *columns, block.column("degraded"), repeat(model), repeat(decision), repeat(variant)))

@@ -1,0 +1,50 @@
+"""Inference by the Open Inference Protocol, whichever transport a request came by: from its tensors to those of its answer."""
+
+from collections.abc import Awaitable
+
+from loopline.scoring.block import Predictions
+from loopline.scoring.engine import Caller, Engine
+from loopline.server.protocols.oip.columns import Layout, columns
+from loopline.server.protocols.oip.outputs import explanation_tensor, output_tensors, wanted_outputs
+from loopline.server.protocols.oip.tensors import InferAnswer, InferRequest, Tensor, answer_parameters
+from loopline.server.scoring.calls import awaited, explain, require_explainable
+from loopline.server.scoring.predicting import Predicting
+
+
+class Inference:
+    """Answers inference requests for the tasks of one event loop."""
+
+    def __init__(self, predicting: Predicting) -> None:
+        self._predicting = predicting
+
+    def infer(self, engine: Engine, request: InferRequest, caller: Caller) -> InferAnswer | Awaitable[InferAnswer]:
+        """The answer, at once or to be waited for; see `Predicting.predict`.
+
+        Raises `InvalidInput` as `columns` and `wanted_outputs`, before anything is scored.
+        """
+        wanted = wanted_outputs(request, engine.deployment.output)
+        rows = columns(request, Layout.of(engine.contract))
+        if request.explains:
+            require_explainable(engine, rows.count)
+        found = self._predicting.predict(engine, rows, caller)
+        if isinstance(found, Predictions) and not request.explains:
+            return _answer(engine, request, output_tensors(wanted, found, engine.deployment.output))
+        return self._waited(engine, request, wanted, found)
+
+    async def _waited(
+        self,
+        engine: Engine,
+        request: InferRequest,
+        wanted: tuple[str, ...],
+        found: Predictions | Awaitable[Predictions],
+    ) -> InferAnswer:
+        predictions = await awaited(found)
+        tensors = output_tensors(wanted, predictions, engine.deployment.output)
+        if request.explains:
+            tensors = (*tensors, explanation_tensor(await explain(engine, predictions)))
+        return _answer(engine, request, tensors)
+
+
+def _answer(engine: Engine, request: InferRequest, tensors: tuple[Tensor, ...]) -> InferAnswer:
+    deployment = engine.deployment
+    return InferAnswer(deployment.endpoint, str(deployment.version), tensors, request.id, answer_parameters(request))
