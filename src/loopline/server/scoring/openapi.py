@@ -115,6 +115,7 @@ _PROBE = _Said("Whether the process is ready", _MLFLOW)
 SAID: Mapping[tuple[str, str], _Said] = {
     ("POST", "/predict/{endpoint}"): _Said("Predictions for rows that are objects", _PLAIN, PredictRequest, Answers),
     ("GET", "/metrics"): _Said("Metrics for Prometheus", _PLAIN, gives=str, media=_TEXT),
+    ("GET", "/openapi.json"): _Said("This description", _PLAIN, gives=dict[str, Any]),
     ("GET", "/v2"): _Said("The server", _OIP, gives=ServerDescription),
     ("GET", "/v2/health/live"): _Said("Whether the process lives", _OIP, gives=Live),
     ("GET", "/v2/health/ready"): _Said("Whether all that is served can answer", _OIP, gives=Ready),

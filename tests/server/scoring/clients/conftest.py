@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from loopline.access.secret import secret_digest
 from loopline.evaluation.kind import Output
 from loopline.models import package as packages
+from loopline.models.background import keep_background
 from loopline.models.manifest import TokenGrant, write_manifest
 from loopline.models.packaging import package
 from loopline.models.predictor import load_predictor
@@ -97,7 +98,8 @@ def packaged_iris(path: Path):
     digest = artifacts.put(content)
     keys = load_public_keys(path / "keys")
     predictor = load_predictor(artifacts, digest, envelope=artifacts.get(envelope), keys=keys)
-    return (digest, envelope), measured.astype(np.float32), predictor.outputs(matrix)
+    background = keep_background(artifacts, load_signing_key(path / "keys"), package=digest, matrix=matrix, seed=0)
+    return (digest, envelope, background), measured.astype(np.float32), predictor.outputs(matrix)
 
 
 def deploy_both(home, digests):
@@ -118,6 +120,7 @@ def deploy_both(home, digests):
         version=3,
         package=digests[0],
         package_envelope=digests[1],
+        background=digests[2],
         decision=decision,
         key="row",
         at="when",
