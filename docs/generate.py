@@ -20,11 +20,14 @@ from loopline.access.permissions import Permission
 from loopline.access.roles import roles_with
 from loopline.app.home import open_home
 from loopline.cli.main import COMMANDS, EXIT_CODES
+from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.server.control.app import control_app
 from loopline.server.control.guard import need_of
-from loopline.server.scoring.endpoints import Endpoints
 from loopline.server.scoring.metrics import Metrics
+from loopline.server.scoring.repository import Repository
+from loopline.server.scoring.surface import all_routes
+from loopline.server.scoring.unloaded import Unloaded
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "loopline"
@@ -168,8 +171,9 @@ class Route(NamedTuple):
 
 def scoring_routes() -> list[Route]:
     """The routes of the scoring process."""
-    endpoints: Any = Endpoints
-    return [Route(one.method, one.path, one.permission, "") for one in endpoints(None, Metrics()).routes()]
+    routes: Any = all_routes
+    found = routes(None, Metrics(), Repository(Unloaded()), clock=SystemClock())
+    return [Route(one.method, one.path, one.permission, "") for one in found]
 
 
 def control_routes() -> list[Route]:

@@ -24,6 +24,7 @@ SHARED = {
     "rollback.no_earlier",  # asked when it is prepared, and again when it is committed
     "scoring.bad_key",  # one row, or a frame of rows
     "scoring.bad_time",
+    "server.internal",  # the two servers tell as little
     "storage.url_invalid",
     "table.unsupported_dtype",  # as it is ingested, and as it is declared
     "token.not_found",
