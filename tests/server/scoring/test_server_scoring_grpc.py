@@ -5,6 +5,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from time import perf_counter
@@ -29,7 +31,7 @@ from loopline.scoring.spool import claim_spool
 from loopline.server.protocols.oip.messages import METHODS, SERVICE, messages, parse
 from loopline.server.scoring.batcher import Batchers
 from loopline.server.scoring.group_commit import GroupCommit
-from loopline.server.scoring.grpc_methods import GrpcMethods
+from loopline.server.scoring.grpc_methods import Asked, GrpcMethods
 from loopline.server.scoring.grpc_server import GrpcServer
 from loopline.server.scoring.http import BODY_LIMIT
 from loopline.server.scoring.inference import Inference
@@ -38,6 +40,7 @@ from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.predicting import Predicting
 from loopline.server.scoring.repository import Repository
 from loopline.server.scoring.serving import Serving
+from loopline.server.scoring.tracing import Trace
 from loopline.server.scoring.unloaded import Unloaded
 from loopline.storage.artifacts import open_artifacts
 
@@ -159,9 +162,11 @@ def test_nothing_is_scored_for_a_caller_whose_deadline_passed(in_process, home):
 
     nothing = logged()
     with pytest.raises(Unavailable) as caught:
-        asyncio.run(methods.answer("ModelInfer", content, head, perf_counter() - 1))
+        asyncio.run(methods.answer("ModelInfer", content, Asked(head, perf_counter(), perf_counter() - 1)))
     assert (caught.value.code, logged()) == ("scoring.deadline_exceeded", nothing)
-    answer = parse("ModelInferResponse", asyncio.run(methods.answer("ModelInfer", content, head, perf_counter() + 60)))
+    in_time = Asked(head, perf_counter(), perf_counter() + 60, Trace("0af7651916cd43dd8448eb211c80319c"))
+    answer = parse("ModelInferResponse", asyncio.run(methods.answer("ModelInfer", content, in_time)))
+    assert in_time.trace.id.encode() in b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert len(answer.outputs) == 6
     assert logged() > nothing
 
@@ -211,8 +216,8 @@ class Methods:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def answer(self, method, content, head, deadline):  # noqa: ARG002 - as it is called
-        self.deadlines.append(None if deadline is None else deadline - perf_counter())
+    async def answer(self, method, content, asked):  # noqa: ARG002 - as it is called
+        self.deadlines.append(None if asked.deadline is None else asked.deadline - asked.arrived)
         self.begun.set()
         await self.go.wait()
         if self.error is not None:
@@ -306,3 +311,23 @@ def test_a_port_that_is_taken_is_told():
                 return caught.value.code
 
     assert asyncio.run(main()) == "grpc.port_taken"
+
+
+def test_a_process_whose_port_is_taken_does_not_start(home):
+    with socket.socket() as taken, socket.socket() as free:
+        for one in (taken, free):
+            one.bind(("127.0.0.1", 0))
+        taken.listen()
+        http, port = free.getsockname()[1], taken.getsockname()[1]
+        free.close()
+        done = subprocess.run(
+            [sys.executable, "-m", "loopline.server.scoring", "--home", str(home.path), "--port", str(http)],
+            env={**os.environ, "LOOPLINE_GRPC_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode != 0
+    assert "scoring.port_taken" in done.stderr
+    assert "LOOPLINE_GRPC_PORT" in done.stderr

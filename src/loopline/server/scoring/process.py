@@ -42,12 +42,13 @@ def run(settings: Settings, *, behind: timedelta = timedelta()) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first.
 
     Predictions are dated `behind` the real time: that of a loop which goes on where its replay ended. Raises `Unavailable`
-    "scoring.port_taken".
+    "scoring.port_taken", "grpc.not_installed".
     """
     _log_to_stderr()
     if settings.grpc_port is not None:
         require_grpc()
-    listening = _listening(settings.host, settings.scoring_port)
+        _listening(settings.host, settings.grpc_port, "LOOPLINE_GRPC_PORT").close()  # told here, not by every worker
+    listening = _listening(settings.host, settings.scoring_port, "LOOPLINE_SCORING_PORT")
     counts = settings.scoring_run_path
     shutil.rmtree(counts, ignore_errors=True)
     counts.mkdir(parents=True)
@@ -111,7 +112,7 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
     return Worker(app, loader, metrics, listening, clock=SystemClock(), tick=tick, close=close, beside=beside)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int, setting: str) -> socket.socket:
     """The workers of a parent that was killed let the port go within a moment."""
     deadline = time.monotonic() + _PORT_PATIENCE_SECONDS
     while True:
@@ -122,7 +123,7 @@ def _listening(host: str, port: int) -> socket.socket:
                 raise Unavailable(
                     "scoring.port_taken",
                     f"{host}:{port} cannot be listened on: {error.strerror}",
-                    remedy="Stop what listens there, or choose another port with LOOPLINE_SCORING_PORT.",
+                    remedy=f"Stop what listens there, or choose another port with {setting}.",
                 ) from error
         time.sleep(0.05)
 

@@ -13,24 +13,15 @@ from loopline.errors import InvalidInput
 @dataclass(frozen=True, slots=True)
 class Datatype:
     """`stored` is an element's little-endian dtype in binary (None for BYTES, whose elements have a length each), `contents` the
-    field of gRPC's typed contents (empty where the protocol has none), `plain` the types that a JSON element may have.
+    field of gRPC's typed contents (empty where the protocol has none), `plain` the types that a JSON element may have, `bounds`
+    the least and the greatest whole number (None for what is no whole number).
     """
 
     name: str
     stored: np.dtype[Any] | None
     contents: str
     plain: frozenset[Any]
-
-    @property
-    def whole(self) -> bool:
-        """Whether elements are whole numbers."""
-        return self.stored is not None and self.name[-1].isdigit() and "INT" in self.name
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """The least and the greatest whole number; only where `whole`."""
-        found = np.iinfo(self.stored)
-        return int(found.min), int(found.max)
+    bounds: tuple[int, int] | None = None
 
 
 _NONE: Any = type(None)
@@ -40,7 +31,9 @@ _WHOLE: frozenset[Any] = frozenset({int, _NONE})
 
 def _sized(sign: str, bits: int) -> Datatype:
     field = f"{'uint' if sign else 'int'}{'64' if bits == 64 else ''}_contents"  # noqa: PLR2004 - 64 bits have a field of their own
-    return Datatype(f"{sign}INT{bits}", np.dtype(f"<{'u' if sign else 'i'}{bits // 8}"), field, _WHOLE)
+    stored = np.dtype(f"<{'u' if sign else 'i'}{bits // 8}")
+    bounds = np.iinfo(stored)
+    return Datatype(f"{sign}INT{bits}", stored, field, _WHOLE, (int(bounds.min), int(bounds.max)))
 
 
 _ALL = (

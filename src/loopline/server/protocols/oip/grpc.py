@@ -75,7 +75,7 @@ def _typed(one: Any) -> Tensor:
 
 
 def _numbers(name: str, kind: Datatype, found: Any, count: int) -> Any:
-    if not kind.whole:
+    if kind.bounds is None:
         return np.fromiter(found, dtype=np.uint8 if kind.name == "BOOL" else kind.stored, count=count)
     values = np.fromiter(found, dtype=np.uint64 if kind.name == "UINT64" else np.int64, count=count)
     low, high = kind.bounds

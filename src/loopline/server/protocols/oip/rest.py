@@ -132,9 +132,9 @@ def _flat(one: InputTensor, data: list[Any]) -> list[Any]:
 
 
 def _check_elements(name: str, kind: Datatype, values: list[Any]) -> None:
-    if not {type(value) for value in values} <= kind.plain:
+    if not set(map(type, values)) <= kind.plain:
         refuse_element(name, kind.name, next(i for i, value in enumerate(values) if type(value) not in kind.plain))
-    if kind.whole:
+    if kind.bounds is not None:
         low, high = kind.bounds
         outside = (place for place, value in enumerate(values) if value is not None and not low <= value <= high)
         for place in outside:
@@ -148,9 +148,10 @@ def _requested(one: OutputRequest) -> RequestedOutput:
 
 
 def _binary_size(one: InputTensor, left: int) -> int | None:
-    parameters = one.parameters or {}
-    check_parameters(one.name, parameters)
-    size = parameters.get(_SIZE)
+    if one.parameters is None:
+        return None
+    check_parameters(one.name, one.parameters)
+    size = one.parameters.get(_SIZE)
     if size is None:
         return None
     if type(size) is not int or not 0 <= size <= left:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NoReturn
 
-import numpy as np
+import msgspec
 import numpy.typing as npt
 
 from loopline.errors import InvalidInput
@@ -19,8 +19,7 @@ BINARY_OUTPUT = "binary_data_output"
 _NOT_SPOKEN = frozenset({"shared_memory_region", "classification"})
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True, gc=False):
     """`values` holds as many elements as `shape` says."""
 
     name: str
@@ -74,6 +73,8 @@ class InferAnswer:
 
 def elements(name: str, shape: Sequence[int]) -> int:
     """How many elements a tensor of `shape` has. Raises `InvalidInput` "oip.bad_shape" for no or for negative dimensions."""
+    if len(shape) == 1 and shape[0] >= 0:
+        return shape[0]
     if not shape or min(shape) < 0:
         raise InvalidInput(
             "oip.bad_shape",
@@ -95,11 +96,6 @@ def refuse_size(name: str, shape: Sequence[int], found: int, unit: str = "elemen
 def answer_parameters(request: InferRequest) -> dict[str, Any]:
     """What an answer repeats of its request's parameters: all but those that say how to encode it."""
     return {name: value for name, value in request.parameters.items() if name != BINARY_OUTPUT}
-
-
-def numbers(values: Values) -> npt.NDArray[np.float64]:
-    """Elements as float64, None as NaN."""
-    return np.asarray(values, dtype=np.float64)
 
 
 def refuse_element(name: str, datatype: str, place: int) -> NoReturn:
