@@ -1,4 +1,5 @@
 import math
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -125,3 +126,15 @@ def test_infer_refuses(frame, label, given_names, code):
     with pytest.raises(InvalidInput) as caught:
         infer(pl.DataFrame(frame), label, given_names)
     assert caught.value.code == code
+
+
+@given(st.floats(-1e12, 1e12, allow_subnormal=False), st.floats(0, 1e12, allow_subnormal=False))
+def test_coarse_bounds_hold_what_exact_ones_hold_and_tell_two_digits(low, width):
+    """Compared with decimals: 100 values to a power of ten are nobody's own."""
+    exact = infer(pl.DataFrame({"income": [low, low + width], "price": [low, low + width]}), None, {"income"})
+    income, price = exact.coarse({"income"}).fields
+    assert price == exact.fields[1]
+    assert income.minimum <= low <= low + width <= income.maximum
+    for bound, value in ((income.minimum, low), (income.maximum, low + width)):
+        assert len(Decimal(repr(bound)).normalize().as_tuple().digits) <= 2
+        assert abs(bound - value) <= 0.1001 * abs(value)

@@ -26,17 +26,19 @@ class Person(msgspec.Struct, frozen=True):
 
 class Traces(msgspec.Struct, frozen=True):
     """What is the person's: row keys by the table they are keys of, the `values` and keys that nobody else has, and the digests of
-    artifacts with `samples` of rows among which theirs may be.
+    artifacts with `samples` of rows among which theirs may be. `shared` counts the values that others have too.
     """
 
     keys: dict[str, set[str]] = {}
     values: set[str] = set()
     samples: set[str] = set()
+    shared: int = 0
 
     def __or__(self, other: "Traces") -> "Traces":
         tables = {*self.keys, *other.keys}
         keys = {table: self.keys.get(table, set()) | other.keys.get(table, set()) for table in tables}
-        return Traces(keys, self.values | other.values, self.samples | other.samples)
+        shared = max(self.shared, other.shared)
+        return Traces(keys, self.values | other.values, self.samples | other.samples, shared)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,14 @@
 """What is searched for when a person is erased: texts, in every way they may be written, and told from their look-alikes."""
 
-import html
-import json
 import re
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import polars as pl
+
+from loopline.access.spellings import in_bytes, spellings
 
 LEAST_LENGTH = 4
 LEAST_DIGITS = 6
@@ -17,6 +16,8 @@ LEAST_DIGITS = 6
 _CHUNK = 1 << 20
 _LITTLE_WORK = 20_000_000  # bytes compared
 _WORD = "0-9A-Za-z"
+_JSON = ("{", "[")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def distinctive(value: str) -> bool:
@@ -25,10 +26,24 @@ def distinctive(value: str) -> bool:
     return len(value) >= least
 
 
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+
+
+def number_texts(value: float) -> set[str]:
+    """How a number is written: in full, and a whole one without its point. None for what is not finite."""
+    if value - value != 0:
+        return set()
+    return {str(value), str(int(value))} if value == int(value) else {str(value)}
+
+
 class Needles:
     """Texts that are searched for, each as a whole: `C123` is not found in `C1234`. `replacement` stands in for them.
 
-    Texts that are not distinctive are left out: see `distinctive`.
+    Each is searched for in every spelling that `spellings` knows. Texts that are not distinctive are left out: see `distinctive`.
     """
 
     def __init__(self, texts: Collection[str], replacement: str) -> None:
@@ -36,11 +51,18 @@ class Needles:
         self.replacement = replacement
 
     def hidden(self, text: str) -> str:
-        """`text` with every needle replaced."""
-        return self._whole.sub(self.replacement, text) if self._may_be_in(text) else text
+        """`text` with every needle replaced; a text that is JSON stays JSON."""
+        if not self._may_be_in(text):
+            return text
+        if text[:1] in _JSON and (said := _decoded(text)) is not None:
+            changed = self._hidden_in(said)
+            return text if changed == said else msgspec.json.encode(changed).decode()
+        return self._whole.sub(self.replacement, text)
 
     def hidden_in(self, value: Any) -> Any:
-        """A JSON value with every needle replaced in its texts and in the names of its members."""
+        """A JSON value with every needle replaced in its texts and in the names of its members. A number that is a needle is
+        rounded to two digits: what reads it takes a number still.
+        """
         if isinstance(value, (list, dict)) and not self.found(msgspec.json.encode(value)):
             return value
         return self._hidden_in(value)
@@ -52,11 +74,17 @@ class Needles:
             return [self._hidden_in(part) for part in value]
         if isinstance(value, dict):
             return {self.hidden(name): self._hidden_in(part) for name, part in value.items()}
-        return value
+        return self._rounded(value) if isinstance(value, (int, float)) else value
+
+    def _rounded(self, value: float) -> float:
+        """Two digits are no person's. An infinite or a short number is no needle."""
+        if isinstance(value, bool) or not self._numbers & number_texts(value):
+            return value
+        return type(value)(float(f"{value:.1e}"))
 
     def hidden_in_column(self, column: pl.Series) -> pl.Series:
         """A column of text with every needle replaced; the very same series where there is none."""
-        if not self.texts or not (hits := column.str.contains_any(list(self.texts)).fill_null(value=False)).any():
+        if not self.texts or not (hits := column.str.contains_any(self._spelled).fill_null(value=False)).any():
             return column
         texts = [self.hidden(text) if hit else text for text, hit in zip(column.to_list(), hits.to_list(), strict=True)]
         changed = pl.Series(column.name, texts, dtype=column.dtype)
@@ -78,12 +106,22 @@ class Needles:
 
     @cached_property
     def _whole(self) -> re.Pattern[str]:
-        return re.compile("|".join(_bounded(text) for text in self.texts))
+        return re.compile(
+            "|".join(_bounded(text) for text in sorted(self._spelled, key=lambda text: (-len(text), text)))
+        )
+
+    @cached_property
+    def _spelled(self) -> list[str]:
+        return list(dict.fromkeys(way for text in self.texts for way in spellings(text)))
+
+    @cached_property
+    def _numbers(self) -> frozenset[str]:
+        return frozenset(text for text in self.texts if _NUMBER.fullmatch(text))
 
     @cached_property
     def _written(self) -> dict[bytes, str]:
         """Every way in which a needle may be written, and the needle."""
-        return {way: text for text in self.texts for way in _ways(text)}
+        return {way: text for text in self._spelled for way in in_bytes(text)}
 
     @cached_property
     def _patterns(self) -> list[str]:
@@ -101,9 +139,9 @@ class Needles:
         return max((len(way) for way in self._written), default=0) + 2
 
     def _may_be_in(self, text: str) -> bool:
-        if len(text) * len(self.texts) < _LITTLE_WORK:
-            return any(one in text for one in self.texts)
-        return bool(pl.Series([text]).str.contains_any(list(self.texts)).any())
+        if len(text) * len(self._spelled) < _LITTLE_WORK:
+            return any(one in text for one in self._spelled)
+        return bool(pl.Series([text]).str.contains_any(self._spelled).any())
 
     def places(self, content: bytes, *, binary: bool = False) -> Iterator[tuple[int, int]]:
         """Where needles stand, each place once. A chunk that holds none is passed over by one automaton for all of them."""
@@ -122,13 +160,6 @@ def _bounded(text: str) -> str:
     before = f"(?<![{_WORD}])" if _is_word(text[0]) else ""
     after = f"(?![{_WORD}])" if _is_word(text[-1]) else ""
     return f"{before}{re.escape(text)}{after}"
-
-
-def _ways(text: str) -> Iterator[bytes]:
-    for written in dict.fromkeys([text, json.dumps(text)[1:-1], html.escape(text), quote(text), quote(text, safe="")]):
-        yield written.encode("utf-8", "surrogatepass")
-    for codec in ("utf-16-le", "utf-16-be"):
-        yield text.encode(codec, "surrogatepass")
 
 
 def _goes_on(content: bytes, start: int, end: int, *, binary: bool) -> bool:

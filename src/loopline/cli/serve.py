@@ -1,8 +1,6 @@
 """`loopline serve`."""
 
-import shutil
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +18,7 @@ from loopline.cli.output import show
 from loopline.config import Settings
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Kind
+from loopline.storage.scratch import scratch_folder
 
 app = typer.Typer(add_completion=False)
 
@@ -79,12 +78,9 @@ def _environment(above: Settings) -> dict[str, str]:
 
 
 def _read(where: str) -> pl.DataFrame:
-    scratch = Path(tempfile.mkdtemp(prefix="loopline-"))
-    try:
+    with scratch_folder() as scratch:
         table = open_table(where, scratch)
         return table.read(list(table.schema)).head(_SAMPLED)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _names(said: str) -> tuple[str, ...]:

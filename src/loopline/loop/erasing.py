@@ -5,7 +5,7 @@ was the person's. Nobody writes to the home meanwhile.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from loopline.loop.erasers import Erasing
 from loopline.loop.receipt import Kept, Receipt, Searched, TrainedOn, read_receipt, signed
 from loopline.loop.resources import Resources
 from loopline.loop.trained_on import trained_on
-from loopline.tables.persons import subjects
+from loopline.tables.telling import subjects
 from loopline.values import derive_id, micros
 
 PATIENCE_SECONDS = 600.0
@@ -134,15 +134,7 @@ def envelope_of(resources: Resources, erasure: str) -> bytes:
 
 
 def _person(resources: Resources, request: Request) -> Person:
-    known = subjects(resources.tables)
-    columns = tuple(sorted({name for name in known.values() if request.column in {None, name}}))
-    if not columns or not request.value:
-        raise InvalidInput(
-            "erasure.no_subject",
-            f"no table says whose its rows are in a column {request.column!r}" if request.column else "whom?",
-            remedy=f"Subject columns here are: {', '.join(sorted(set(known.values()))) or 'none'}. Sources declare them: "
-            'subject="customer_id".',
-        )
+    columns = _columns(resources, request)
     tables = resources.tables.names()
     unknown = [name for name in request.keep if name not in tables]
     if unknown:
@@ -152,6 +144,22 @@ def _person(resources: Resources, request: Request) -> Person:
             remedy="`loopline tables` lists them.",
         )
     return Person(request.value, columns, resources.pseudonyms.of(request.value))
+
+
+def _columns(resources: Resources, request: Request) -> tuple[str, ...]:
+    """Subject columns; where no source declares any, those that hold the id, or the one that was named."""
+    known = set(subjects(resources.tables).values())
+    columns = {name for name in known if request.column in {None, name}}
+    if not known and request.value:
+        columns = {request.column} if request.column else set(resources.erasing().columns(request.value))
+    if not request.value or (request.column and not columns):
+        raise InvalidInput(
+            "erasure.no_subject",
+            f"no table says whose its rows are in a column {request.column!r}" if request.column else "whom?",
+            remedy=f"Subject columns here are: {', '.join(sorted(known)) or 'none'}. Sources declare them: "
+            'subject="customer_id".',
+        )
+    return tuple(sorted(columns))
 
 
 def _begin(resources: Resources, erasing: Erasing, request: Request, person: Person) -> _Begun:
@@ -164,6 +172,9 @@ def _begin(resources: Resources, erasing: Erasing, request: Request, person: Per
     traces = _traces(erasing.erasers, person) | notes.traces
     target = Target("", person, traces, request.keep, request.allow_return)
     found = _merged(notes.found, _sweep(erasing.erasers, target, dry=True))
+    if erasing.settle():
+        traces = _traces(erasing.erasers, person) | traces
+        found = _merged(found, _sweep(erasing.erasers, replace(target, traces=traces), dry=True))
     begun = _Begun(
         unfinished["id"] if unfinished else derive_id("erasure", 0, code, micros(now)),
         unfinished["began_at"] if unfinished else now,
@@ -217,6 +228,16 @@ def _receipt(
         f"database: {told}",
         "disks keep deleted bytes until they are written over; backups and copies outside of this home were not searched",
     ]
+    if notes.traces.shared:
+        limits.append(
+            f"{notes.traces.shared} values of personal columns are those of others too and tell nobody from another: where they "
+            "stand in other rows they were kept"
+        )
+    if notes.models:
+        limits.append(
+            "model versions keep what they learnt from the rows, as parameters; names in their categories were replaced and exact "
+            "bounds rounded"
+        )
     if not distinctive(request.value):
         limits.append("the id is too short to be searched for byte by byte: it was looked for in the columns of tables")
     return Receipt(

@@ -1,10 +1,8 @@
 """Reproduce: a registered version is built again from its lineage and compared with what was registered."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -17,6 +15,7 @@ from loopline.loop.code import code_parts
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import Predictors
 from loopline.loop.lane import Lane, lanes
+from loopline.loop.personal_fields import personal_fields
 from loopline.loop.rebuild import REBUILD, Rebuild, environment, recipe_then
 from loopline.loop.resources import Resources
 from loopline.loop.search import search_differences
@@ -28,6 +27,7 @@ from loopline.models.predictor import load_predictor
 from loopline.models.registry import ModelVersion
 from loopline.models.signing import sign
 from loopline.storage.artifacts import ArtifactStore, open_artifacts
+from loopline.storage.scratch import scratch_folder
 from loopline.training.fingerprint import column_digests
 from loopline.training.fit import fit
 from loopline.training.packaged import packaged
@@ -113,8 +113,8 @@ def reproduce(
             remedy="Only versions that a loop trained can be built again, and only since it keeps their seeds.",
         )
     kept = msgspec.convert(found.lineage[REBUILD], Rebuild)
-    with tempfile.TemporaryDirectory() as folder:
-        store = open_artifacts(str(Path(folder) / "artifacts"), durable=False)
+    with scratch_folder() as folder:
+        store = open_artifacts(str(folder / "artifacts"), durable=False)
         return _reproduced(_Work(resources, _lane(loop, resources, project, model), found, kept, store), search=search)
 
 
@@ -229,7 +229,13 @@ def _pinned(work: _Work, as_of: datetime, versions: Mapping[str, int]) -> tuple[
 
 
 def _built(work: _Work, rows: LabelledRows) -> ModelPackage:
-    fitted = fit(work.lane.operation.model.fit, work.found.lineage["params"], rows, seed=work.kept.seed)
+    fitted = fit(
+        work.lane.operation.model.fit,
+        work.found.lineage["params"],
+        rows,
+        seed=work.kept.seed,
+        personal=personal_fields(work.resources, work.lane.project, work.lane.model),
+    )
     return packaged(fitted, work.artifacts)
 
 

@@ -27,6 +27,7 @@ from loopline.loop.documents import PURPOSE, decided, write_documents
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
+from loopline.loop.personal_fields import personal_fields
 from loopline.loop.promise import promised
 from loopline.loop.rebuild import REBUILD, rebuilt_from
 from loopline.loop.release import release, route_of
@@ -106,7 +107,9 @@ def _train(
     trained_on, held_out = training_rows(resources, lane, history, cause.at)
     found = tuned(resources, lane, trained_on, cause)
     seed = training_seed(lane, cause.at.isoformat())
-    fitted = fit(model.fit, found.params, trained_on, seed=seed)
+    fitted = fit(
+        model.fit, found.params, trained_on, seed=seed, personal=personal_fields(resources, lane.project, lane.model)
+    )
     package = packaged(fitted, resources.artifacts)
     resources.artifacts.put(package.encoded())
     envelope = resources.artifacts.put(sign(resources.key, PAYLOAD_TYPE, package.encoded()))

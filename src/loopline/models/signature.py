@@ -1,5 +1,7 @@
 """What a model takes: its fields in order, how each is encoded, and what the training rows held."""
 
+import math
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     `given` says who brings the value: the caller (True), or a look-up in the online store (False). The code of a category
     is its place in `categories`. `minimum` and `maximum` are those of the training rows, None for a category or where no
-    row had a value; `nulls` says whether training rows had nulls.
+    row had a value (see `coarse`); `nulls` says whether training rows had nulls.
     """
 
     name: str
@@ -41,6 +43,12 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     def names(self) -> tuple[str, ...]:
         """The names of the fields, in order."""
         return tuple(field.name for field in self.fields)
+
+    def coarse(self, names: AbstractSet[str]) -> "Signature":
+        """The same with the bounds of the fields `names` rounded outwards to two digits: an exact one is some person's value."""
+        return msgspec.structs.replace(
+            self, fields=tuple(_coarse(field) if field.name in names else field for field in self.fields)
+        )
 
     def encode(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
         """The matrix the model takes: float32, C-contiguous, shape (rows of `frame`, number of fields).
@@ -100,6 +108,20 @@ def _field(column: pl.Series, target: pl.Series | None, given: bool) -> Field:  
         maximum=_float(high),
         nulls=numbers.null_count() > 0,
     )
+
+
+def _coarse(field: Field) -> Field:
+    low, high = field.minimum, field.maximum
+    if low is None or high is None:
+        return field
+    return msgspec.structs.replace(field, minimum=_outwards(low, math.floor), maximum=_outwards(high, math.ceil))
+
+
+def _outwards(value: float, towards: Callable[[float], int]) -> float:
+    if not value:
+        return value
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return float(f"{towards(value / step) * step:.2g}")
 
 
 def _float(value: Any) -> float | None:

@@ -27,14 +27,23 @@ def eraser(root: Path, ship: Callable[[], object], *, patience: float = PATIENCE
         spools = [SpoolFolder(folder) for folder in sorted(root.glob("*")) if (folder / "spool.json").exists()]
         counts = {spool.path.name: sum(_theirs(spool, target)) for spool in spools}
         if not dry:
+            drain(root, ship, patience=patience)
             for spool in spools:
-                _drain(spool, ship, patience)
                 for number in spool.numbers(TORN, CORRUPT):
                     _clean(spool, number, target)
         told = "predictions on their way to their table"
         return [Removed(f"spool {name}", "predictions", count, note=told) for name, count in counts.items() if count]
 
     return Eraser("spools", sweep)
+
+
+def drain(root: Path, ship: Callable[[], object], *, patience: float = PATIENCE_SECONDS) -> bool:
+    """Have all that the spools under `root` hold by now sealed and shipped; whether there was any. Raises as `eraser`."""
+    spools = [SpoolFolder(folder) for folder in sorted(root.glob("*")) if (folder / "spool.json").exists()]
+    waiting = [spool for spool in spools if spool.numbers(OPEN, SEALED)]
+    for spool in waiting:
+        _drain(spool, ship, patience)
+    return bool(waiting)
 
 
 def _theirs(spool: SpoolFolder, target: Target) -> Iterator[bool]:

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 
 from loopline.errors import Unavailable
 
+# Where ANALYZE keeps samples of values.
+_STATISTICS = ("pg_statistic", "pg_statistic_ext_data")
 # READ COMMITTED, the default, would show each statement of one reader another state.
 READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -25,15 +27,29 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
 
 
 def forget(engine: sa.Engine) -> str:
-    """VACUUM FULL, table by table, so that dead rows leave the tables' files; of tables it may not do so for it says so."""
-    refused = []
+    """VACUUM FULL and ANALYZE, table by table, so that dead rows leave the tables' files and samples of their values the planner's
+    statistics; then the statistics themselves. Of tables it may not do so for it says so.
+    """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for name in sa.inspect(connection).get_table_names():
-            try:
-                connection.exec_driver_sql(f"vacuum (full) {engine.dialect.identifier_preparer.quote(name)}")
-            except sa.exc.DBAPIError:
-                refused.append(name)
+        names = sa.inspect(connection).get_table_names()
+        refused = [name for name in [*names, *_STATISTICS] if not _written_anew(connection, name)]
     kept = "PostgreSQL's own log, replicas and backups keep old rows until they are recycled"
     if refused:
         return f"VACUUM was not possible for {', '.join(refused)}: their dead rows stay until someone who may runs it; {kept}"
-    return f"VACUUM FULL took dead rows out of the tables' files; {kept}"
+    return f"VACUUM FULL took dead rows out of the files of tables and of statistics; {kept}"
+
+
+def _written_anew(connection: sa.Connection, name: str) -> bool:
+    """Whether it was done. PostgreSQL only warns where the role may not, and leaves the file as it is."""
+    quoted = connection.dialect.identifier_preparer.quote(name)
+    analyze = "" if name in _STATISTICS else ", analyze"
+    before = _file_of(connection, quoted)
+    try:
+        connection.exec_driver_sql(f"vacuum (full{analyze}) {quoted}")
+    except sa.exc.DBAPIError:
+        return False
+    return _file_of(connection, quoted) != before
+
+
+def _file_of(connection: sa.Connection, quoted: str) -> str | None:
+    return connection.execute(sa.text("select pg_relation_filepath(:name)"), {"name": quoted}).scalar()

@@ -16,6 +16,7 @@ from loopline.storage.files import write_file
 from loopline.tables.schema import TableSchema
 
 _FILE = "_erased.json"
+_FEATURE = "feature_"
 _Mark = tuple[int, int, int]
 
 
@@ -42,17 +43,18 @@ class Blocked:
     def erased(self, name: str, schema: TableSchema, frame: pl.DataFrame) -> pl.Series | None:
         """Which rows of `frame`, meant for the table `name`, are an erased person's; None where nobody is erased.
 
-        A row is theirs by its subject; by its key in tables that have another's keys, and where it names no subject (a deletion).
+        A row is theirs by its subject, or in a table that has none by a column called as one, which may be a feature; by its key
+        in tables that have another's keys, and where it names no subject (a deletion).
         """
         codes = self._codes()
         subject = schema.subject if schema.subject in frame.columns else None
-        subjects = self._subjects(codes, subject)
+        whose = [subject] if subject else [one for one in frame.columns if _plain(one) in codes.subjects]
         keys = codes.keys.get(schema.keys_of or name, set())
-        if not subjects and not keys:
+        if not any(self._subjects(codes, one) for one in whose) and not keys:
             return None
         theirs = pl.repeat(value=False, n=frame.height, eager=True, dtype=pl.Boolean)
-        if subject and subjects:
-            theirs = theirs | self._among(frame[subject], subjects)
+        for one in whose:
+            theirs = theirs | self._among(frame[one], self._subjects(codes, one))
         if keys and "_key" in frame.columns:
             by_key = self._among(frame["_key"], keys)
             theirs = theirs | (by_key & frame[subject].is_null() if subject else by_key)
@@ -83,10 +85,8 @@ class Blocked:
             return False
         return any(self._pseudonyms.code(value) in found for found in codes.subjects.values())
 
-    def _subjects(self, codes: Codes, subject: str | None) -> set[str]:
-        if subject is None:
-            return set()
-        return codes.subjects.get("", set()) | codes.subjects.get(subject, set())
+    def _subjects(self, codes: Codes, subject: str) -> set[str]:
+        return codes.subjects.get("", set()) | codes.subjects.get(_plain(subject), set())
 
     def _among(self, column: pl.Series, codes: set[str]) -> pl.Series:
         called = self._called()
@@ -125,3 +125,7 @@ class Blocked:
             write_file(self._path, msgspec.json.encode(codes, order="deterministic"), durable=self._durable)
         finally:
             os.close(held)
+
+
+def _plain(column: str) -> str:
+    return column.removeprefix(_FEATURE)

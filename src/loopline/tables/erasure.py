@@ -43,9 +43,8 @@ class Theirs:
 
     def rows(self, frame: pl.DataFrame) -> pl.Series:
         """Which rows of `frame` are the person's."""
-        theirs = (
-            frame["_key"].is_in(list(self.keys)) if self.keys else pl.repeat(value=False, n=frame.height, eager=True)
-        )
+        by_key = self.keys and "_key" in frame.columns
+        theirs = frame["_key"].is_in(list(self.keys)) if by_key else pl.repeat(value=False, n=frame.height, eager=True)
         if self.subject in frame.columns:
             of_whom = frame[self.subject]
             theirs = (theirs & of_whom.is_null()) | (of_whom.cast(pl.String) == self.value).fill_null(value=False)

@@ -13,6 +13,7 @@ from loopline.tables.quarantine import SUFFIX
 from loopline.tables.schema import TableSchema
 from loopline.tables.table import Table
 from loopline.tables.tables import Tables
+from loopline.tables.telling import columns_of, held_by_others, identifying, keys_told_by, subjects, texts
 
 PLACE = "table "
 
@@ -20,12 +21,6 @@ PLACE = "table "
 def eraser(tables: Tables) -> Eraser:
     """Takes a person out of every table, and sees to it that their rows are not taken again."""
     return Eraser("tables", _Sweep(tables), lambda person: trace(tables, person))
-
-
-def subjects(tables: Tables) -> dict[str, str]:
-    """The subject column of every table that has one."""
-    schemas = {name: tables.open(name).schema for name in tables.names()}
-    return {name: schema.subject for name, schema in schemas.items() if schema.subject}
 
 
 def keys(tables: Tables, person: Person) -> dict[str, set[str]]:
@@ -39,21 +34,30 @@ def keys(tables: Tables, person: Person) -> dict[str, set[str]]:
 
 
 def trace(tables: Tables, person: Person) -> Traces:
-    """The keys of the person's rows by table, and those of their personal values and keys that stand in nobody else's row."""
+    """The keys of the person's rows by table, those too of rows that only a personal value tells to be theirs, and those of their
+    personal values and keys that stand in nobody else's row. `shared` counts the values that others have too.
+    """
     found = keys(tables, person)
-    values: set[str] = set()
+    values: dict[str, set[str]] = {}
     for name, subject in subjects(tables).items():
         if person.is_in(subject):
             table = tables.open(name)
             rows = table.read(where=pl.col(subject).cast(pl.String) == person.value)
-            values |= _texts(rows, [one for one in table.schema.personal if one in rows.columns])
             quarantined = list(_quarantined(tables, name, subject, person))
             found[name] |= {key for key, _ in quarantined if key}
-            values |= {str(said[one]) for _, said in quarantined for one in table.schema.personal if said.get(one)}
+            for column in (one for one in table.schema.personal if one in rows.columns):
+                held = texts(rows, [column]) | {str(said[column]) for _, said in quarantined if said.get(column)}
+                values.setdefault(f"{name}.{column}", set()).update(held - {person.value})
+    names = identifying(tables, [one for one in values if not one.endswith("._key")])
+    telling = {text for column in names for text in values[column] if distinctive(text)}
+    telling -= held_by_others(tables, person, telling)
+    for table_name, theirs in keys_told_by(tables, person, telling).items():
+        found.setdefault(table_name, set()).update(theirs)
     every = {key for theirs in found.values() for key in theirs}
-    known = Traces(found)
-    told = {text for text in values | every if distinctive(text)} - {person.value}
-    return Traces(found, told - _of_others(tables, person, known, told, every - values))
+    told = {text for held in values.values() for text in held if distinctive(text)}
+    asked = (told | {key for key in every if distinctive(key)}) - {person.value} - telling
+    others = _of_others(tables, person, Traces(found), asked, every - told)
+    return Traces(found, telling | (asked - others), shared=len(told - telling & others))
 
 
 @dataclass(frozen=True)
@@ -104,19 +108,9 @@ def _theirs(tables: Tables, table: Table, person: Person, traces: Traces, target
     keys = traces.keys.get(schema.keys_of or source, set())
     subject = schema.subject if person.is_in(schema.subject) else None
     needles = target.needles if target else Target("", person).needles
-    return Theirs(person.value, subject, frozenset(keys), needles, inside)
-
-
-def _texts(rows: pl.DataFrame, columns: Collection[str]) -> set[str]:
-    """The values as texts; a whole float as the digits before its point."""
-    found: set[str] = set()
-    for name in columns:
-        column = rows[name].drop_nulls()
-        if column.dtype.is_float():
-            found |= {f"{value:g}" if value % 1 else str(int(value)) for value in column if value - value == 0}
-        elif not column.dtype.is_nested() and column.dtype not in (pl.Boolean, pl.Binary):
-            found |= set(column.cast(pl.String))
-    return found
+    return Theirs(
+        person.value, subject, frozenset(keys), needles, inside, also=() if schema.subject else columns_of(person)
+    )
 
 
 def _quarantined(tables: Tables, name: str, subject: str, person: Person) -> Iterator[tuple[str, dict[str, object]]]:

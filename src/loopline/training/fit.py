@@ -1,6 +1,7 @@
 """One fit: the model's own function, a calibration learnt on rows it had not seen, on one thread."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +37,15 @@ class Fitted:
     unseen_labels: np.ndarray
 
 
-def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *, seed: int) -> Fitted:
-    """Fit `function` on `rows`.
+def fit(
+    function: FitFunction,
+    params: Mapping[str, Any],
+    rows: LabelledRows,
+    *,
+    seed: int,
+    personal: AbstractSet[str] = frozenset(),
+) -> Fitted:
+    """Fit `function` on `rows`. The signature tells the bounds of `personal` features to two digits only.
 
     The calibration is chosen and learnt on the last fifth of the rows, scored by an estimator fitted on the four fifths
     before; then the estimator is fitted on all. One thread: sums split over threads differ in the last bit from machine to
@@ -47,7 +55,7 @@ def fit(function: FitFunction, params: Mapping[str, Any], rows: LabelledRows, *,
     _check(rows)
     features = rows.frame.select(rows.recipe.feature_names)
     output = rows.recipe.output
-    signature = infer(features, rows.frame["label"].to_numpy(), set(rows.recipe.given), output)
+    signature = infer(features, rows.frame["label"].to_numpy(), set(rows.recipe.given), output).coarse(personal)
     whole = rows.training_set(signature, derive_seed(seed, "fit"))
     cut = _cut(whole)
     with threadpool_limits(limits=1):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -33,6 +32,7 @@ from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.performance import read_performance
 from loopline.storage.database import Transaction
 from loopline.storage.files import write_file
+from loopline.storage.scratch import scratch_folder
 from loopline.values import from_micros, micros
 
 MONITOR = "harm"
@@ -61,10 +61,10 @@ def watch_in_home(home: Path, request: Request, progress: Progress) -> Watched:
     with resources.database.reading() as tx:
         _check_free(tx, request.name)
         begun = any(one.name == MONITOR for one in watch.list_monitors(tx, request.name))
-    with TemporaryDirectory(prefix="loopline-") as scratch:
+    with scratch_folder() as scratch, resources.activity.shared():
         run = _go_on if begun else _begin
-        watched, blocks = run(resources, settings, request, Path(scratch), progress)
-    _count(resources, watched, blocks)
+        watched, blocks = run(resources, settings, request, scratch, progress)
+        _count(resources, watched, blocks)
     deliver(resources, request.name, resources.clock.now())
     return watched
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -19,6 +18,7 @@ from loopline.app.alone.harm import answer_harm, headline
 from loopline.app.alone.rows import Expected, Rows, read_rows
 from loopline.app.alone.study import Study
 from loopline.app.alone.why import answer_why
+from loopline.storage.scratch import scratch_folder
 from loopline.values import from_micros
 
 Progress = Callable[[str, int], None]
@@ -42,8 +42,8 @@ def watch_files(request: Request, progress: Progress) -> Watched:
 
     Raises `NotFound` and `InvalidInput` for files, columns and choices that do not do, with what to do instead.
     """
-    with TemporaryDirectory(prefix="loopline-") as scratch:
-        files = open_files(request, Path(scratch))
+    with scratch_folder() as scratch:
+        files = open_files(request, scratch)
         steps = steps_of(files.columns)
         progress("rows", steps)
         rows = rows_of(request, files)

@@ -7,12 +7,11 @@ import sqlalchemy as sa
 
 from loopline.access.erasure import Eraser, Person, Removed, Target, Traces
 from loopline.access.rows import change_rows
-from loopline.app.erasure.content import cleaned
+from loopline.app.erasure.content import cleaned, theirs_in
 from loopline.errors import Corrupt, NotFound
 from loopline.models.signing import SigningKey
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.database import Database
-from loopline.tables.erasure import Theirs
 from loopline.values import digest as digest_of
 
 PLACE = "artifact "
@@ -78,7 +77,7 @@ class ArtifactSweep:
             return None
         if not (target.needles.texts or names) and content[:4] != b"PAR1":
             return None
-        new = cleaned(content, lambda said: _changed(said, target, names), _theirs(target), self._key)
+        new = cleaned(content, lambda said: _changed(said, target, names), theirs_in(target), self._key)
         return None if new is None or new == content else new
 
     def _named(self, fresh: Mapping[str, bytes]) -> dict[str, str]:
@@ -100,10 +99,6 @@ class ArtifactSweep:
 def eraser(sweep: ArtifactSweep) -> Eraser:
     """The eraser of artifacts."""
     return Eraser("artifacts", sweep, sweep.trace)
-
-
-def _theirs(target: Target) -> Theirs:
-    return Theirs(target.person.value, None, target.keys, target.needles, also=target.person.columns)
 
 
 def _changed(said: Any, target: Target, names: Mapping[str, str]) -> Any:

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from loopline.access.erasure import Target
 from loopline.access.needles import Needles
 from loopline.models.signing import SigningKey, sign
 from loopline.tables.datafile import encoded
 from loopline.tables.erasure import Theirs, without
+from loopline.tables.telling import columns_of
 from loopline.values import canonical_json
 
 _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
@@ -43,7 +45,7 @@ def cleaned(content: bytes, change: Callable[[Any], Any], theirs: Theirs, key: S
     changed here.
     """
     if content[:4] == _PARQUET:
-        return _cleaned_parquet(content, theirs)
+        return cleaned_rows(content, theirs)[0]
     if content[:2] == _GZIP and (unpacked := _unzipped(content)) is not None:
         inside = cleaned(unpacked, change, theirs, key)
         return content if inside == unpacked else None if inside is None else gzip.compress(inside, mtime=0)
@@ -54,10 +56,21 @@ def cleaned(content: bytes, change: Callable[[Any], Any], theirs: Theirs, key: S
     return _cleaned_text(content, change, theirs.needles)
 
 
-def _cleaned_parquet(content: bytes, theirs: Theirs) -> bytes:
-    frame = pl.read_parquet(io.BytesIO(content))
+def theirs_in(target: Target) -> Theirs:
+    """Which rows of a file are the person's: by key, and by the columns that are called as the subject's."""
+    return Theirs(target.person.value, None, target.keys, target.needles, also=columns_of(target.person))
+
+
+def cleaned_rows(content: bytes, theirs: Theirs) -> tuple[bytes, int]:
+    """A Parquet file without the person, and how many rows and cells that changes: for none the very same bytes. A file that
+    cannot be read stays as it is.
+    """
+    try:
+        frame = pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError:
+        return content, 0
     left, gone, cells = without(frame, theirs)
-    return encoded(left) if gone or cells else content
+    return (encoded(left), gone + cells) if gone or cells else (content, 0)
 
 
 def _cleaned_text(content: bytes, change: Callable[[Any], Any], needles: Needles) -> bytes | None:

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from loopline.access.erasure import Eraser, Person, Target
 from loopline.access.rows import rows_eraser
-from loopline.app.erasure import artifacts, batches, files, replays
+from loopline.app.erasure import artifacts, batches, files, leftovers, replays
+from loopline.app.erasure.undeclared import columns_with
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.features import erasure as online_erasure
@@ -62,9 +63,15 @@ def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Setti
         _rest(resources),
         ledger_erasure.eraser(resources.database, SystemClock().now),
         files.eraser(settings.home, apart=lambda: _apart(settings)),
+        leftovers.eraser(lambda: _roots(settings)),
         replays.eraser(settings, opened),
     ]
-    return Erasing(erasers, lambda target: _search(settings, target))
+    return Erasing(
+        erasers,
+        lambda target: _search(settings, target),
+        settle=lambda: spool_erasure.drain(settings.spool_path, lambda: _ship(settings, resources)),
+        columns=lambda value: columns_with(resources.tables, settings.home, value),
+    )
 
 
 def _tag(resources: Resources) -> None:

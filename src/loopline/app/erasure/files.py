@@ -7,26 +7,28 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from loopline.access.erasure import Eraser, Removed, Target
 from loopline.access.needles import Needles
-from loopline.app.erasure.content import layers
+from loopline.app.erasure.content import cleaned_rows, layers, theirs_in
 from loopline.loop.receipt import Left, Searched
-from loopline.storage.files import PENDING
+from loopline.storage.files import PENDING, write_file
 
-_GZIP = b"\x1f\x8b"
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 
 
 def eraser(home: Path, *, apart: Callable[[], Collection[Path]]) -> Eraser:
     """Puts stars over what names the person in every file below `home` but for those below `apart`, which have erasers of their own.
 
-    The length stays, and with it the place at which another process appends. Compressed files are packed anew. Files that
-    are not text are left: the search tells of them.
+    The length stays, and with it the place at which another process appends. Compressed files are packed anew, Parquet files lose
+    the rows. Other files that are not text are left: the search tells of them.
     """
 
     def sweep(target: Target, *, dry: bool) -> Collection[Removed]:
         done = []
         for path in files_below(home, apart()):
-            count = _masked(path, target.needles, dry=dry)
+            count = _masked(path, target, dry=dry)
             if count:
                 done.append(Removed(f"file {path.relative_to(home)}", "places", count))
         return done
@@ -71,13 +73,18 @@ def _found(path: Path, needles: Needles) -> int:
             return sum(needles.found(part, binary=binary) for part, binary in layers(content))
 
 
-def _masked(path: Path, needles: Needles, *, dry: bool) -> int:
+def _masked(path: Path, target: Target, *, dry: bool) -> int:
+    needles = target.needles
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return 0
+    if content[:4] == _PARQUET:
+        return _without_rows(path, content, target, dry=dry)
     if content[:2] == _GZIP:
         return _masked_zip(path, content, needles, dry=dry)
+    if path.suffix == ".json" and (changed := _changed_json(content, needles)) is not None:
+        return _rewritten(path, content, changed, needles, dry=dry)
     binary = b"\x00" in content and not _is_utf16(content)
     count = 0 if binary else needles.found(content)
     if count and not dry:
@@ -98,6 +105,31 @@ def _overwrite(path: Path, places: Iterator[tuple[int, int]]) -> None:
         os.fsync(file.fileno())
 
 
+def _changed_json(content: bytes, needles: Needles) -> bytes | None:
+    """A whole JSON document with pseudonyms, so that it stays one; None where it is none."""
+    try:
+        said = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return None
+    changed = needles.hidden_in(said)
+    return content if changed == said else msgspec.json.format(msgspec.json.encode(changed), indent=2)
+
+
+def _rewritten(path: Path, content: bytes, changed: bytes, needles: Needles, *, dry: bool) -> int:
+    if changed == content:
+        return 0
+    if not dry:
+        write_file(path, changed)
+    return needles.found(content)
+
+
+def _without_rows(path: Path, content: bytes, target: Target, *, dry: bool) -> int:
+    left, count = cleaned_rows(content, theirs_in(target))
+    if count and not dry:
+        write_file(path, left)
+    return count
+
+
 def _masked_zip(path: Path, content: bytes, needles: Needles, *, dry: bool) -> int:
     try:
         unpacked = gzip.decompress(content)
@@ -105,9 +137,7 @@ def _masked_zip(path: Path, content: bytes, needles: Needles, *, dry: bool) -> i
         return 0
     count = needles.found(unpacked)
     if count and not dry:
-        half = path.with_name(f"{PENDING}{path.name}")
-        half.write_bytes(gzip.compress(needles.masked(unpacked), mtime=0))
-        half.replace(path)
+        write_file(path, gzip.compress(needles.masked(unpacked), mtime=0))
     return count
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from loopline.errors import InvalidInput, LooplineError
+from loopline.storage.scratch import scratch_folder
 from loopline.tables.proposal.dialect import Dialect, dialect_of, transcode
 from loopline.tables.proposal.finding import Finding
 from loopline.tables.proposal.places import Format, find_files, format_of, is_packed
@@ -61,8 +61,8 @@ def extracting(where: str, *, rows: int | None = None, seed: int = 0) -> Iterato
     """
     paths = find_files(where)
     kind = format_of(paths)
-    with tempfile.TemporaryDirectory(prefix="loopline-check-") as scratch:
-        yield _readable(where, paths, kind, Path(scratch), rows, seed)
+    with scratch_folder() as scratch:
+        yield _readable(where, paths, kind, scratch, rows, seed)
 
 
 def _readable(where: str, paths: list[Path], kind: Format, scratch: Path, rows: int | None, seed: int) -> Extract:

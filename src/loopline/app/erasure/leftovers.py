@@ -1,0 +1,22 @@
+"""What commands that were killed left unfinished: files without a name yet, and their folders of copies."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from loopline.access.erasure import Eraser, Removed, Target
+from loopline.storage.files import PENDING
+from loopline.storage.scratch import drop_left_behind
+
+
+def eraser(roots: Callable[[], Collection[Path]]) -> Eraser:
+    """Removes unfinished files below `roots`, whomever they are about, and folders of copies whose process died."""
+
+    def sweep(target: Target, *, dry: bool) -> Collection[Removed]:  # noqa: ARG001 - as the protocol calls
+        pending = sorted({path for root in roots() for path in root.rglob(f"{PENDING}*") if path.is_file()})
+        if not dry:
+            drop_left_behind()
+            for path in pending:
+                path.unlink(missing_ok=True)
+        return []
+
+    return Eraser("leftovers", sweep)
