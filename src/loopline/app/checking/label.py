@@ -46,6 +46,8 @@ class LabelValues:
 
 def label_of(columns: Columns, name: str) -> LabelValues:
     """The label in the column `name`. Raises `NotFound` without that column, and `InvalidInput` where it can be no label."""
+    if not columns.frame.width:
+        raise InvalidInput("check.empty", "the file is empty", remedy="Give one with a line of column names, and rows.")
     if name not in columns.frame.columns:
         there = ", ".join(columns.frame.columns[:20])
         raise NotFound("check.no_label", f"there is no column {name!r}", remedy=f"The columns are {there or 'none'}.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from loopline.app.checking.label import LabelValues, label_of
@@ -20,7 +21,7 @@ from loopline.training.tells import tells
 from loopline.values import micros
 
 _CATEGORIES = 60
-_LEAST = 200
+_LEAST = 120
 _MADE_UP = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -67,7 +68,7 @@ def choose(used: Used, extract: Extract, other: Extract | None, now: datetime) -
     if not numbers and not categories:
         told = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise InvalidInput("init.no_features", f"no column is fit to be a feature: {told}", remedy="Look at them with `loopline check`.")  # fmt: skip
-    return Choice(extract, columns, proposal, label, other, label_columns, label_proposal, numbers, categories, left_out, _pace(proposal, columns))  # fmt: skip
+    return Choice(extract, columns, proposal, label, other, label_columns, label_proposal, numbers, categories, left_out, _pace(proposal, columns, label.values if other is None else None))  # fmt: skip
 
 
 def _check_columns(used: Used, columns: Columns, labels: Columns | None) -> None:
@@ -93,6 +94,7 @@ def _as_used(proposal: Proposal, used: Used, columns: Columns) -> Proposal:
         proposal.rules,
         proposal.personal,
         proposal.subject,
+        None if event else proposal.ordered_by,
     )
     return made if columns.frame.height else proposal
 
@@ -139,9 +141,12 @@ def _leaks(columns: Columns, label: LabelValues, names: Sequence[str]) -> dict[s
     return {tell.column: f"a leak? {tell.sentence}" for tell in reversed(found) if tell.suspect}
 
 
-def _pace(proposal: Proposal, columns: Columns) -> Pace:
+def _pace(proposal: Proposal, columns: Columns, label: npt.NDArray[np.float64] | None) -> Pace:
+    """By the rows that have a label: the others tell nothing of how much there is to learn from and to judge by."""
+    rows = columns.frame.height
+    labelled = np.ones(rows, dtype=bool) if label is None else ~np.isnan(label)
     if proposal.event is None:
-        rows = columns.frame.height
-        return pace_of(micros(_MADE_UP) + np.arange(rows) * (SPREAD_DAYS * 86_400_000_000 // rows))
-    moments = columns.frame[proposal.event].drop_nulls().cast(pl.Datetime("us"))
+        times = micros(_MADE_UP) + np.arange(rows) * (SPREAD_DAYS * 86_400_000_000 // rows)
+        return pace_of(times[labelled])
+    moments = columns.frame[proposal.event].filter(pl.Series(labelled)).drop_nulls().cast(pl.Datetime("us"))
     return pace_of(moments.to_physical().sort().to_numpy())

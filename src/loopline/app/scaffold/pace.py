@@ -16,13 +16,14 @@ _STEPS += [timedelta(days=count) for count in (1, 2, 3, 4, 5, 6, 7, 10, 14, 21, 
 _MOST_STEPS, _LEAST_STEPS, _ROWS_A_STEP = 45, 20, 10
 _FILLED, _LATER = 0.85, 3
 _HOLDOUT, _TO_FIT, _FIRST = 8, 100, 16
+_FEW, _FEW_HOLDOUT, _FEW_TO_FIT, _FEW_FIRST = 300, 6, 60, 10
 _MOST_MIN_ROWS = 20
 
 
 @dataclass(frozen=True)
 class Pace:
-    """A turn's length, from which all others follow, and the period that a replay can cover. `first_after` is in turns,
-    `min_rows` how many rows a block should have.
+    """A turn's length, from which all others follow, and the period that a replay can cover. `first_after` and `held_out` are in
+    turns, `min_rows` how many rows a block should have.
     """
 
     step: timedelta
@@ -30,6 +31,7 @@ class Pace:
     until: datetime
     first_after: int
     min_rows: int
+    held_out: int = _HOLDOUT
 
     def times(self, number: int) -> str:
         """So many turns, as a duration."""
@@ -38,7 +40,7 @@ class Pace:
     @property
     def holdout(self) -> str:
         """How much of the newest labels the gates need."""
-        return self.times(_HOLDOUT)
+        return self.times(self.held_out)
 
     @property
     def first(self) -> str:
@@ -53,7 +55,7 @@ class Pace:
 
 def pace_of(times: npt.NDArray[np.int64]) -> Pace:
     """From the rows' times in microseconds, sorted: at most some 60 turns, nearly all of which have rows; three more until the
-    last label is known. The first model is trained when there are some hundred rows besides the holdout.
+    last label is known. The first model is trained when there are some hundred rows besides the holdout, of few rows in all some sixty.
     """
     first, last = from_micros(int(times[0])), from_micros(int(times[-1]))
     counts = max(min(_MOST_STEPS, len(times) // _ROWS_A_STEP), _LEAST_STEPS)
@@ -63,8 +65,10 @@ def pace_of(times: npt.NDArray[np.int64]) -> Pace:
     start = _floor(first - MICROSECOND, grain)
     turns = -(-(last - start) // step) + _LATER
     until = _floor(start + step * turns + grain - MICROSECOND, grain)
-    first_after = max(_FIRST, _HOLDOUT + 2 + -(-_TO_FIT // max(a_step, 1)))
-    return Pace(step, start, until, first_after, max(1, min(_MOST_MIN_ROWS, a_step // 4)))
+    few = len(times) < _FEW
+    held_out, to_fit, least = (_FEW_HOLDOUT, _FEW_TO_FIT, _FEW_FIRST) if few else (_HOLDOUT, _TO_FIT, _FIRST)
+    first_after = max(least, held_out + 2 + -(-to_fit // max(a_step, 1)))
+    return Pace(step, start, until, first_after, max(1, min(_MOST_MIN_ROWS, a_step // 4)), held_out)
 
 
 def _fitting(times: npt.NDArray[np.int64], wanted: timedelta) -> Iterator[timedelta]:

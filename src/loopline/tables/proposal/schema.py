@@ -11,6 +11,7 @@ from loopline.tables.proposal.columns import Columns
 from loopline.tables.proposal.extract import Extract
 from loopline.tables.proposal.finding import Finding
 from loopline.tables.proposal.keys import KeyCandidate, Times, key_candidates, known_name, times_of
+from loopline.tables.proposal.order import stand_in_order
 from loopline.tables.proposal.reading import CODES, literal
 from loopline.tables.proposal.rules import Rule, rules_for
 
@@ -29,7 +30,7 @@ _CONFIRMED, _MOST_CONFIRMED = 3, 50_000_000
 @dataclass(frozen=True)
 class Proposal:
     """`named` gives the columns of the file the names that a table can have, of those that are kept. `key` is empty, and `event` and
-    `known` None, where nothing in the file can be it.
+    `known` None, where nothing in the file can be it. `ordered_by` is the label where rows without times stand in its order.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Proposal:
     rules: list[Rule]
     personal: tuple[str, ...]
     subject: str | None
+    ordered_by: str | None = None
 
 
 def propose(extract: Extract, columns: Columns, *, label: str | None = None) -> tuple[Proposal, list[Finding]]:
@@ -64,7 +66,8 @@ def propose(extract: Extract, columns: Columns, *, label: str | None = None) -> 
     if extract.is_sample:
         rules = _kept_by_all(rules, extract, columns, named)
     name = _source_name(extract.files)
-    made = Proposal(name, named, key, keys, times, event, known, rules, personal, subject)
+    ordered_by = label if not event and label in kept and stand_in_order(columns.frame[label]) else None
+    made = Proposal(name, named, key, keys, times, event, known, rules, personal, subject, ordered_by)
     return made, list(_findings(extract, made))
 
 
@@ -190,11 +193,21 @@ def reading_code(
     if not made.event:
         seconds = max(1, SPREAD_DAYS * 86_400 // max(extract.rows, 1))
         lines += [
-            f"    # decide: the file has no time; its rows are spread over {SPREAD_DAYS} days, in their order",
+            *_order(made),
             f'    start, apart = pl.datetime(2024, 1, 1, time_zone="UTC"), pl.duration(seconds=pl.int_range(pl.len()) * {seconds})',
             f"    rows = rows.with_columns({MADE_UP}=start + apart)",
         ]
     return lines
+
+
+def _order(made: Proposal) -> list[str]:
+    if made.ordered_by is None:
+        return [f"    # decide: the file has no time; its rows are spread over {SPREAD_DAYS} days, in their order"]
+    return [
+        f"    # decide: the file has no time, and its rows stand in the order of {made.ordered_by!r}: a model would learn from one end",
+        f"    # and be judged on the other. They are spread over {SPREAD_DAYS} days, in an order by chance",
+        "    rows = rows.sample(fraction=1.0, shuffle=True, seed=1)",
+    ]
 
 
 def _undecided(columns: Columns, name: str) -> list[str]:
