@@ -18,7 +18,8 @@ from loopline.errors import Conflict, LooplineError, NotFound, NotPermitted
 from loopline.gates import approval
 from loopline.incidents import outbox
 from loopline.ledger import chain
-from loopline.loop import changes, handling
+from loopline.loop import changes, handling, store
+from loopline.loop.decide import Asked, decide, follow_declarations
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import manifest_path, publish
 from loopline.loop.describe import describe
@@ -30,7 +31,7 @@ from loopline.loop.replay import Period, assumptions, replay
 from loopline.loop.status import status
 from loopline.loop.turn import TurnSummary, run_turn
 from loopline.loop.why import why
-from loopline.models import registry
+from loopline.models import decision_versions, registry
 from loopline.models.manifest import read_manifest
 from loopline.monitoring.watch import list_monitors
 from loopline.values import Window
@@ -237,7 +238,7 @@ def test_environments_are_not_skipped_and_unknown_ones_are_refused(world):
         "environment.unknown": lambda: changes.promote(
             world.resources, **LATE, version=2, actor="a", reason="r", to="moon"
         ),
-        "approval.needed": lambda: changes.roll_back(world.resources, **LATE, actor="a", reason="r", to=2),
+        "approval.asked_for": lambda: changes.roll_back(world.resources, **LATE, actor="a", reason="r", to=2),
     }
     for code, attempt in attempts.items():
         with pytest.raises(LooplineError) as caught:
@@ -332,3 +333,125 @@ def test_environments_that_make_no_sense_are_refused(small_loop, said):
     found = small_loop.operations["late"]
     with pytest.raises(LooplineError):
         ll.Loop("parcels").operate(found.model, decide=found.decide, promote=[], watch=found.watch, **said)
+
+
+def without(loop: Loop, **terms) -> Loop:
+    """The loop with other terms of release, or with none."""
+    return released(loop, **{"environments": ("staging", "production"), **terms})
+
+
+def put(world: World, loop: Loop, actor: str = "local:ann"):
+    return apply(world.resources.database, loop, actor=actor, at=world.clock.now())
+
+
+def refused(world: World, loop: Loop, actor: str = "local:ann") -> None:
+    sequence = applied(world)
+    with pytest.raises(Conflict, match="takes the approval of a person with the role 'approver'") as told:
+        put(world, loop, actor)
+    assert told.value.code == "approval.asked_for"
+    assert applied(world) == sequence
+
+
+def applied(world: World) -> int:
+    with world.resources.database.reading() as tx:
+        return store.latest_applied(tx, "parcels")["sequence"]
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"approve": None},
+        {"approve": ll.approval(role="admin")},
+        {"approve": ll.approval(environments=["staging"])},
+        {"approve": None, "environments": ("staging", "live")},
+        {"approve": ll.approval(environments=["staging"]), "environments": ("staging", "production", "live")},
+        {"approve": None, "environments": ("production",)},
+    ],
+)
+def test_whoever_applies_cannot_take_an_approval_away_alone(world, small_loop, terms):
+    loop = without(small_loop, **terms)
+    [said] = plan(world.resources.database, loop).loosened
+    assert said.startswith("letting late enter ")
+    refused(world, loop)
+    with pytest.raises(NotPermitted, match="made or asked"):
+        world.approve(world.person("ann", "approver"))
+    refused(world, loop)  # it asks for the same again
+    assert [one.environment for one in world.asked()].count("approvals") == 1
+    world.approve(world.person("bob", "approver"))
+    assert put(world, loop).changes
+    assert world.asked()[-1].state == "used"
+    if terms["approve"] is None and "environments" not in terms:
+        world.turn()
+        put(world, world.loop)
+        refused(world, loop)  # a word counts once
+
+
+def test_the_word_is_for_these_terms_and_expires(world, small_loop):
+    bob = world.person("bob", "approver")
+    refused(world, without(small_loop, approve=None))
+    world.approve(bob)
+    refused(world, without(small_loop, approve=ll.approval(role="admin")))
+    world.clock.turn_to(world.clock.now() + 4 * DAY)
+    refused(world, without(small_loop, approve=None))
+
+
+def test_leaving_the_model_out_for_a_while_is_no_way_around(world, small_loop):
+    put(world, replace(small_loop, operations={}))
+    refused(world, without(small_loop, approve=None))
+    assert put(world, released(small_loop)).changes
+
+
+def test_asking_for_more_and_other_changes_need_no_word(world, small_loop):
+    more = ll.approval(expires="1d", environments=["staging", "production"])
+    assert put(world, without(small_loop, approve=more), "local:eve").changes
+    assert put(world, replace(without(small_loop, approve=more), owner="somebody"), "local:eve").changes
+
+
+def in_force(world: World) -> float:
+    with world.resources.database.reading() as tx:
+        found = decision_versions.current_decision(tx, "parcels", "late")
+    assert found is not None
+    return found.body["threshold"]
+
+
+def test_another_decision_for_what_serves_takes_an_approval_too(world):
+    bob = world.person("bob", "approver")
+    world.approve(bob)
+    world.turn()
+    before = in_force(world)
+    asked = Asked(false_positive=1.0, false_negative=9.0)
+    said = {"asked": asked, "actor": "local:ann", "reason": "misses are dear"}
+    waiting = decide(world.resources, **LATE, **said)
+    assert (waiting.version, in_force(world)) == (None, before)
+    assert waiting.approval == world.asked()[-1].id
+    assert "waits for approval" in waiting.sentence
+    with pytest.raises(NotPermitted, match="made or asked"):
+        world.approve(world.person("ann", "approver"))
+    world.approve(bob)
+    assert world.turn().action is None  # a version has nothing of it
+    other = decide(world.resources, **LATE, **said | {"asked": Asked(false_positive=1.0, false_negative=99.0)})
+    assert (other.version, in_force(world)) == (None, before)
+    anew = decide(world.resources, **LATE, **said).approval  # the other request took the place of the first
+    handling.approve(world.resources, bob, project="parcels", approval_id=anew, reason="fine")
+    done = decide(world.resources, **LATE, **said)
+    assert done.version is not None
+    assert in_force(world) == pytest.approx(0.1)
+    again = decide(world.resources, **LATE, **said | {"asked": Asked(false_positive=1.0, false_negative=4.0)})
+    assert again.version is None
+
+
+def test_other_costs_in_the_file_wait_for_an_approval_and_are_asked_for_once(world, small_loop):
+    bob = world.person("bob", "approver")
+    world.approve(bob)
+    world.turn()
+    before = in_force(world)
+    loop = released(small_loop)
+    dear = replace(loop.operations["late"], decide=ll.costs(false_positive=1, false_negative=19))
+    loop = replace(loop, operations={"late": dear})
+    put(world, loop)
+    follow_declarations(world.resources, "parcels", ["late"], actor="local:ann")
+    assert in_force(world) == before
+    handling.reject(world.resources, bob, project="parcels", approval_id=world.asked()[-1].id, reason="no")
+    count = len(world.asked())
+    world.turn()
+    assert (in_force(world), len(world.asked())) == (before, count)

@@ -48,6 +48,8 @@ def print_plan(console: Console, made: Plan, verb: str) -> None:
         console.print(f"{marks[change.kind]} {change.path}: {told}")
     for touched in made.touched:
         console.print(f"[yellow]touches[/] {touched}")
+    for told in made.loosened:
+        console.print(f"[red]takes an approval[/] {_short(told, 400)}")
     for one in made.breaks:
         console.print(f"[red]breaks[/] {_short(one.sentence, 400)}")
 

@@ -42,6 +42,11 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     decision: dict[str, Any] | None
 
     @property
+    def subject(self) -> str:
+        """The version, e.g. `late_arrival:3`; the model alone where it is about no version."""
+        return f"{self.model}:{self.version}" if self.version else self.model
+
+    @property
     def digest(self) -> str:
         """Covers package, decision and environment: an approval counts for exactly these."""
         content = {"package": self.package, "decision": self.decision, "environment": self.environment}
@@ -77,8 +82,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """What the ledger files it under, e.g. `late_arrival:3`."""
-        return f"{self.model}:{self.version}"
+        """What the ledger files it under, e.g. `late_arrival:3`; the model alone where it is about no version."""
+        return f"{self.model}:{self.version}" if self.version else self.model
 
 
 def ask(
@@ -104,7 +109,7 @@ def ask(
             if lapsed.state in OPEN:
                 return lapsed, False
         elif one.state in OPEN:
-            _end(tx, one, WITHDRAWN, by=by, at=at, told=f"{about.model}:{about.version} is asked for instead.")
+            _end(tx, one, WITHDRAWN, by=by, at=at, told=f"{about.subject} is asked for instead.")
     count = sum(one.version == about.version for one in earlier)
     made = Approval(
         id=derive_id("apr", 0, about.project, about.model, about.version, about.environment, count),
@@ -172,8 +177,11 @@ def lapse(tx: Transaction, project: str, model: str, at: datetime) -> list[Appro
     ]
 
 
-def use(tx: Transaction, found: Approval, about: Subject, *, by: str, at: datetime) -> str | None:
-    """Use the approval up for `about`, once, in the transaction of the promotion; None, or why it gives nothing.
+def use(
+    tx: Transaction, found: Approval, about: Subject, *, by: str, at: datetime, told: str | None = None
+) -> str | None:
+    """Use the approval up for `about`, once, in the transaction of the promotion; None, or why it gives nothing. `told` says what it
+    was used for, where that is not a version's entering its environment.
 
     What was given by someone who has lost the role since, or with a token revoked since, falls: the request waits again.
     """
@@ -189,7 +197,7 @@ def use(tx: Transaction, found: Approval, about: Subject, *, by: str, at: dateti
     if fallen:
         _fall(tx, found, at, fallen)
         return f"approval {found.id} does not count any more: {fallen}"
-    _end(tx, found, USED, by=by, at=at, told=f"{found.subject} enters {found.environment}.")
+    _end(tx, found, USED, by=by, at=at, told=told or f"{found.subject} enters {found.environment}.")
     return None
 
 

@@ -19,6 +19,7 @@ from loopline.gates.promotion import CHAMPION
 from loopline.incidents.actions import Cause
 from loopline.incidents.freeze import frozen
 from loopline.ledger import chain
+from loopline.loop.decision_approval import about_decision, ask_to_decide, may_decide
 from loopline.loop.decision_reference import DecisionReference, of_champion
 from loopline.loop.decision_terms import (
     DecisionTerms,
@@ -63,7 +64,7 @@ class Proposal(msgspec.Struct, frozen=True):
 
     `measured` is on the champion's held-out rows, by their labels; `recent` on the predictions logged in the last 28
     days, by their calibrated scores; either is None where there are no rows. `changed` is the share of those predictions that would be decided
-    otherwise. `version` is its number once it is in force.
+    otherwise. `version` is its number once it is in force, `approval` the request that it waits for.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Proposal(msgspec.Struct, frozen=True):
     recent: Effect | None
     changed: float | None
     version: int | None = None
+    approval: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -82,7 +84,14 @@ class Proposal(msgspec.Struct, frozen=True):
         decided = "is in force" if self.version else "would decide"
         name = f"Decision {self.version}" if self.version else "This decision"
         share = "" if self.changed is None else f"; it changes {100 * self.changed:.1f} % of recent decisions"
-        return f"{name} {decided} for {self.model}:{self.champion}, threshold {self.decision.threshold:.4g}{share}."
+        waits = (
+            f" It waits for approval {self.approval}: when it is given, ask for the same again."
+            if self.approval
+            else ""
+        )
+        return (
+            f"{name} {decided} for {self.model}:{self.champion}, threshold {self.decision.threshold:.4g}{share}.{waits}"
+        )
 
 
 def propose(resources: Resources, *, project: str, model: str, asked: Asked) -> Proposal:
@@ -132,13 +141,19 @@ def _not_by_threshold() -> InvalidInput:
 
 
 def decide(resources: Resources, *, project: str, model: str, asked: Asked, actor: str, reason: str) -> Proposal:
-    """Make what is asked for the decision in force, by a person's word, and publish it. Raises as `propose`."""
+    """Make what is asked for the decision in force, by a person's word, and publish it. Where production takes approvals it is asked
+    for first; asked again when that was given, it comes into force. Raises as `propose`.
+    """
     proposal = propose(resources, project=project, model=model, asked=asked)
     at = resources.clock.now()
     cause = Cause(key=f"{model}:decide:{micros(at)}", sentence=reason, actor=actor, at=at)
     with resources.database.transaction() as tx:
         _, reference = of_champion(resources, tx, project, model)
         declared = _declared(tx, project, model)
+        about = about_decision(tx, project, model, proposal.champion, proposal.terms.fit(reference.scores))
+        if not may_decide(tx, about, cause):
+            waiting = ask_to_decide(tx, about, cause)
+            return msgspec.structs.replace(proposal, approval=waiting.id if waiting else None)
         version = put_in_force(
             tx, project, model, proposal.terms, reference, declared, cause, origin="person", champion=proposal.champion
         )
@@ -191,11 +206,14 @@ def put_in_force(
     return version
 
 
-def follow_declaration(resources: Resources, *, project: str, model: str, actor: str, at: datetime) -> int | None:
+def follow_declaration(
+    resources: Resources, *, project: str, model: str, actor: str, at: datetime, replayed: bool = False
+) -> int | None:
     """Where the applied loop declares other costs than it did, fit them for the champion that serves; gives the decision's number
     if it is new.
 
-    A freeze holds it back, and so does a champion without the scores that the declared band is sized on.
+    A freeze holds it back, and so does a champion without the scores that the declared band is sized on. Where production takes
+    approvals it is asked for, once, and follows when that is given; `replayed`, it is taken to be.
     """
     with resources.database.reading() as tx:
         if not _to_follow(tx, project, model):
@@ -208,6 +226,10 @@ def follow_declaration(resources: Resources, *, project: str, model: str, actor:
         champion, reference = of_champion(resources, tx, project, model)
         terms = DecisionTerms(declared, output=declared_output(tx, project, model))
         try:
+            about = None if replayed else about_decision(tx, project, model, champion, terms.fit(reference.scores))
+            if not may_decide(tx, about, cause):
+                ask_to_decide(tx, about, cause, again=False)
+                return None
             return put_in_force(
                 tx, project, model, terms, reference, declared, cause, origin="declaration", champion=champion
             )

@@ -8,11 +8,13 @@ import numpy as np
 from loopline.clock import SystemClock
 from loopline.decisions.expected import smoke_test
 from loopline.decisions.policy import Decision
-from loopline.errors import Conflict, NotFound
+from loopline.errors import Conflict, NotFound, NotPermitted
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.ledger import chain
+from loopline.loop.decision_approval import decided_before
 from loopline.loop.deployment import decision_alias, publish
+from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
 from loopline.storage.database import Transaction
@@ -59,8 +61,12 @@ def prepare_decision_rollback(
 def roll_back_decision(
     resources: Resources, *, project: str, model: str, actor: str, reason: str, to: int | None = None
 ) -> Outcome:
-    """By a person's word; published at once. Raises as `prepare_decision_rollback`."""
+    """By a person's word; published at once. Raises as `prepare_decision_rollback`, and `NotPermitted` for a decision that was never
+    in force where approvals are asked for.
+    """
     at = resources.clock.now()
+    with resources.database.reading() as tx:
+        _check_decided(tx, project, model, to)
     cause = Cause(key=f"{model}:decision_rollback:{to or 0}:{micros(at)}", sentence=reason, actor=actor, at=at)
     prepared = prepare_decision_rollback(resources, project, model, cause, to=to)
     with resources.database.transaction() as tx:
@@ -81,6 +87,18 @@ def decision_with(tx: Transaction, project: str, model: str, version: int, alias
     decided = decision_versions.decision_history(tx, project, model, alias=decision_alias(alias))
     before = [change.version for change in decided if ended is None or change.from_at < ended]
     return before[-1] if before else None
+
+
+def _check_decided(tx: Transaction, project: str, model: str, to: int | None) -> None:
+    """Back is back: what decided in another environment only would come in without an approval."""
+    route = declared_route(tx, project, model)
+    if to is None or not route.needs_approval(route.environments[-1]) or decided_before(tx, project, model, to):
+        return
+    raise NotPermitted(
+        "decision.never_in_force",
+        f"decision {to} of {model} never was in force in {route.environments[-1]}, which takes an approval",
+        remedy=f"Ask for its costs: `loopline decide {model}`.",
+    )
 
 
 def _target(tx: Transaction, project: str, model: str, to: int | None) -> int:

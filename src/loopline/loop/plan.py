@@ -9,11 +9,13 @@ import msgspec
 from loopline.errors import Conflict
 from loopline.ledger import chain
 from loopline.loop import store
+from loopline.loop.asking import needed
 from loopline.loop.breaks import Break, breaks
 from loopline.loop.consumer import consumers_in, registered
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import champion_views
 from loopline.loop.describe import describe
+from loopline.loop.safeguards import loosened, settle
 from loopline.storage.database import Database, Transaction
 from loopline.values import canonical_json, digest
 
@@ -29,7 +31,7 @@ class Change(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, frozen=True):
     """All changes; what they touch: models and endpoints that read a changed or removed source; and what they break, column by
-    column: views, models, endpoints and registered consumers.
+    column: views, models, endpoints and registered consumers. `loosened` are approvals that it takes away, which takes one.
     """
 
     loop: str
@@ -37,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True):
     changes: list[Change]
     touched: list[str]
     breaks: list[Break] = []
+    loosened: list[str] = []
 
     @property
     def empty(self) -> bool:
@@ -50,10 +53,13 @@ def plan(database: Database, loop: Loop) -> Plan:
         return _plan(tx, loop)
 
 
-def apply(database: Database, loop: Loop, *, actor: str, at: datetime, accept_breaking: bool = False) -> Plan:
+def apply(
+    database: Database, loop: Loop, *, actor: str, at: datetime, accept_breaking: bool = False, replayed: bool = False
+) -> Plan:
     """Make the declaration the one in force, with a ledger entry; gives what changed. Applying it again changes nothing.
 
-    Raises `Conflict` "plan.breaking" where it breaks what someone reads, unless that is accepted.
+    Raises `Conflict` "plan.breaking" where it breaks what someone reads, unless that is accepted, and "approval.asked_for" where it
+    takes approvals away and nobody with their role has approved of that: then this is asked for. A replay has nobody to ask.
     """
     with database.transaction() as tx:
         made = _plan(tx, loop)
@@ -61,23 +67,32 @@ def apply(database: Database, loop: Loop, *, actor: str, at: datetime, accept_br
             return made
         if made.breaks and not accept_breaking:
             raise _breaking(made)
-        last = store.latest_applied(tx, loop.name)
-        sequence = (last["sequence"] if last else 0) + 1
-        values = {"loop": loop.name, "sequence": sequence, "digest": made.digest, "at": at, "actor": actor}
-        store.add_applied(tx, {**values, "declaration": _declaration(loop)})
-        body: dict[str, Any] = {"digest": made.digest, "changes": msgspec.to_builtins(made.changes)}
-        body |= {"breaks": [one.sentence for one in made.breaks]} if made.breaks else {}
-        chain.append(
-            tx,
-            project=loop.name,
-            at=at,
-            kind="loop.applied",
-            actor=actor,
-            subject=loop.name,
-            body=body,
-            key=f"applied:{sequence}",
-        )
-        return made
+        found = [] if replayed else loosened(tx, loop.name, _declaration(loop))
+        waiting = settle(tx, loop.name, _declaration(loop), found, actor=actor, at=at)
+        if not waiting:
+            _put(tx, loop, made, actor, at)
+    if waiting:
+        raise needed(" and ".join(one.sentence for one in found), waiting[0])
+    return made
+
+
+def _put(tx: Transaction, loop: Loop, made: Plan, actor: str, at: datetime) -> None:
+    last = store.latest_applied(tx, loop.name)
+    sequence = (last["sequence"] if last else 0) + 1
+    values = {"loop": loop.name, "sequence": sequence, "digest": made.digest, "at": at, "actor": actor}
+    store.add_applied(tx, {**values, "declaration": _declaration(loop)})
+    body: dict[str, Any] = {"digest": made.digest, "changes": msgspec.to_builtins(made.changes)}
+    body |= {"breaks": [one.sentence for one in made.breaks]} if made.breaks else {}
+    chain.append(
+        tx,
+        project=loop.name,
+        at=at,
+        kind="loop.applied",
+        actor=actor,
+        subject=loop.name,
+        body=body,
+        key=f"applied:{sequence}",
+    )
 
 
 def _breaking(made: Plan) -> Conflict:
@@ -98,7 +113,8 @@ def _plan(tx: Transaction, loop: Loop) -> Plan:
     before = last["declaration"] if last else _NOTHING
     changes = _differences("", before, declared)
     touched = _touched(changes, before, declared)
-    return Plan(loop.name, digest(canonical_json(declared)), changes, touched, _breaks(tx, loop, before, declared))
+    broken, lost = _breaks(tx, loop, before, declared), loosened(tx, loop.name, declared)
+    return Plan(loop.name, digest(canonical_json(declared)), changes, touched, broken, [one.sentence for one in lost])
 
 
 def _breaks(tx: Transaction, loop: Loop, before: dict[str, Any], declared: dict[str, Any]) -> list[Break]:

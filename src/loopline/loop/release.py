@@ -128,13 +128,13 @@ def ask_approval(tx: Transaction, route: Route, version: ModelVersion, environme
         role=terms.role,
         lasts=terms.lasts,
         by=cause.actor,
-        authors=_authors(tx, route.project, version),
+        authors=authors_of(tx, route.project, version),
         why=cause.sentence,
         at=cause.at,
     )
     if new and not route.replayed:
         told = f"Version {version.version} of {route.model} waits to enter {environment}: approve or reject {made.id}"
-        _tell(tx, route, made, "approval.asked", f"{told} before {made.expires_at:%Y-%m-%d %H:%M} UTC.", cause.at)
+        tell(tx, route, made, "approval.asked", f"{told} before {made.expires_at:%Y-%m-%d %H:%M} UTC.", cause.at)
     return made
 
 
@@ -156,8 +156,10 @@ def candidate_ready(tx: Transaction, lane: Lane, at: datetime) -> tuple[str, lis
     """Why an approved version is to enter its environment now, empty where none is; and the requests that are open."""
     if lane.operation.approve is None:
         return "", []
-    asked = approval.find(tx, lane.project, model=lane.model, only_open=True)
-    found = _next_ready(tx, route_of(lane), at)
+    route = route_of(lane)
+    opened = approval.find(tx, lane.project, model=lane.model, only_open=True)
+    asked = [one for one in opened if one.environment in route.environments]
+    found = _next_ready(tx, route, at)
     if found is None:
         return "", asked
     by = f"{found.decided_by} approved it" if found.decided_by else "approval is assumed"
@@ -183,7 +185,7 @@ def use_and_enter(tx: Transaction, route: Route, found: Approval, version: Model
         approval.assume(tx, found, at=cause.at)
     elif refused := approval.use(tx, found, about, by=cause.actor, at=cause.at):
         told = f"Version {found.version} was not promoted: {refused}."
-        _tell(tx, route, found, "approval.refused", told, cause.at)
+        tell(tx, route, found, "approval.refused", told, cause.at)
         return Outcome(changed=False, sentence=told)
     given = {"id": found.id, "by": found.decided_by or ASSUMED, "reason": found.reason}
     evidence = {"cause": cause.sentence, "package": version.package, "approval": given}
@@ -198,7 +200,7 @@ def lapse(resources: Resources, lane: Lane, at: datetime) -> None:
         for found in approval.lapse(tx, lane.project, lane.model, at):
             if not lane.replayed:
                 told = f"Nobody's approval of version {found.version} for {found.environment} counts any more."
-                _tell(tx, route_of(lane), found, "approval.expired", told, at)
+                tell(tx, route_of(lane), found, "approval.expired", told, at)
 
 
 def _approach(
@@ -219,7 +221,8 @@ def _next_ready(tx: Transaction, route: Route, at: datetime) -> Approval | None:
     if route.replayed:
         waits = duration(_terms(route).assume)
         opened = approval.find(tx, route.project, model=route.model, only_open=True)
-        return next((one for one in opened if one.asked_at + waits <= at), None)
+        asked = [one for one in opened if one.environment in route.environments]
+        return next((one for one in asked if one.asked_at + waits <= at), None)
     given = approval.counting(tx, route.project, route.model, at)
     return next((one for one in given if one.environment in route.environments), None)
 
@@ -230,13 +233,14 @@ def _terms(route: Route) -> ApprovalTerms:
     return route.approve
 
 
-def _authors(tx: Transaction, project: str, version: ModelVersion) -> set[str]:
+def authors_of(tx: Transaction, project: str, version: ModelVersion) -> set[str]:
     """Who may not approve: whoever registered it, and for what the loop made itself, whoever applied the loop."""
     applied = store.latest_applied(tx, project.split(".", 1)[0])
     return {version.created_by, *([applied["actor"]] if applied else [])}
 
 
-def _tell(tx: Transaction, route: Route, found: Approval, event: str, text: str, at: datetime) -> None:
+def tell(tx: Transaction, route: Route, found: Approval, event: str, text: str, at: datetime) -> None:
+    """Put it into the outbox, for who gives the approval or owns the model."""
     to = (route.approve.to if route.approve else "") or route.owner
     message = {"event": event, "model": route.model, "approval": found.id, "role": found.role, "text": text}
     outbox.put(

@@ -181,7 +181,7 @@ def _claim(resources: Resources, loop: Loop, period: Period) -> None:
         if before is None:
             store.put_replay(tx, loop.name, plan, None)
     if before is None:
-        apply(resources.database, loop, actor="replay", at=period.start, accept_breaking=True)
+        apply(resources.database, loop, actor="replay", at=period.start, accept_breaking=True, replayed=True)
     elif before["plan"] != plan:
         changed = sorted(name for name in plan if before["plan"].get(name) != plan[name])
         raise Conflict(

@@ -80,6 +80,11 @@ def latest_applied(tx: Transaction, loop: str) -> Row | None:
     return dict(row) if row else None
 
 
+def all_applied(tx: Transaction, loop: str) -> list[Row]:
+    query = sa.select(applied_loop).where(applied_loop.c.loop == loop).order_by(applied_loop.c.sequence.desc())
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
 def add_applied(tx: Transaction, values: Row) -> None:
     tx.execute(sa.insert(applied_loop).values(values))
 

@@ -75,7 +75,14 @@ def run_turn(
         watch_matured(work.resources, work.lane, work.history, window.end)
         watch_decision(work.resources, work.lane, work.history, window.end)
         respond.open_incidents(work.resources, work.lane, work.references, window)
-    follow_declaration(work.resources, project=work.lane.project, model=work.lane.model, actor="loop", at=window.end)
+    follow_declaration(
+        work.resources,
+        project=work.lane.project,
+        model=work.lane.model,
+        actor="loop",
+        at=window.end,
+        replayed=work.lane.replayed,
+    )
     with measured(seconds, "respond"):
         situation = LaneSituation(work.resources, work.lane, work.history, work.predictors, window)
         lapse(work.resources, work.lane, window.end)
