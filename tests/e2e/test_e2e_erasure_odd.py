@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-import msgspec
 import polars as pl
 import pytest
 import sqlalchemy as sa
@@ -25,7 +24,8 @@ from loopline.loop.erasing import Request, erase, plan_erasure
 from loopline.loop.resources import Resources
 from loopline.models.signing import sign
 from loopline.runs import tracking
-from loopline.scoring.record import Prediction, prediction_columns, prediction_frame
+from loopline.scoring.block import Block, encode, prediction_frame
+from loopline.scoring.record import Prediction, prediction_columns
 from loopline.scoring.segment import HEADER, frames
 from loopline.scoring.spool import Spool
 from loopline.tables.schema import TableSchema
@@ -116,16 +116,18 @@ def plant_rows(resources: Resources, folder: Path) -> None:
     tables = resources.tables
     tables.create("orders", ORDERS).append(rows(), writer="t", sequence=1)
     shipped = [prediction(UNKNOWN, email=EMAIL, income=INCOME), prediction("order-00001", email="1@example.org")]
-    tables.create("predictions.shop.returns", PREDICTIONS).append(prediction_frame(shipped), writer="t", sequence=1)
+    tables.create("predictions.shop.returns", PREDICTIONS).append(
+        prediction_frame([Block.of(one) for one in shipped]), writer="t", sequence=1
+    )
     plain = rows(9).select("_key", "_event_time", "_known_at", "_tombstone", "customer", words=pl.col("email"))
     tables.create("letters", TableSchema({"customer": pl.String(), "words": pl.String()})).append(
         plain, writer="t", sequence=1
     )
     spool = Spool(folder / "spool" / "0000", fsync=False)
     waiting = [prediction(f"{UNKNOWN}-2", email=EMAIL), prediction("order-00002", email="2@example.org")]
-    spool.append([msgspec.msgpack.encode(one) for one in waiting])
+    spool.append([encode(Block.of(one)) for one in waiting])
     spool.close()
-    damaged = HEADER + frames([msgspec.msgpack.encode(one) for one in shipped])
+    damaged = HEADER + frames([encode(Block.of(one)) for one in shipped])
     (folder / "spool" / "0000" / "0000000008.corrupt").write_bytes(damaged + b"\x01half of " + EMAIL.encode())
     (folder / "spool" / "0000" / "0000000009.torn").write_bytes(b"\x99" + EMAIL.encode())
 
@@ -265,11 +267,11 @@ def test_what_nobody_declared_is_found_by_its_id(tmp_path):
             prediction("c3", email="d"),
         ]
         table = resources.tables.create("predictions.alone.churn", TableSchema(prediction_columns(FEATURES)))
-        table.append(prediction_frame(mine), writer="t", sequence=1)
+        table.append(prediction_frame([Block.of(one) for one in mine]), writer="t", sequence=1)
         asked = Request(value="cust-004711", reason="asked", actor="ann")
         done = erase(resources, asked)
         assert done.columns == ("_key", "email")
         assert done.complete
         assert table.read()["_key"].to_list() == ["c3"]
-        table.append(prediction_frame(mine), writer="t", sequence=2)
+        table.append(prediction_frame([Block.of(one) for one in mine]), writer="t", sequence=2)
         assert table.read()["_key"].to_list() == ["c3", "c3"]
