@@ -39,6 +39,7 @@ from loopline.loop.receipt import read_receipt
 from loopline.loop.replay import Period
 from loopline.loop.resources import Resources
 from loopline.runs import tracking
+from loopline.scoring.block import Block, encode
 from loopline.scoring.record import Prediction
 from loopline.scoring.spool import Spool
 from loopline.storage.key_values import open_key_values
@@ -126,7 +127,7 @@ def plant_predictions(root: Path) -> None:
         )
         for key, city in (("order-planted-00005", PLANTS.CITY), ("order-other", "city1"))
     ]  # fmt: skip
-    spool.append([msgspec.msgpack.encode(one) for one in made])
+    spool.append([encode(Block.of(one)) for one in made])
     spool.close()
     (root / "0000" / "0000000007.torn").write_bytes(f"half a frame of {PLANTS.CITY}".encode())
 

@@ -3,15 +3,12 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from loopline.clock import Clock
-
-if TYPE_CHECKING:
-    from loopline.server.scoring.http import Request
+from loopline.server.scoring.http import Request
 
 _MOST = 100_000
 _log = structlog.get_logger(__name__)
@@ -43,7 +40,7 @@ class AccessLog:
         self._dropped = 0
         self._clock = clock
 
-    def note(self, request: "Request", status: int, size: int, principal: str | None, trace_id: str | None) -> None:
+    def note(self, request: Request, status: int, size: int, principal: str | None, trace_id: str | None) -> None:
         """Note an answer of `size` bytes."""
         if self._path is None:
             return
