@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from loopline.models.trees import Tree, splits, trees_of
+from loopline.models.tree import Tree
+from loopline.models.trees import splits, trees_of
 
 
 def stump(threshold: float) -> Tree:
@@ -58,7 +59,7 @@ def test_each_split_comes_with_a_row_that_gets_there_also_at_its_threshold(fitte
         thresholds = tree.float32_threshold()
         inner = {(int(tree.feature[node]), float(thresholds[node])): node for node in np.flatnonzero(~tree.leaf)}
         for split in splits([tree], fitted.rows, at_most=1000):
-            row = fitted.rows[split.row].copy()
+            row = split.row.copy()
             if np.isfinite(split.threshold):
                 row[split.feature] = split.threshold
                 crossed = {(int(tree.feature[n]), float(thresholds[n])) for n in walk(tree, thresholds, row)[:-1]}

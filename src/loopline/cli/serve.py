@@ -118,6 +118,8 @@ def _print(console: Console, served: Served, key: str) -> None:
     console.print(
         f"[bold]{served.name}[/] is a {served.kind} model of {len(served.features)} fields ({served.format})."
     )
+    for name, reason in served.refused.items():
+        console.print(f"It serves as it is, not as {name}: {reason}.", soft_wrap=True)
     console.print(f"The first sample rows score {', '.join(f'{score:.6g}' for score in served.scores)}.\n")
     console.print(f"Answers at  {served.url}/predict/{served.name}")
     console.print(f"            {served.url}/v2/models/{served.name}/infer (Open Inference Protocol)")

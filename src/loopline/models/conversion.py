@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from onnx import ModelProto, NodeProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 
 from loopline.errors import InvalidInput
-from loopline.models.trees import Tree, trees_of
+from loopline.models.boosters.booster import tree_sum_of
+from loopline.models.tree import Tree
+from loopline.models.tree_proof import tree_sizes
+from loopline.models.trees import trees_of
 
 _OPSETS = {"": 18, "ai.onnx.ml": 3}  # pinned: a newer library must not change what is written
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
@@ -19,10 +21,14 @@ _MESSAGE = 200
 
 
 def to_onnx(estimator: Any, features: int) -> bytes:
-    """The fitted estimator as ONNX: input `rows` float32 (n, features), an output of probabilities (n, classes) or of values (n, 1).
+    """The fitted estimator as ONNX: trees of LightGBM and XGBoost by our own hand, the rest by skl2onnx. Input `rows` float32 (n, features), an output of
+    probabilities (n, classes) or (n, 1), or of values (n, outputs).
 
-    Raises `InvalidInput` for estimators that skl2onnx cannot convert, or converts wrongly.
+    Raises `InvalidInput` for estimators that do not convert, or are known to convert wrongly.
     """
+    booster = tree_sum_of(estimator)
+    if booster is not None:
+        return booster.to_onnx(features)
     _refuse_native_categories(estimator)
     try:
         model = _convert(estimator, features)
@@ -86,14 +92,4 @@ def _ensembles(model: ModelProto) -> Iterator[tuple[NodeProto, dict[str, Any]]]:
 
 
 def _sizes(attributes: dict[str, Any]) -> list[int]:
-    """How many nodes each tree has, in the graph's order; nothing where nodes are not numbered as in scikit-learn."""
-    trees = np.asarray(attributes["nodes_treeids"].ints)
-    nodes = np.asarray(attributes["nodes_nodeids"].ints)
-    _, sizes = np.unique(trees, return_counts=True)
-    in_order = np.array_equal(trees, np.repeat(np.arange(len(sizes)), sizes))
-    numbered = np.array_equal(nodes, _numbered(sizes))
-    return [int(size) for size in sizes] if in_order and numbered else []
-
-
-def _numbered(sizes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    return np.concatenate([np.arange(size) for size in sizes])
+    return tree_sizes({name: attributes[name].ints for name in ("nodes_treeids", "nodes_nodeids")})

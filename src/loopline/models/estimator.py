@@ -22,6 +22,11 @@ def library_of(estimator: Any) -> str:
     return type(estimator).__module__.partition(".")[0]
 
 
+def is_runtime(estimator: Any) -> bool:
+    """Whether it is a model that was opened from bytes and not fitted here: its `estimator` is what its library read."""
+    return hasattr(estimator, "outputs") and hasattr(estimator, "estimator")
+
+
 def parts_of(estimator: Any, output: Output) -> list[tuple[Any, Output]]:
     """The estimators that together make the model, each with its own output: for quantiles one for each level, else itself.
 
@@ -43,6 +48,8 @@ def class_places(estimator: Any, output: Output) -> tuple[int, ...]:
 
     Raises `InvalidInput` for an estimator that is not what its kind asks for.
     """
+    if is_runtime(estimator):
+        return tuple(range(len(output.classes)))
     if output.kind not in _CLASSIFIERS:
         _require(hasattr(estimator, "predict"), estimator, output, "a fitted regressor")
         return ()
@@ -63,6 +70,8 @@ def estimate(estimator: Any, rows: Rows, output: Output) -> Floats:
 
     Raises `InvalidInput` as `parts_of` and `class_places` do.
     """
+    if is_runtime(estimator):
+        return output.shaped(estimator.outputs(rows))
     parts = parts_of(estimator, output)
     if output.kind == "quantile":
         return np.column_stack([_raw(part, rows, of) for part, of in parts])

@@ -16,7 +16,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` real rows were given; `cases` counts the scores compared, by kind: `real` rows, rows with a field `missing`,
     rows with every `category` in turn, and rows at the `boundary` of a split (its threshold and the float32 numbers next
-    to it). `thresholds` counts the trees' splits, `thresholds_checked` those that a boundary row reached.
+    to it). `thresholds` counts the trees' splits, `thresholds_checked` those that a boundary row reached. `nodes_compared` counts the nodes of trees that were read back and found the same.
     """
 
     rows: int
@@ -25,13 +25,15 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     thresholds_checked: int
     max_abs_difference: float
     tolerance: float
+    nodes_compared: int = 0
 
 
 class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A model ready to serve.
 
     `models` are the digests of its bytes in `format`: one, or for quantiles one for each level. `class_places` says which classes
-    the columns of a model of several are. What it gives back, calibrated, is the signature's output. `takes_missing` says whether it scores rows with missing values. `libraries` are the versions it was made with: facts for people, no part of what it computes.
+    the columns of a model of several are. What it gives back, calibrated, is the signature's output. `takes_missing` says whether it scores rows with missing values. `libraries` are the versions it was made with, and `refused` says
+    of each format that was tried before `format` why it was not taken: facts for people, no part of what it computes.
     """
 
     format: Format = "onnx"
@@ -42,6 +44,7 @@ class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
     takes_missing: bool
     parity: Parity
     libraries: dict[str, str]
+    refused: dict[str, str] = {}
 
     def encoded(self) -> bytes:
         """The package as canonical JSON: what is stored as an artifact, and signed."""

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from loopline.errors import InvalidInput
+from loopline.errors import Corrupt, InvalidInput
 from loopline.evaluation.calibrator import Calibrator
 from loopline.evaluation.kind import Output
 from loopline.models import parity
+from loopline.models.boosters.booster import lightgbm_text, xgboost_bytes
 from loopline.models.conversion import to_onnx
 from loopline.models.estimator import class_places, library_of, parts_of
 from loopline.models.package import ModelPackage, Parity
 from loopline.models.runtimes import skops
 from loopline.models.runtimes.opening import open_model
-from loopline.models.runtimes.runtime import Format
+from loopline.models.runtimes.runtime import Format, Runtime
 from loopline.models.signature import Signature
 from loopline.storage.artifacts import ArtifactStore
 
@@ -28,6 +29,11 @@ _LIBRARIES: dict[Format, tuple[str, ...]] = {
     "lightgbm": ("lightgbm",),
     "xgboost": ("xgboost",),
 }
+_SOURCES: dict[tuple[Format, str], tuple[str, ...]] = {
+    ("onnx", "lightgbm"): ("lightgbm", "onnx", "onnxruntime"),
+    ("onnx", "xgboost"): ("xgboost", "onnx", "onnxruntime"),
+}
+_COMPILED: tuple[Format, ...] = ("lightgbm", "xgboost", "skops")
 _DISTRIBUTIONS = {"xgboost": ("xgboost", "xgboost-cpu")}
 _ALWAYS = ("loopline", "numpy")
 
@@ -38,6 +44,7 @@ class _Compiled(NamedTuple):
     format: Format
     contents: list[bytes]
     proofs: list[Parity]
+    refused: dict[str, str]
 
 
 def package(
@@ -51,8 +58,9 @@ def package(
 ) -> ModelPackage:
     """Compile a fitted estimator of the signature's kind, prove that it scores the same, and store model and package.
 
-    LightGBM's and XGBoost's models keep their own format. scikit-learn's become ONNX; where one does not convert, or scores
-    otherwise once converted, it is kept by skops, if it is made of types that are safe to read. `rows` are real rows as
+    It becomes ONNX. Where it does not convert, or is not proven to score the same once converted, LightGBM's and XGBoost's models
+    keep their own format, and scikit-learn's are kept by skops, if made of types that are safe to read; the package's
+    `refused` says why. `rows` are real rows as
     `signature.encode` gives them: float32, shape (n, number of fields). The same estimator, signature, rows and libraries give
     the same bytes.
 
@@ -75,65 +83,106 @@ def package(
         calibrator=calibrator,
         takes_missing=takes_missing,
         parity=_joined(compiled.proofs),
-        libraries=libraries_of(compiled.format),
+        libraries=libraries_of(compiled.format, library_of(parts[0][0])),
+        refused=compiled.refused,
     )
     artifacts.put(made.encoded())
     return made
 
 
-def libraries_of(name: Format) -> dict[str, str]:
-    """The versions of the libraries that a package in this format rests on, as they are installed."""
-    return {library: _version(library) for library in (*_ALWAYS, *_LIBRARIES[name])}
+class Unproven(NamedTuple):
+    """A model that something else wrote: its bytes, what reads them, and whether it scores rows with missing values."""
+
+    format: Format
+    content: bytes
+    runtime: Runtime
+    takes_missing: bool
+
+
+def package_file(
+    model: Unproven, signature: Signature, rows: Rows, *, artifacts: ArtifactStore, tolerance: float = 1e-5
+) -> ModelPackage:
+    """Store a model that something else wrote, and its package: as ONNX where it is proven to score as `model` does over `rows`,
+    float32 of shape (n, number of fields), else as it is. The package's `refused` says why it was not compiled.
+    """
+    kept = rows if model.takes_missing else rows[~np.isnan(rows).any(axis=1)]
+    # The file is the model: there is no estimator to compare it with.
+    unproven = Parity(rows=0, cases={}, thresholds=0, thresholds_checked=0, max_abs_difference=0.0, tolerance=0.0)
+    compiled = _Compiled(model.format, [model.content], [unproven], {})
+    if model.format in _COMPILED and len(kept):
+        try:
+            content = to_onnx(model.runtime.estimator, len(signature.fields))  # type: ignore[attr-defined]
+            opened = open_model("onnx", content, signature.output)
+            proof = parity.prove(model.runtime, opened, signature, kept, tolerance, signature.output, graph=content)
+            compiled = _Compiled("onnx", [content], [proof], {})
+        except (Corrupt, InvalidInput) as error:
+            compiled = compiled._replace(refused={"onnx": error.message})
+    made = ModelPackage(
+        format=compiled.format,
+        models=tuple(artifacts.put(content) for content in compiled.contents),
+        signature=signature,
+        calibrator=None,
+        takes_missing=model.takes_missing,
+        parity=compiled.proofs[0],
+        libraries=libraries_of(compiled.format, model.format),
+        refused=compiled.refused,
+    )
+    artifacts.put(made.encoded())
+    return made
+
+
+def libraries_of(name: Format, source: str = "") -> dict[str, str]:
+    """The versions of the libraries that a package in this format, made from an estimator of `source`, rests on, as they are
+    installed.
+    """
+    made = _SOURCES.get((name, source), _LIBRARIES[name])
+    return {library: _version(library) for library in (*_ALWAYS, *made)}
 
 
 def _compile(parts: Sequence[tuple[Any, Output]], signature: Signature, rows: Rows, tolerance: float) -> _Compiled:
-    formats = _formats(parts[0][0])
-    refused: list[InvalidInput] = []
-    for name in formats:
+    refused: dict[str, str] = {}
+    first: InvalidInput | None = None
+    for name in _formats(parts[0][0]):
         try:
-            return _in_format(name, parts, signature, rows, tolerance)
+            contents, proofs = _in_format(name, parts, signature, rows, tolerance)
         except InvalidInput as error:
-            refused.append(error)
-    raise refused[0]
+            first = first or error
+            refused[name] = error.message
+        else:
+            return _Compiled(name, contents, proofs, refused)
+    raise first or AssertionError("there is always a format to try")
 
 
 def _formats(estimator: Any) -> tuple[Format, ...]:
     library = library_of(estimator)
-    if library == "lightgbm":
-        return ("lightgbm",)
-    return ("xgboost",) if library == "xgboost" else ("onnx", "skops")
+    return _TRIED.get(library, ("onnx", "skops"))
 
 
 def _in_format(
     name: Format, parts: Sequence[tuple[Any, Output]], signature: Signature, rows: Rows, tolerance: float
-) -> _Compiled:
+) -> tuple[list[bytes], list[Parity]]:
     contents = [_WRITERS[name](part, len(signature.fields)) for part, _ in parts]
     proofs = [
-        parity.prove(part, open_model(name, content, of), signature, rows, tolerance, of)
+        parity.prove(
+            part,
+            open_model(name, content, of),
+            signature,
+            rows,
+            tolerance,
+            of,
+            graph=content if name == "onnx" else b"",
+        )
         for (part, of), content in zip(parts, contents, strict=True)
     ]
-    return _Compiled(name, contents, proofs)
+    return contents, proofs
 
 
-def _lightgbm(estimator: Any, fields: int) -> bytes:  # noqa: ARG001 - as the other writers
-    text: str = getattr(estimator, "booster_", estimator).model_to_string()
-    return text.encode()
-
-
-def _xgboost(estimator: Any, fields: int) -> bytes:  # noqa: ARG001 - as the other writers
-    booster = estimator.get_booster() if hasattr(estimator, "get_booster") else estimator
-    return bytes(booster.save_raw("ubj"))
-
-
-def _skops(estimator: Any, fields: int) -> bytes:  # noqa: ARG001 - as the other writers
-    return skops.dump(estimator)
-
-
+_TRIED: dict[str, tuple[Format, ...]] = {"lightgbm": ("onnx", "lightgbm"), "xgboost": ("onnx", "xgboost")}
 _WRITERS: dict[Format, Callable[[Any, int], bytes]] = {
     "onnx": to_onnx,
-    "lightgbm": _lightgbm,
-    "xgboost": _xgboost,
-    "skops": _skops,
+    "lightgbm": lambda estimator, _: lightgbm_text(estimator),
+    "xgboost": lambda estimator, _: xgboost_bytes(estimator),
+    "skops": lambda estimator, _: skops.dump(estimator),
 }
 
 
@@ -147,6 +196,7 @@ def _joined(proofs: Sequence[Parity]) -> Parity:
         thresholds_checked=sum(proof.thresholds_checked for proof in proofs),
         max_abs_difference=max(proof.max_abs_difference for proof in proofs),
         tolerance=first.tolerance,
+        nodes_compared=sum(proof.nodes_compared for proof in proofs),
     )
 
 

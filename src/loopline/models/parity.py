@@ -8,10 +8,12 @@ import numpy.typing as npt
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import BINARY, Output
-from loopline.models.estimator import class_places, estimate, widened
+from loopline.models.estimator import class_places, estimate, is_runtime, widened
 from loopline.models.package import Parity
 from loopline.models.runtimes.runtime import Runtime
 from loopline.models.signature import Signature
+from loopline.models.tree import Tree
+from loopline.models.tree_proof import compare_trees
 from loopline.models.trees import Rows, Split, splits, trees_of
 
 _ROWS_PER_FIELD = 100
@@ -31,16 +33,26 @@ def takes_missing(estimator: Any, features: int, output: Output = BINARY) -> boo
 
 
 def prove(
-    estimator: Any, model: Runtime, signature: Signature, rows: Rows, tolerance: float, output: Output = BINARY
+    estimator: Any,
+    model: Runtime,
+    signature: Signature,
+    rows: Rows,
+    tolerance: float,
+    output: Output = BINARY,
+    *,
+    graph: bytes = b"",
 ) -> Parity:
     """Compare the packaged `model` with the fitted `estimator` and say what was compared.
 
     `rows` are real rows, float32 of shape (n, number of fields). Beside them are scored: rows with each field missing in
     turn (as an unseen category is, too), rows with every category in turn, and for the splits of the trees rows that get
-    there with the float32 numbers at and next to the threshold. Raises `InvalidInput` (`model.parity_failed`) where an
-    output differs by more than `tolerance`, for values that exceed 1 relative to their size.
+    there with the float32 numbers at and next to the threshold. Where `graph`, the model in ONNX, is given, its trees are compared
+    with the estimator's node by node besides: a split that scores hardly depend on is a split all the same. Raises
+    `InvalidInput` (`model.parity_failed`) where an output differs by more than `tolerance`, for values that exceed 1 relative to
+    their size, and (`model.trees_differ`) where a node differs.
     """
-    reached = _reached_splits(estimator, rows)
+    trees = trees_of(estimator)
+    reached = _reached_splits(estimator, trees, rows)
     worst, counts = 0.0, {}
     for kind, cases in _cases(estimator, signature, rows, reached, output).items():
         counts[kind] = len(cases)
@@ -51,10 +63,11 @@ def prove(
     return Parity(
         rows=len(rows),
         cases=counts,
-        thresholds=sum(int(np.sum(~tree.leaf)) for tree in trees_of(estimator)),
+        thresholds=sum(int(np.sum(~tree.leaf)) for tree in trees),
         thresholds_checked=sum(_is_checked(split) for split in reached),
         max_abs_difference=worst,
         tolerance=tolerance,
+        nodes_compared=compare_trees(graph, trees) if graph and trees else 0,
     )
 
 
@@ -87,8 +100,7 @@ def _boundary(estimator: Any, rows: Rows, reached: list[Split]) -> Rows:
     if not checked:
         return rows[:0]
     before = _before_the_trees(estimator)
-    seen = _spread(rows, _ROWS_TO_REACH_SPLITS) if before is None else _as_trees_see(before, rows)
-    cases = seen[[split.row for split in checked]].repeat(3, axis=0)
+    cases = np.array([split.row for split in checked], dtype=np.float32).repeat(3, axis=0)
     threshold = np.array([split.threshold for split in checked], dtype=np.float32)
     up, down = np.nextafter(threshold, np.float32(np.inf)), np.nextafter(threshold, np.float32(-np.inf))
     features = np.array([split.feature for split in checked]).repeat(3)
@@ -97,14 +109,15 @@ def _boundary(estimator: Any, rows: Rows, reached: list[Split]) -> Rows:
     return given if given.shape[1] == rows.shape[1] else rows[:0]
 
 
-def _reached_splits(estimator: Any, rows: Rows) -> list[Split]:
+def _reached_splits(estimator: Any, trees: list[Tree], rows: Rows) -> list[Split]:
     before = _before_the_trees(estimator)
     seen = _spread(rows, _ROWS_TO_REACH_SPLITS) if before is None else _as_trees_see(before, rows)
-    return list(splits(trees_of(estimator), seen, at_most=_SPLITS))
+    return list(splits(trees, seen, at_most=_SPLITS))
 
 
 def _before_the_trees(estimator: Any) -> Any:
     """The steps of a pipeline before its last; None where there are none."""
+    estimator = estimator.estimator if is_runtime(estimator) else estimator
     return estimator[:-1] if hasattr(estimator, "steps") and len(estimator.steps) > 1 else None
 
 
@@ -121,7 +134,7 @@ def _as_given(before: Any, cases: Rows) -> Rows:
 
 
 def _is_checked(split: Split) -> bool:
-    return split.row >= 0 and bool(np.isfinite(split.threshold))
+    return split.row is not None and bool(np.isfinite(split.threshold))
 
 
 def _differences(estimator: Any, model: Runtime, cases: Rows, output: Output) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ from loopline.access import tokens
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.access.roles import Role
-from loopline.app.alone.model_file import Asked, decision_at, package_of, read_model
+from loopline.app.alone.model_file import Asked, ModelFile, decision_at, read_model
 from loopline.app.home import open_home
 from loopline.clock import SystemClock
 from loopline.config import Settings
@@ -29,6 +29,7 @@ from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_manifest, write_manifest
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
+from loopline.models.packaging import Unproven, package_file
 from loopline.models.predictor import load_predictor
 from loopline.models.signing import sign
 from loopline.scoring.record import prediction_table
@@ -37,6 +38,7 @@ from loopline.values import micros
 
 PROJECT, CALLER = "alone", "caller"
 VALID = timedelta(days=90)
+PROOF_ROWS = 2000
 STEP_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
@@ -71,6 +73,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     predictions: str
     row: dict[str, float | str | None]
     scores: list[float]
+    refused: dict[str, str] = {}
 
 
 class Serve:
@@ -167,10 +170,11 @@ class Serve:
         return found.version, made
 
     def _packaged(self) -> ModelPackage:
-        artifacts = self.resources.artifacts
-        made = package_of(self.model, artifacts.put(self.model.content))
-        artifacts.put(made.encoded())
-        return made
+        model, sample = self.model, self.request.sample
+        rows = sample[np.linspace(0, sample.height - 1, min(PROOF_ROWS, sample.height)).astype(int).tolist()]
+        matrix = model.signature.encode(rows.with_columns(pl.col(pl.Boolean).cast(pl.Float64)))
+        unproven = Unproven(model.format, model.content, model.runtime, model.takes_missing)
+        return package_file(unproven, model.signature, matrix, artifacts=self.resources.artifacts)
 
     def _token(self) -> str:
         now = SystemClock().now()
@@ -229,7 +233,8 @@ class Serve:
             name=request.name,
             url=f"http://{host}:{self.settings.scoring_port}",
             token=token,
-            format=self.model.format,
+            format=package.format,
+            refused=package.refused,
             kind=output.kind,
             classes=output.classes,
             features=signature.names,

@@ -239,6 +239,8 @@ def _parity(card: Card) -> list[Block]:
     proof = card.package.parity
     told = [("format", str(card.package.format)), ("rows compared", count(proof.rows))]
     told += [(f"cases: {name}", count(number)) for name, number in sorted(proof.cases.items())]
+    told += [(f"why not {name}", reason) for name, reason in sorted(card.package.refused.items())]
+    told += [("nodes of trees compared", count(proof.nodes_compared))] if proof.nodes_compared else []
     told += [("splits checked", f"{count(proof.thresholds_checked)} of {count(proof.thresholds)}")]
     told += [("largest difference", f"{proof.max_abs_difference:.3g}"), ("allowed", f"{proof.tolerance:.3g}")]
     return [_facts(told)]
