@@ -38,9 +38,13 @@ def command(
     key: Annotated[str, typer.Option("--key", help="The field of a row's key, which labels are joined by.")] = "key",
     at: Annotated[str, typer.Option("--at", help="The field of a row's time; without it, the present.")] = "at",
     kind: Annotated[
-        str, typer.Option("--kind", help="binary, multiclass, regression or ranking; found in the file by default.")
+        str,
+        typer.Option(
+            "--kind", help="binary, multiclass, regression, multioutput or ranking; found in the file by default."
+        ),
     ] = "",
     classes: Annotated[str, typer.Option("--classes", help="The names of the classes, in order: a,b,c.")] = "",
+    targets: Annotated[str, typer.Option("--targets", help="The names of several numbers a row: a,b,c.")] = "",
     threshold: Annotated[float, typer.Option("--threshold", help="For two classes: positive from here on.")] = 0.5,
     port: Annotated[int | None, typer.Option("--port", help="Where to listen; LOOPLINE_SCORING_PORT or 8322.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many processes answer.")] = None,
@@ -57,7 +61,7 @@ def command(
     settings = replace(settings, scoring_port=port or above.scoring_port, workers=workers or above.workers)
     rows = _read(sample)
     apart = (key, at, *_names(without), *(one for one, dtype in rows.schema.items() if dtype.is_temporal()))
-    asked = Asked(_names(features), _kind(kind), _names(classes))
+    asked = Asked(_names(features), _kind(kind), _names(classes), _names(targets))
     request = Request(model, rows, called, key, at, apart, asked, threshold)
     serving = Serve(settings, request, operator())
     served = serving.start()
@@ -96,7 +100,7 @@ def _kind(said: str) -> Kind | None:
         raise InvalidInput(
             "serve.unknown_kind",
             f"there is no kind {said!r}",
-            remedy="Use binary, multiclass, regression or ranking.",
+            remedy="Use binary, multiclass, regression, multioutput or ranking.",
         ) from error
     return kind
 

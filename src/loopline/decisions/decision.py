@@ -44,11 +44,14 @@ _SPECS: dict[str, tuple[type[Any], ...]] = {
     "regression": (AmountCosts, NoCosts),
     "quantile": (AmountCosts, NoCosts),
     "ranking": (NoCosts,),
+    "multioutput": (NoCosts,),
 }
 
 
 def require_fit(
-    spec: AnySpec, kind: Literal["binary", "multiclass", "regression", "quantile", "ranking"], classes: tuple[str, ...]
+    spec: AnySpec,
+    kind: Literal["binary", "multiclass", "regression", "quantile", "ranking", "multioutput"],
+    classes: tuple[str, ...],
 ) -> None:
     """Raise `InvalidInput` where nothing can be decided so from the outputs of this kind of model."""
     if not isinstance(spec, _SPECS[kind]):

@@ -10,10 +10,14 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 
-Kind = Literal["binary", "multiclass", "regression", "quantile", "ranking"]
+Kind = Literal["binary", "multiclass", "regression", "quantile", "ranking", "multioutput"]
 Floats = npt.NDArray[np.float64]
 
-_LEAST_CLASSES = 2
+_LEAST = 2
+
+
+def _fit(names: tuple[str, ...], *, wanted: bool) -> bool:
+    return len(set(names)) == len(names) >= _LEAST if wanted else not names
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -23,6 +27,8 @@ class Output(msgspec.Struct, frozen=True):
       group. Arrays of shape (n,).
     - `"multiclass"`: the probability of each of `classes`, in their order. Shape (n, len(classes)).
     - `"quantile"`: the quantile at each of `levels`, rising. Shape (n, len(levels)).
+    - `"multioutput"`: the value of each of `targets`, in their order. Shape (n, len(targets)). Such models are served and logged; a
+      loop, which joins one label to a row, does not judge them.
 
     Labels are float64 of shape (n,): 0 or 1, a number, a grade of relevance from 0, the place of the class in `classes`.
     Raises `InvalidInput` for classes or levels that do not go with the kind.
@@ -31,31 +37,30 @@ class Output(msgspec.Struct, frozen=True):
     kind: Kind = "binary"
     classes: tuple[str, ...] = ()
     levels: tuple[float, ...] = ()
+    targets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        classes_fit = (
-            len(set(self.classes)) == len(self.classes) >= _LEAST_CLASSES
-            if self.kind == "multiclass"
-            else not self.classes
+        names_fit = _fit(self.classes, wanted=self.kind == "multiclass") and _fit(
+            self.targets, wanted=self.kind == "multioutput"
         )
         rising = all(low < high for low, high in pairwise((0.0, *self.levels, 1.0)))
         levels_fit = bool(self.levels) and rising if self.kind == "quantile" else not self.levels
-        if not (classes_fit and levels_fit):
+        if not (names_fit and levels_fit):
             raise InvalidInput(
                 "output.unfit",
-                f"classes {list(self.classes)} and levels {list(self.levels)} do not make a {self.kind} model",
-                remedy="Give two or more different classes for multiclass, rising levels in (0, 1) for quantile, else none.",
+                f"classes {list(self.classes)}, levels {list(self.levels)} and targets {list(self.targets)} do not make a {self.kind} model",
+                remedy="Give two or more different classes for multiclass, or targets for multioutput, rising levels in (0, 1) for quantile, else none.",
             )
 
     @property
     def width(self) -> int:
         """How many numbers a row has."""
-        return len(self.classes) or len(self.levels) or 1
+        return len(self.classes) or len(self.levels) or len(self.targets) or 1
 
     @property
     def wide(self) -> bool:
         """Whether arrays have a second axis; a single quantile has one, too."""
-        return bool(self.classes or self.levels)
+        return bool(self.classes or self.levels or self.targets)
 
     def shaped(self, outputs: npt.ArrayLike) -> Floats:
         """`outputs` as float64 in the shape of the kind."""
@@ -63,10 +68,14 @@ class Output(msgspec.Struct, frozen=True):
         return found.reshape(-1, self.width) if self.wide else found.reshape(-1)
 
     def scores(self, outputs: Floats) -> Floats:
-        """One number a row, shape (n,): the likeliest class's probability, the middle quantile, or the output itself."""
+        """One number a row, shape (n,): the likeliest class's probability, the middle quantile, the first target's value, or the output
+        itself.
+        """
         if self.kind == "multiclass":
             likeliest: Floats = outputs.max(axis=1)
             return likeliest
+        if self.kind == "multioutput":
+            return outputs[:, 0]
         return outputs[:, self.middle] if self.kind == "quantile" else outputs
 
     @property

@@ -198,6 +198,7 @@ _OF_KIND: dict[Kind, tuple[str, ...]] = {
     "regression": ("squared_error", "absolute_error"),
     "quantile": ("pinball", "absolute_error", "squared_error"),
     "ranking": ("ndcg_loss",),
+    "multioutput": (),
 }
 
 

@@ -45,6 +45,7 @@ _VALUES: Mapping[Kind, Values] = {
     "regression": "number",
     "quantile": "number",
     "ranking": "number",
+    "multioutput": "number",
 }
 
 
@@ -197,6 +198,12 @@ class Loop(Sourcing):
         changed. `timeout` ends a search early; a replay does without.
         """
         where = caller()
+        if kind == "multioutput":
+            raise mistake(
+                "model.one_label_a_row",
+                "a loop joins one label to a row, so it cannot judge a model of several targets",
+                "Declare a model for each target. `loopline serve --kind multioutput` serves such a model as it is.",
+            )
         with blaming_caller():
             output = Output(kind, label.classes, tuple(levels))
         constant = _constant(output, fallback)

@@ -83,14 +83,11 @@ def _splits(tree: Tree, rows: Rows, share: int) -> Iterator[Split]:
 def _representative(rows: Rows, here: Places, missing: npt.NDArray[np.bool_], way: _Step | None) -> Rows | None:
     # A row that has a value came by the thresholds above, so any value between them keeps it on its way.
     present = here[~missing]
-    if len(present):
-        first: Rows | None = rows[int(present[0])]
-        return first
-    made = _led(rows[0], way)
-    if made is not None or not len(here):
-        return made
-    last: Rows | None = rows[int(here[0])]
-    return last
+    led = None if len(present) else _led(rows[0], way)
+    if led is not None or not len(here):
+        return led
+    found: Rows = rows[int((present if len(present) else here)[0])]
+    return found.copy()
 
 
 def _led(row: Rows, way: _Step | None) -> Rows | None:

@@ -23,6 +23,7 @@ from loopline.models.runtimes.skops import SkopsModel
 from loopline.models.runtimes.xgboost import XGBoostModel
 from loopline.models.signature import Signature, infer
 
+_ANY_TARGETS = Output("multioutput", targets=("0", "1"))
 _PROBED = 64
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 _PANDAS = "\npandas_categorical:"
@@ -46,6 +47,7 @@ class Asked:
     features: tuple[str, ...] = ()
     kind: Kind | None = None
     classes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 def format_of(content: bytes) -> Format:
@@ -175,7 +177,7 @@ def _pandas_categories(content: bytes) -> list[tuple[str, ...]]:
 
 def _output(form: Format, content: bytes, matrix: np.ndarray, asked: Asked) -> Output:
     found = _FOUND[form](content, matrix)
-    kind = asked.kind or found.kind
+    kind = asked.kind or ("multioutput" if asked.targets else found.kind)
     classes = asked.classes or (found.classes if kind == found.kind else ())
     if kind == "multiclass" and not classes:
         raise InvalidInput("serve.no_classes", "the classes are not known", remedy="Name them with --classes a,b,c.")
@@ -183,6 +185,8 @@ def _output(form: Format, content: bytes, matrix: np.ndarray, asked: Asked) -> O
         raise InvalidInput(
             "serve.quantile", "a file holds one quantile", remedy="Serve it as --kind regression, or declare a loop."
         )
+    if kind == "multioutput":
+        return Output(kind, targets=asked.targets or found.targets)
     return Output(kind, classes if kind == "multiclass" else ())
 
 
@@ -195,7 +199,10 @@ def _of_lightgbm(content: bytes, matrix: np.ndarray) -> Output:  # noqa: ARG001 
 
 
 def _of_xgboost(content: bytes, matrix: np.ndarray) -> Output:
-    objective = XGBoostModel(content, Output("regression")).objective
+    model = XGBoostModel(content, Output("regression"))
+    objective, targets = model.objective, model.targets
+    if targets > 1:
+        return Output("multioutput", targets=tuple(map(str, range(targets))))
     if objective.startswith("multi:"):
         values = open_model("xgboost", content, Output("multiclass", ("a", "b"))).outputs(matrix)
         return Output("multiclass", tuple(map(str, range(values.shape[1]))))
@@ -209,12 +216,22 @@ def _by_objective(objective: str) -> Output:
     return BINARY if two else Output("regression")
 
 
-def _of_skops(content: bytes, matrix: np.ndarray) -> Output:  # noqa: ARG001 - as the others
+def _of_skops(content: bytes, matrix: np.ndarray) -> Output:
     estimator: Any = SkopsModel(content, BINARY).estimator
     classes = getattr(estimator, "classes_", None)
     if classes is None or not hasattr(estimator, "predict_proba"):
-        return Output("regression")
+        return _by_width(SkopsModel(content, _ANY_TARGETS), matrix)
     return BINARY if len(classes) == 2 else Output("multiclass", tuple(map(str, classes)))  # noqa: PLR2004 - two
+
+
+def _by_width(model: SkopsModel, matrix: np.ndarray) -> Output:
+    """One number a row, or several targets. Raises nothing: that it scores the rows at all is looked at later."""
+    try:
+        found = model.outputs(matrix[:1] if not np.isnan(matrix[:1]).any() else np.zeros_like(matrix[:1]))
+    except Exception:  # each estimator has its own errors for rows of another width
+        return Output("regression")
+    wide = found.ndim > 1 and found.shape[1] > 1
+    return Output("multioutput", targets=tuple(map(str, range(found.shape[1])))) if wide else Output("regression")
 
 
 _FOUND = {"onnx": onnx_runtime.probe, "lightgbm": _of_lightgbm, "xgboost": _of_xgboost, "skops": _of_skops}

@@ -67,6 +67,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     kind: str
     classes: tuple[str, ...]
+    targets: tuple[str, ...]
     features: tuple[str, ...]
     version: int
     package: str
@@ -237,6 +238,7 @@ class Serve:
             refused=package.refused,
             kind=output.kind,
             classes=output.classes,
+            targets=output.targets,
             features=signature.names,
             version=version,
             package=package.digest,

@@ -13,6 +13,7 @@ from loopline.errors import Corrupt, InvalidInput
 from loopline.evaluation.kind import BINARY, Output
 from loopline.models.runtimes.runtime import as_output, unreadable
 
+_SUMS_TO_ONE = 1e-4
 _FLOATS = ("tensor(float)", "tensor(double)")
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -37,12 +38,14 @@ class OnnxModel:
         self._output = output
         self._session = _session(content)
         self._inputs = [_Input(found) for found in self._session.get_inputs()]
-        self._outputs = [_output_of(self._session, output)]
+        self._outputs = _outputs_of(self._session, output)
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes."""
-        (found,) = self._session.run(self._outputs, _fed(self._inputs, matrix))
-        return as_output(_as_array(found), self._output)
+        found = self._session.run(self._outputs, _fed(self._inputs, matrix))
+        if len(found) > 1:
+            return np.column_stack([part.reshape(-1) for part in found]).astype(np.float64)
+        return as_output(_as_array(found[0]), self._output)
 
 
 class _Input:
@@ -99,9 +102,16 @@ def _guessed(found: list[Any]) -> Output:
             return BINARY if len(names) == 2 else Output("multiclass", names)  # noqa: PLR2004 - two classes
     for values in found:
         if isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.ndim > 1 and values.shape[1] > 1:
-            width = values.shape[1]
-            return BINARY if width == 2 else Output("multiclass", tuple(map(str, range(width))))  # noqa: PLR2004 - two
-    return Output("regression")
+            names = tuple(map(str, range(values.shape[1])))
+            if not _are_probabilities(values):
+                return Output("multioutput", targets=names)
+            return BINARY if len(names) == 2 else Output("multiclass", names)  # noqa: PLR2004 - two classes
+    alone = [values for values in found if isinstance(values, np.ndarray) and values.dtype.kind == "f"]
+    return Output("multioutput", targets=tuple(map(str, range(len(alone))))) if len(alone) > 1 else Output("regression")
+
+
+def _are_probabilities(values: npt.NDArray[np.floating[Any]]) -> bool:
+    return bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=_SUMS_TO_ONE))
 
 
 def _as_array(found: Any) -> npt.NDArray[np.generic]:
@@ -126,6 +136,21 @@ def _session(content: bytes) -> ort.InferenceSession:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
         raise unreadable("ONNX Runtime", error, "Package it again.") from error
+
+
+def _outputs_of(session: ort.InferenceSession, output: Output) -> list[str]:
+    """The output to read; of several targets all that have one number a row, where there are as many."""
+    if output.kind == "multioutput":
+        floats = [found for found in session.get_outputs() if found.type in _FLOATS]
+        names = [str(found.name) for found in floats]
+        if len(names) in {1, output.width}:
+            return names
+        raise Corrupt(
+            "model.other_targets",
+            f"the ONNX model has {len(names)} float outputs for {output.width} targets",
+            remedy="Export one output of shape (n, targets), or one for each target.",
+        )
+    return [_output_of(session, output)]
 
 
 def _output_of(session: ort.InferenceSession, output: Output) -> str:

@@ -21,7 +21,9 @@ class Runtime(Protocol):
     """One model's bytes, ready to run on one thread. Safe to share between threads."""
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> Floats:
-        """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes."""
+        """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes and
+        (n, targets) for several targets.
+        """
         ...
 
 
@@ -47,4 +49,4 @@ def as_output(found: npt.NDArray[np.generic], output: Output) -> Floats:
     values = found.astype(np.float64)
     if output.kind == "binary" and values.ndim > 1 and values.shape[1] == 2:  # noqa: PLR2004 - two classes
         return values[:, 1]
-    return values if output.kind == "multiclass" else values.reshape(-1)
+    return values if output.kind in {"multiclass", "multioutput"} else values.reshape(-1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import skops.io
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output
@@ -116,11 +116,12 @@ class SkopsModel:
     def __init__(self, content: bytes, output: Output) -> None:
         _refuse_untrusted(content)
         self._output = output
+        self._threads = ThreadpoolController()  # to look for libraries takes milliseconds, to limit them microseconds
         self.estimator: Any = skops.io.loads(content, trusted=list(TRUSTED))
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """As `Runtime` says."""
-        with threadpool_limits(limits=1), warnings.catch_warnings():
+        with self._threads.limit(limits=1), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", UserWarning
             )  # names of features it was fitted with, which matrices have not

@@ -46,6 +46,11 @@ class XGBoostModel:
         """What it was trained for, e.g. `binary:logistic`."""
         return str(self._config()["objective"]["name"])
 
+    @property
+    def targets(self) -> int:
+        """How many numbers a regression gives for a row."""
+        return int(self._config()["learner_model_param"].get("num_target", "1"))
+
     def _config(self) -> dict[str, Any]:
         learner: dict[str, Any] = json.loads(self.estimator.save_config())["learner"]
         return learner
