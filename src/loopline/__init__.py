@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from loopline.loop.windowed import min_ as min  # noqa: A004, F401 - ll.min reads as it should
     from loopline.loop.windowed import std as std
     from loopline.loop.windowed import sum_ as sum  # noqa: A004, F401 - ll.sum reads as it should
+    from loopline.models.ensemble import chain as chain
+    from loopline.models.ensemble import chained as chained
+    from loopline.models.ensemble import ensemble as ensemble
     from loopline.monitoring.risk import Risk as Risk
     from loopline.sources.files import files as files
     from loopline.sources.known import delayed as delayed
@@ -72,6 +75,8 @@ _WHERE = {
     "better": "gates.better",
     "bias": "evaluation.bias",
     "category": "loop.declare",
+    "chain": "models.ensemble",
+    "chained": "models.ensemble",
     "choice": "training.space",
     "choice_costs": "decisions.choice",
     "costs": "decisions.policy",
@@ -79,6 +84,7 @@ _WHERE = {
     "data_fault": "incidents.conditions",
     "dedupe": "tables.dedupe",
     "delayed": "sources.known",
+    "ensemble": "models.ensemble",
     "every": "incidents.playbook",
     "evolve": "tables.evolution",
     "files": "sources.files",

@@ -27,7 +27,14 @@ _SAMPLED = 100_000
 
 @app.command()
 def command(
-    model: Annotated[Path, typer.Argument(help="An ONNX file, a LightGBM or XGBoost model, or one kept by skops.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL...",
+            help="An ONNX file, a LightGBM or XGBoost model, or one kept by skops; several answer by their mean.",
+            show_default=False,
+        ),
+    ],
     sample: Annotated[
         str,
         typer.Option("--sample", help="Rows such as will be sent (Parquet, CSV, JSON lines): names, types, ranges."),
@@ -45,6 +52,9 @@ def command(
     ] = "",
     classes: Annotated[str, typer.Option("--classes", help="The names of the classes, in order: a,b,c.")] = "",
     targets: Annotated[str, typer.Option("--targets", help="The names of several numbers a row: a,b,c.")] = "",
+    weights: Annotated[
+        str, typer.Option("--weights", help="Of several files, in order: 0.7,0.3; alike by default.")
+    ] = "",
     threshold: Annotated[float, typer.Option("--threshold", help="For two classes: positive from here on.")] = 0.5,
     port: Annotated[int | None, typer.Option("--port", help="Where to listen; LOOPLINE_SCORING_PORT or 8322.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many processes answer.")] = None,
@@ -55,6 +65,7 @@ def command(
 
     Nothing is needed but the file and rows to try it on. Ends on Ctrl-C. Everything is kept in HOME/serve/NAME.
     """
+    model, *others = models
     called = name or _identifier(model.stem)
     above = Settings.read(home)
     settings = Settings.read(above.home / "serve" / called, environment=_environment(above))
@@ -62,7 +73,7 @@ def command(
     rows = _read(sample)
     apart = (key, at, *_names(without), *(one for one, dtype in rows.schema.items() if dtype.is_temporal()))
     asked = Asked(_names(features), _kind(kind), _names(classes), _names(targets))
-    request = Request(model, rows, called, key, at, apart, asked, threshold)
+    request = Request(model, rows, called, key, at, apart, asked, threshold, tuple(others), _shares(weights))
     serving = Serve(settings, request, operator())
     served = serving.start()
     _keep(settings.home, model, sample, served)
@@ -89,6 +100,15 @@ def _read(where: str) -> pl.DataFrame:
 
 def _names(said: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in said.split(",") if name.strip())
+
+
+def _shares(said: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(one) for one in _names(said))
+    except ValueError as error:
+        raise InvalidInput(
+            "serve.weights_unread", f"{said!r} are no weights", remedy="Give numbers: --weights 0.7,0.3."
+        ) from error
 
 
 def _kind(said: str) -> Kind | None:

@@ -80,7 +80,7 @@ def estimate(estimator: Any, rows: Rows, output: Output) -> Floats:
 
 def widened(found: Floats, places: tuple[int, ...], output: Output) -> Floats:
     """Probabilities of the classes at `places` among all classes; one that the model never saw has probability 0."""
-    if output.kind != "multiclass" or len(places) == output.width:
+    if output.kind != "multiclass" or found.shape[1] == output.width:
         return found
     whole = np.zeros((len(found), output.width))
     whole[:, list(places)] = found

@@ -4,6 +4,7 @@ import msgspec
 
 from loopline.errors import Corrupt
 from loopline.evaluation.calibrator import Calibrator
+from loopline.models.graph import Node
 from loopline.models.runtimes.runtime import Format
 from loopline.models.signature import Signature
 from loopline.values import canonical_json, digest
@@ -31,7 +32,8 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A model ready to serve.
 
-    `models` are the digests of its bytes in `format`: one, or for quantiles one for each level. `class_places` says which classes
+    `models` are the digests of its bytes in `format`: one, or for quantiles one for each level. Models of
+    format "graph" are the several of an ensemble or a chain, and `nodes` says how they go together. `class_places` says which classes
     the columns of a model of several are. What it gives back, calibrated, is the signature's output. `takes_missing` says whether it scores rows with missing values. `libraries` are the versions it was made with, and `refused` says
     of each format that was tried before `format` why it was not taken: facts for people, no part of what it computes.
     """
@@ -39,6 +41,7 @@ class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
     format: Format = "onnx"
     models: tuple[str, ...]
     class_places: tuple[int, ...] = ()
+    nodes: tuple[Node, ...] = ()
     signature: Signature
     calibrator: Calibrator | None
     takes_missing: bool

@@ -1,6 +1,6 @@
 """A model as it scores: signature, runtime and calibrator together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from loopline.errors import Corrupt, Unavailable
 from loopline.evaluation.kind import Output
 from loopline.models import package as packages
 from loopline.models.estimator import widened
+from loopline.models.graph import GraphModel
 from loopline.models.package import ModelPackage
 from loopline.models.runtimes.opening import open_model
 from loopline.models.runtimes.runtime import Runtime
@@ -80,5 +81,15 @@ def load_predictor(artifacts: ArtifactStore, package_digest: str, *, envelope: b
             remedy="Sign the package again, or give the envelope that belongs to it.",
         )
     package = packages.decode_package(content)
-    part = Output("regression") if package.signature.output.kind == "quantile" else package.signature.output
-    return Predictor(package, [open_model(package.format, artifacts.get(found), part) for found in package.models])
+    return Predictor(package, opened(package, artifacts.get))
+
+
+def opened(package: ModelPackage, read: Callable[[str], bytes]) -> list[Runtime]:
+    """The models of a package, whose bytes `read` gives by digest; of a graph the one that it is as a whole."""
+    output = package.signature.output
+    if package.nodes:
+        models = [node for node in package.nodes if node.model is not None]
+        found = [open_model(node.format, read(package.models[node.model or 0]), node.output) for node in models]
+        return [GraphModel(package.nodes, found)]
+    part = Output("regression") if output.kind == "quantile" else output
+    return [open_model(package.format, read(found), part) for found in package.models]

@@ -29,7 +29,7 @@ from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_manifest, write_manifest
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
-from loopline.models.packaging import Unproven, package_file
+from loopline.models.packaging import Unproven, package_file, package_files
 from loopline.models.predictor import load_predictor
 from loopline.models.signing import sign
 from loopline.scoring.record import prediction_table
@@ -46,7 +46,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What to serve: the file, sample rows, the endpoint's name, and the columns that hold a row's key and time."""
+    """What to serve: the file, sample rows, the endpoint's name, and the columns that hold a row's key and time. With `others` the
+    files answer together, by the mean of what they give, weighted by `weights`.
+    """
 
     model: Path
     sample: pl.DataFrame
@@ -56,6 +58,8 @@ class Request:
     apart: tuple[str, ...]
     asked: Asked
     threshold: float = 0.5
+    others: tuple[Path, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,8 @@ class Serve:
         """Raises what `read_model` raises; then nothing was changed."""
         self.settings, self.request, self._caller = settings, request, caller
         self.model = read_model(request.model, request.sample, request.apart, request.asked)
+        self.models = [self.model, *(self._like_the_first(path) for path in request.others)]
+        self._weights = _weights(request.weights, len(self.models))
         if not request.name.isidentifier():
             raise InvalidInput(
                 "serve.bad_name",
@@ -137,9 +143,9 @@ class Serve:
         made, now = self._packaged(), self.resources.clock.now()
         envelope = self.resources.artifacts.put(sign(self.resources.key, PAYLOAD_TYPE, made.encoded()))
         content = self.resources.artifacts.get(envelope)
-        smoke_test(
-            load_predictor(self.resources.artifacts, made.digest, envelope=content, keys=self.resources.key.public)
-        )
+        keys = self.resources.key.public
+        self._predictor = load_predictor(self.resources.artifacts, made.digest, envelope=content, keys=keys)
+        smoke_test(self._predictor)
         name = self.request.name
         with self.resources.database.transaction() as tx:
             found = registry.register_version(
@@ -149,7 +155,7 @@ class Serve:
                 package=made.digest,
                 envelope=envelope,
                 run_id=None,
-                lineage={"file": self.request.model.name},
+                lineage={"file": ", ".join(path.name for path in (self.request.model, *self.request.others))},
                 metrics={},
                 at=now,
                 cause=f"serve:{made.digest}",
@@ -174,8 +180,16 @@ class Serve:
         model, sample = self.model, self.request.sample
         rows = sample[np.linspace(0, sample.height - 1, min(PROOF_ROWS, sample.height)).astype(int).tolist()]
         matrix = model.signature.encode(rows.with_columns(pl.col(pl.Boolean).cast(pl.Float64)))
-        unproven = Unproven(model.format, model.content, model.runtime, model.takes_missing)
-        return package_file(unproven, model.signature, matrix, artifacts=self.resources.artifacts)
+        found = [Unproven(one.format, one.content, one.runtime, one.takes_missing) for one in self.models]
+        artifacts = self.resources.artifacts
+        if len(found) > 1:
+            return package_files(found, model.signature, matrix, weights=self._weights, artifacts=artifacts)
+        return package_file(found[0], model.signature, matrix, artifacts=artifacts)
+
+    def _like_the_first(self, path: Path) -> ModelFile:
+        first = self.model.signature
+        asked = Asked(first.names, first.output.kind, first.output.classes, first.output.targets)
+        return read_model(path, self.request.sample, self.request.apart, asked)
 
     def _token(self) -> str:
         now = SystemClock().now()
@@ -227,7 +241,7 @@ class Serve:
         request, signature = self.request, self.model.signature
         rows = request.sample.select(signature.names).head(3)
         output = signature.output
-        scores = output.scores(output.shaped(self.model.runtime.outputs(signature.encode(rows))))
+        scores = output.scores(self._predictor.predict(rows.with_columns(pl.col(pl.Boolean).cast(pl.Float64))))
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104 - shown, not bound
         table = prediction_table(PROJECT, request.name)
         return Served(
@@ -246,6 +260,17 @@ class Serve:
             row={name: _plain(value) for name, value in rows.row(0, named=True).items()} if rows.height else {},
             scores=np.round(scores, 6).tolist(),
         )
+
+
+def _weights(given: tuple[float, ...], models: int) -> tuple[float, ...]:
+    weights = given or (1.0,) * models
+    if len(weights) != models or not all(np.isfinite(one) and one > 0 for one in weights):
+        raise InvalidInput(
+            "serve.weights",
+            f"{len(weights)} weights {list(weights)} do not go with {models} files",
+            remedy="Give one positive weight for each file: --weights 0.5,0.5.",
+        )
+    return tuple(one / sum(weights) for one in weights)
 
 
 def _plain(value: object) -> float | str | None:

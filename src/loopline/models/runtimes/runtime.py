@@ -10,7 +10,7 @@ import numpy.typing as npt
 from loopline.errors import Corrupt, Unavailable
 from loopline.evaluation.kind import Output
 
-Format = Literal["onnx", "lightgbm", "xgboost", "skops"]
+Format = Literal["onnx", "lightgbm", "xgboost", "skops", "safetensors", "python", "graph"]
 Floats = npt.NDArray[np.float64]
 
 _MESSAGE = 200
