@@ -31,7 +31,8 @@ def command(
         list[Path],
         typer.Argument(
             metavar="MODEL...",
-            help="An ONNX file, a LightGBM or XGBoost model, or one kept by skops; several answer by their mean.",
+            help="An ONNX file, a LightGBM or XGBoost model, or one kept by skops; several answer by their mean. "
+            "Or a folder with a model.py of your own, where LOOPLINE_PYTHON_MODELS=1 allows it.",
             show_default=False,
         ),
     ],
@@ -56,6 +57,9 @@ def command(
         str, typer.Option("--weights", help="Of several files, in order: 0.7,0.3; alike by default.")
     ] = "",
     threshold: Annotated[float, typer.Option("--threshold", help="For two classes: positive from here on.")] = 0.5,
+    python: Annotated[
+        str, typer.Option("--python", help="The interpreter that runs a folder's model.py; Loopline's own by default.")
+    ] = "",
     port: Annotated[int | None, typer.Option("--port", help="Where to listen; LOOPLINE_SCORING_PORT or 8322.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many processes answer.")] = None,
     home: Home = None,
@@ -73,7 +77,7 @@ def command(
     rows = _read(sample)
     apart = (key, at, *_names(without), *(one for one, dtype in rows.schema.items() if dtype.is_temporal()))
     asked = Asked(_names(features), _kind(kind), _names(classes), _names(targets))
-    request = Request(model, rows, called, key, at, apart, asked, threshold, tuple(others), _shares(weights))
+    request = Request(model, rows, called, key, at, apart, asked, threshold, tuple(others), _shares(weights), python)
     serving = Serve(settings, request, operator())
     served = serving.start()
     _keep(settings.home, model, sample, served)
@@ -89,6 +93,9 @@ def _environment(above: Settings) -> dict[str, str]:
         "LOOPLINE_SYNC_PREDICTIONS": "1" if above.sync_predictions else "0",
         "LOOPLINE_ACCESS_LOG": "1" if above.access_log else "0",
         "LOOPLINE_HOST": above.host,
+        "LOOPLINE_PYTHON_MODELS": "1" if above.python_models else "0",
+        "LOOPLINE_PYTHON_MEMORY_MB": str(above.python_memory_mb),
+        "LOOPLINE_PYTHON_TIMEOUT_S": str(above.python_timeout_s),
     }
 
 

@@ -13,6 +13,7 @@ from loopline.models.estimator import widened
 from loopline.models.graph import GraphModel
 from loopline.models.package import ModelPackage
 from loopline.models.runtimes.opening import open_model
+from loopline.models.runtimes.python import NOT_ALLOWED, PythonModels
 from loopline.models.runtimes.runtime import Runtime
 from loopline.models.signature import Signature
 from loopline.models.signing import PublicKeys, verify
@@ -67,11 +68,18 @@ def _missing_values(signature: Signature, matrix: npt.NDArray[np.float32]) -> Un
     )
 
 
-def load_predictor(artifacts: ArtifactStore, package_digest: str, *, envelope: bytes, keys: PublicKeys) -> Predictor:
+def load_predictor(
+    artifacts: ArtifactStore,
+    package_digest: str,
+    *,
+    envelope: bytes,
+    keys: PublicKeys,
+    python: PythonModels = NOT_ALLOWED,
+) -> Predictor:
     """The predictor of the package `package_digest`, once a key of `keys` is shown to have signed that very package.
 
-    Nothing of the model is read before the signature and the digests hold. Raises `Corrupt` where one does not, and
-    `NotFound` where an artifact is missing.
+    `python` says whether models of users' own code may run. Nothing of the model is read before the signature and the digests hold. Raises `Corrupt` where one does not,
+    `NotFound` where an artifact is missing, and `Unavailable` for code that may not run or does not start.
     """
     content = verify(keys, packages.PAYLOAD_TYPE, envelope)
     if digest(content) != package_digest:
@@ -81,15 +89,15 @@ def load_predictor(artifacts: ArtifactStore, package_digest: str, *, envelope: b
             remedy="Sign the package again, or give the envelope that belongs to it.",
         )
     package = packages.decode_package(content)
-    return Predictor(package, opened(package, artifacts.get))
+    return Predictor(package, opened(package, artifacts.get, python))
 
 
-def opened(package: ModelPackage, read: Callable[[str], bytes]) -> list[Runtime]:
+def opened(package: ModelPackage, read: Callable[[str], bytes], python: PythonModels = NOT_ALLOWED) -> list[Runtime]:
     """The models of a package, whose bytes `read` gives by digest; of a graph the one that it is as a whole."""
     output = package.signature.output
     if package.nodes:
         models = [node for node in package.nodes if node.model is not None]
-        found = [open_model(node.format, read(package.models[node.model or 0]), node.output) for node in models]
+        found = [open_model(node.format, read(package.models[node.model or 0]), node.output, python) for node in models]
         return [GraphModel(package.nodes, found)]
     part = Output("regression") if output.kind == "quantile" else output
-    return [open_model(package.format, read(found), part) for found in package.models]
+    return [open_model(package.format, read(found), part, python) for found in package.models]

@@ -24,7 +24,7 @@ from loopline.models.runtimes.xgboost import XGBoostModel
 from loopline.models.signature import Signature, infer
 
 _ANY_TARGETS = Output("multioutput", targets=("0", "1"))
-_PROBED = 64
+PROBED = 64
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 _PANDAS = "\npandas_categorical:"
 
@@ -77,14 +77,15 @@ def read_model(path: Path, sample: pl.DataFrame, apart: Sequence[str], asked: As
     content = path.read_bytes()
     form = format_of(content)
     names = asked.features or _named(form, content, sample) or tuple(c for c in sample.columns if c not in apart)
-    rows = _columns(sample, names, form)
+    rows = columns_of(sample, names)
+    _refuse_texts(rows, form)
     fields = _signature(form, content, rows)
-    matrix = fields.encode(rows.head(_PROBED))
+    matrix = fields.encode(rows.head(PROBED))
     output = _output(form, content, matrix, asked)
     signature = Signature(fields=fields.fields, output=output)
     runtime = open_model(form, content, output)
-    _require_scores(runtime, signature, signature.encode(rows.head(_PROBED)))
-    return ModelFile(form, content, runtime, signature, _takes_missing(runtime, len(names)))
+    require_scores(runtime, signature, signature.encode(rows.head(PROBED)))
+    return ModelFile(form, content, runtime, signature, scores_missing(runtime, len(names)))
 
 
 def decision_at(model: ModelFile, threshold: float) -> AnyDecision:
@@ -128,7 +129,8 @@ def _named(form: Format, content: bytes, sample: pl.DataFrame) -> tuple[str, ...
     return tuple(found) if found and set(found) <= set(sample.columns) else ()
 
 
-def _columns(sample: pl.DataFrame, names: Sequence[str], form: Format) -> pl.DataFrame:
+def columns_of(sample: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """These columns of the sample, truth values as numbers. Raises `InvalidInput` "serve.missing_columns"."""
     missing = [name for name in names if name not in sample.columns]
     if missing:
         raise InvalidInput(
@@ -136,7 +138,10 @@ def _columns(sample: pl.DataFrame, names: Sequence[str], form: Format) -> pl.Dat
             f"the sample lacks {', '.join(missing[:8])}",
             remedy=f"It has {', '.join(sample.columns[:20])}. Name the model's columns, in its order, with --features.",
         )
-    rows = sample.select(names)
+    return sample.select(names).with_columns(pl.col(pl.Boolean).cast(pl.Float64))
+
+
+def _refuse_texts(rows: pl.DataFrame, form: Format) -> None:
     texts = [name for name, dtype in rows.schema.items() if dtype in _TEXT]
     if texts and form != "lightgbm":
         raise InvalidInput(
@@ -144,7 +149,6 @@ def _columns(sample: pl.DataFrame, names: Sequence[str], form: Format) -> pl.Dat
             f"{', '.join(texts[:8])} hold texts, and the model takes numbers",
             remedy="Leave them out with --features, or give a sample with the codes that the model was trained on.",
         )
-    return rows.with_columns(pl.col(pl.Boolean).cast(pl.Float64))
 
 
 def _signature(form: Format, content: bytes, rows: pl.DataFrame) -> Signature:
@@ -176,7 +180,11 @@ def _pandas_categories(content: bytes) -> list[tuple[str, ...]]:
 
 
 def _output(form: Format, content: bytes, matrix: np.ndarray, asked: Asked) -> Output:
-    found = _FOUND[form](content, matrix)
+    return kind_of(_FOUND[form](content, matrix), asked)
+
+
+def kind_of(found: Output, asked: Asked) -> Output:
+    """What a person says of the output, and else what was `found` in the model. Raises `InvalidInput` for what is not enough."""
     kind = asked.kind or ("multioutput" if asked.targets else found.kind)
     classes = asked.classes or (found.classes if kind == found.kind else ())
     if kind == "multiclass" and not classes:
@@ -242,7 +250,8 @@ def _line(content: bytes, begins: str) -> str:
     return next((line.removeprefix(begins) for line in text.splitlines() if line.startswith(begins)), "")
 
 
-def _require_scores(runtime: Runtime, signature: Signature, matrix: np.ndarray) -> None:
+def require_scores(runtime: Runtime, signature: Signature, matrix: np.ndarray) -> None:
+    """Raise `InvalidInput` where the model does not give an output of its kind for every row of `matrix`."""
     try:
         found = signature.output.shaped(runtime.outputs(matrix))
     except Exception as error:  # each library has its own errors for rows of another width
@@ -257,7 +266,8 @@ def _require_scores(runtime: Runtime, signature: Signature, matrix: np.ndarray) 
         )
 
 
-def _takes_missing(runtime: Runtime, fields: int) -> bool:
+def scores_missing(runtime: Runtime, fields: int) -> bool:
+    """Whether a row of missing values gets a number."""
     try:
         found = runtime.outputs(np.full((1, fields), np.nan, dtype=np.float32))
     except Exception:  # whatever it raises, it does not take them

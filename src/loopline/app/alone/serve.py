@@ -17,6 +17,7 @@ from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.access.roles import Role
 from loopline.app.alone.model_file import Asked, ModelFile, decision_at, read_model
+from loopline.app.alone.python_folder import read_folder
 from loopline.app.home import open_home
 from loopline.clock import SystemClock
 from loopline.config import Settings
@@ -31,6 +32,7 @@ from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_mani
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
 from loopline.models.packaging import Unproven, package_file, package_files
 from loopline.models.predictor import load_predictor
+from loopline.models.runtimes.python import PythonModels
 from loopline.models.signing import sign
 from loopline.scoring.record import prediction_table
 from loopline.scoring.shipper import ship_all
@@ -60,6 +62,7 @@ class Request:
     threshold: float = 0.5
     others: tuple[Path, ...] = ()
     weights: tuple[float, ...] = ()
+    python: str = ""
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +90,8 @@ class Serve:
     def __init__(self, settings: Settings, request: Request, caller: Identity) -> None:
         """Raises what `read_model` raises; then nothing was changed."""
         self.settings, self.request, self._caller = settings, request, caller
-        self.model = read_model(request.model, request.sample, request.apart, request.asked)
+        self._python = PythonModels(settings.python_models, settings.python_memory_mb, settings.python_timeout_s)
+        self.model = self._read(request)
         self.models = [self.model, *(self._like_the_first(path) for path in request.others)]
         self._weights = _weights(request.weights, len(self.models))
         if not request.name.isidentifier():
@@ -144,7 +148,9 @@ class Serve:
         envelope = self.resources.artifacts.put(sign(self.resources.key, PAYLOAD_TYPE, made.encoded()))
         content = self.resources.artifacts.get(envelope)
         keys = self.resources.key.public
-        self._predictor = load_predictor(self.resources.artifacts, made.digest, envelope=content, keys=keys)
+        self._predictor = load_predictor(
+            self.resources.artifacts, made.digest, envelope=content, keys=keys, python=self._python
+        )
         smoke_test(self._predictor)
         name = self.request.name
         with self.resources.database.transaction() as tx:
@@ -185,6 +191,10 @@ class Serve:
         if len(found) > 1:
             return package_files(found, model.signature, matrix, weights=self._weights, artifacts=artifacts)
         return package_file(found[0], model.signature, matrix, artifacts=artifacts)
+
+    def _read(self, request: Request) -> ModelFile:
+        given = (request.model, request.sample, request.apart, request.asked)
+        return read_folder(*given, self._python, request.python) if request.model.is_dir() else read_model(*given)
 
     def _like_the_first(self, path: Path) -> ModelFile:
         first = self.model.signature

@@ -20,6 +20,7 @@ from loopline.features.definitions import View
 from loopline.models.explainer import Explainer, load_explainer
 from loopline.models.manifest import Deployment, Manifest, read_manifest
 from loopline.models.predictor import Predictor, load_predictor
+from loopline.models.runtimes.python import PythonModels
 from loopline.models.signing import load_public_keys
 from loopline.scoring.engine import Engine, Explainers
 from loopline.scoring.exploration import DayBudget
@@ -48,6 +49,7 @@ class Loader:
         slot: int = 0,
     ) -> None:
         self._settings = settings
+        self._python = PythonModels(settings.python_models, settings.python_memory_mb, settings.python_timeout_s)
         self._slot = slot
         self._artifacts = artifacts
         self._connect = connect
@@ -162,7 +164,9 @@ class Loader:
 
     def _load(self, package: str, envelope: str) -> Predictor:
         keys = load_public_keys(self._settings.keys_path)
-        predictor = load_predictor(self._artifacts, package, envelope=self._artifacts.get(envelope), keys=keys)
+        predictor = load_predictor(
+            self._artifacts, package, envelope=self._artifacts.get(envelope), keys=keys, python=self._python
+        )
         self._paces[package] = Pace.measured(predictor.outputs, len(predictor.signature.fields))
         return predictor
 
