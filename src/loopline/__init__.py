@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from loopline.models.ensemble import chain as chain
     from loopline.models.ensemble import chained as chained
     from loopline.models.ensemble import ensemble as ensemble
+    from loopline.models.network import save_network as save_network
     from loopline.monitoring.risk import Risk as Risk
     from loopline.sources.files import files as files
     from loopline.sources.known import delayed as delayed
@@ -111,6 +112,7 @@ _WHERE = {
     "quiet_hours": "incidents.people",
     "retrain": "incidents.conditions",
     "roll_back": "incidents.conditions",
+    "save_network": "models.network",
     "spreadsheet": "sources.spreadsheet",
     "sql": "sources.query",
     "std": "loop.windowed",

@@ -11,7 +11,6 @@ from loopline.cli.output import show, table
 from loopline.cli.projects import the_project
 from loopline.errors import NotFound
 from loopline.gates.promotion import CHAMPION
-from loopline.loop.status import projects
 from loopline.models import registry
 from loopline.models.package import decode_package
 from loopline.storage.artifacts import ArtifactStore
@@ -24,7 +23,8 @@ def command(home: Home = None, project: Project = None, as_json: AsJson = False)
     """Registered models and their versions: the metrics each was judged by, what runs it, and why nothing faster does."""
     resources = opened(home)
     with resources.database.reading() as tx:
-        names = [the_project(resources, project)] if project else projects(tx)
+        named = registry.projects(tx)
+        names = [project if project in named else the_project(resources, project)] if project else named
         found = [
             msgspec.to_builtins(version)
             | {"champion": registry.alias(tx, name, model, CHAMPION) == version.version}

@@ -12,6 +12,7 @@ from loopline.models import parity
 from loopline.models.boosters.booster import lightgbm_text, xgboost_bytes
 from loopline.models.conversion import to_onnx
 from loopline.models.estimator import library_of
+from loopline.models.network import network_of
 from loopline.models.package import Parity
 from loopline.models.runtimes import skops
 from loopline.models.runtimes.opening import open_model
@@ -78,12 +79,17 @@ def _in_format(
     return contents, proofs
 
 
-_TRIED: dict[str, tuple[Format, ...]] = {"lightgbm": ("onnx", "lightgbm"), "xgboost": ("onnx", "xgboost")}
+_TRIED: dict[str, tuple[Format, ...]] = {
+    "lightgbm": ("onnx", "lightgbm"),
+    "xgboost": ("onnx", "xgboost"),
+    "torch": ("safetensors",),
+}
 _WRITERS: dict[Format, Callable[[Any, int], bytes]] = {
     "onnx": to_onnx,
     "lightgbm": lambda estimator, _: lightgbm_text(estimator),
     "xgboost": lambda estimator, _: xgboost_bytes(estimator),
     "skops": lambda estimator, _: skops.dump(estimator),
+    "safetensors": lambda estimator, _: network_of(estimator).to_safetensors(),
 }
 
 

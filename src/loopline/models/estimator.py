@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output
-from loopline.models.runtimes.runtime import as_output
+from loopline.models.runtimes.runtime import as_output, required
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -51,10 +51,13 @@ def class_places(estimator: Any, output: Output) -> tuple[int, ...]:
     if is_runtime(estimator):
         return tuple(range(len(output.classes)))
     if output.kind not in _CLASSIFIERS:
-        _require(hasattr(estimator, "predict"), estimator, output, "a fitted regressor")
+        known = hasattr(estimator, "predict") or library_of(estimator) == "torch"
+        _require(known, estimator, output, "a fitted regressor")
         return ()
     if library_of(estimator) in {"lightgbm", "xgboost"} and not hasattr(estimator, "predict_proba"):
         return tuple(range(len(output.classes)))  # a booster names no classes: its columns are the codes it was given
+    if library_of(estimator) == "torch":
+        return tuple(range(len(output.classes)))  # as boosters
     classes = getattr(estimator, "classes_", None)
     able = classes is not None and hasattr(estimator, "predict_proba")
     if output.kind == "binary":
@@ -88,6 +91,8 @@ def widened(found: Floats, places: tuple[int, ...], output: Output) -> Floats:
 
 
 def _raw(estimator: Any, rows: Rows, output: Output) -> Floats:
+    if library_of(estimator) == "torch":
+        return as_output(_run(estimator, rows), output)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         if output.kind in _CLASSIFIERS and hasattr(estimator, "predict_proba"):
@@ -95,6 +100,19 @@ def _raw(estimator: Any, rows: Rows, output: Output) -> Floats:
         if hasattr(estimator, "inplace_predict"):
             return as_output(np.asarray(estimator.inplace_predict(rows)), output)
         return as_output(np.asarray(estimator.predict(rows)), output)
+
+
+def _run(module: Any, rows: Rows) -> npt.NDArray[np.generic]:
+    """What a torch module gives, as it does in use and not in training."""
+    torch: Any = required("torch")
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            found: npt.NDArray[np.generic] = module(torch.from_numpy(np.ascontiguousarray(rows))).cpu().numpy()
+    finally:
+        module.train(training)
+    return found
 
 
 def _require(found: bool, estimator: Any, output: Output, wanted: str) -> None:  # noqa: FBT001 - a private check

@@ -24,12 +24,12 @@ _CHUNK = 50_000
 
 
 def takes_missing(estimator: Any, features: int, output: Output = BINARY) -> bool:
-    """Whether the fitted estimator scores a row of NaN. Only trying tells: pipelines do not say."""
+    """Whether the fitted estimator scores a row of NaN. Only trying tells: pipelines do not say, and networks answer NaN."""
     try:
-        estimate(estimator, np.full((1, features), np.nan, dtype=np.float32), output)
+        found = estimate(estimator, np.full((1, features), np.nan, dtype=np.float32), output)
     except ValueError:
         return False
-    return True
+    return bool(np.isfinite(found).all())
 
 
 def prove(

@@ -92,6 +92,11 @@ def models(tx: Transaction, project: str) -> list[str]:
     return store.models(tx, project)
 
 
+def projects(tx: Transaction) -> list[str]:
+    """The projects that have registered models, sorted: loops, and models that are served from a file."""
+    return store.projects(tx)
+
+
 def set_alias(
     tx: Transaction, *, project: str, model: str, alias: str, version: int | None, at: datetime
 ) -> int | None:

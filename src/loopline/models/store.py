@@ -84,6 +84,11 @@ def models(tx: Transaction, project: str) -> list[str]:
     return sorted(tx.scalars(query))
 
 
+def projects(tx: Transaction) -> list[str]:
+    """The projects that have models, sorted."""
+    return sorted(tx.scalars(sa.select(registered_model.c.project).distinct()))
+
+
 def by_cause(tx: Transaction, table: sa.Table, project: str, model: str, cause: str) -> sa.RowMapping | None:
     """The version in `table` that was registered for `cause`."""
     return tx.execute(_of(table, project, model).where(table.c.cause == cause)).mappings().one_or_none()

@@ -13,8 +13,9 @@ from loopline.decisions.decision import AnyDecision, NoDecision
 from loopline.decisions.policy import Decision
 from loopline.errors import InvalidInput, NotFound
 from loopline.evaluation.kind import BINARY, Kind, Output
+from loopline.models.libraries import libraries_of
+from loopline.models.network import read_network
 from loopline.models.package import ModelPackage, Parity
-from loopline.models.packaging import libraries_of
 from loopline.models.runtimes import onnx as onnx_runtime
 from loopline.models.runtimes.lightgbm import LightGbmModel
 from loopline.models.runtimes.opening import open_model
@@ -58,6 +59,8 @@ def format_of(content: bytes) -> Format:
         return "xgboost"
     if content.startswith(b"PK\x03\x04"):
         return "skops"
+    if content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content):
+        return "safetensors"
     if content.startswith((b"\x80", b"\x1f\x8b")):
         raise InvalidInput(
             "serve.pickle",
@@ -242,7 +245,20 @@ def _by_width(model: SkopsModel, matrix: np.ndarray) -> Output:
     return Output("multioutput", targets=tuple(map(str, range(found.shape[1])))) if wide else Output("regression")
 
 
-_FOUND = {"onnx": onnx_runtime.probe, "lightgbm": _of_lightgbm, "xgboost": _of_xgboost, "skops": _of_skops}
+def _of_safetensors(content: bytes, matrix: np.ndarray) -> Output:
+    network = read_network(content)
+    if network.layers[-1].op == "sigmoid" and network.width == 1:
+        return BINARY
+    return onnx_runtime.probe(network.to_onnx(), matrix)
+
+
+_FOUND = {
+    "onnx": onnx_runtime.probe,
+    "lightgbm": _of_lightgbm,
+    "xgboost": _of_xgboost,
+    "skops": _of_skops,
+    "safetensors": _of_safetensors,
+}
 
 
 def _line(content: bytes, begins: str) -> str:

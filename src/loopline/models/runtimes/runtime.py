@@ -14,7 +14,7 @@ Format = Literal["onnx", "lightgbm", "xgboost", "skops", "safetensors", "python"
 Floats = npt.NDArray[np.float64]
 
 _MESSAGE = 200
-_MODULES: Mapping[str, str] = {"lightgbm": "lightgbm", "xgboost": "xgboost"}
+_MODULES: Mapping[str, str] = {"lightgbm": "lightgbm", "xgboost": "xgboost", "torch": "torch"}
 
 
 class Runtime(Protocol):
