@@ -62,7 +62,8 @@ def asked(estimator: Any, form: Format) -> Callable[[np.ndarray], Any]:
         return lambda some: estimator.booster_.predict(some, num_threads=1)
     if form == "xgboost":
         return lambda some: estimator.get_booster().inplace_predict(some)
-    return lambda some: estimator.predict_proba(some)
+    predict: Callable[[np.ndarray], Any] = estimator.predict_proba
+    return predict
 
 
 def median(call: Callable[[np.ndarray], Any], rows: np.ndarray) -> float:
