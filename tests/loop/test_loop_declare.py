@@ -40,6 +40,9 @@ MISTAKES = {
         MODEL + "ll.retrain(cooldown='a while')  # here",
         MODEL + "ll.every('month', ll.retrain)  # here",
     ],
+    "model.one_label_a_row": [
+        "@loop.model(on=departures, at='left', features=['x'], label=late, kind='multioutput')  # here\ndef m(t, p): ...",
+    ],
     "loop.empty_turn": ["other = ll.Loop('other', turn='0s')  # here"],
     "features.empty_window": [
         "arrivals.features(by='carrier', delay=ll.mean('delay', over='0h'))  # here",

@@ -3,9 +3,11 @@
 import warnings
 from itertools import permutations
 
+import lightgbm
 import msgspec
 import numpy as np
 import pytest
+import xgboost
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -22,7 +24,7 @@ from loopline.evaluation.calibration import LogisticCalibrator
 from loopline.evaluation.kind import Output
 from loopline.models import package as packages
 from loopline.models.background import Background, keep_background, read_background, spread
-from loopline.models.explainer import EVERY_SET, SAMPLED, TREES, load_explainer
+from loopline.models.explainer import EVERY_SET, SAMPLED, TREES, Explainer, load_explainer
 from loopline.models.packaging import package
 from loopline.models.predictor import load_predictor
 from loopline.models.signature import Field, Signature
@@ -256,3 +258,18 @@ def test_of_quantiles_the_middle_one_is_explained(artifacts, key):
         predictor.outputs(matrix[:1])[0, 1], abs=1e-6
     )
     assert next(iter(found.contributions)) == "f0"
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+def test_compiled_boosters_are_explained_by_their_trees(library, artifacts, key):
+    estimator = (
+        lightgbm.LGBMClassifier(n_estimators=12, num_leaves=6, verbose=-1)
+        if library == "lightgbm"
+        else xgboost.XGBClassifier(n_estimators=12, max_depth=3)
+    )
+    data = many(4, gaps=0.1)
+    by_trees = explained(estimator, data, artifacts, key)
+    assert by_trees.method == TREES
+    by_sets = Explainer(by_trees.predictor, by_trees.background)
+    assert by_sets.method == EVERY_SET
+    np.testing.assert_allclose(by_trees.contributions(data[0][:5]), by_sets.contributions(data[0][:5]), atol=2e-5)
