@@ -112,6 +112,7 @@ class Up:
     def _schedule(self) -> None:
         while not self._stop.wait(STEP_SECONDS):
             self._operating.keep()
+            self._operating.watch()
             self._operating.step()
 
     def _attend(self) -> None:

@@ -38,7 +38,7 @@ def promote(
         alias = alias_of(route.environments, environment)
         if registry.alias(tx, project, model, alias) == version:
             return Outcome(changed=False, sentence=f"Version {version} is the champion already.")
-        _check_way(tx, route, found, environment)
+        check_way(tx, route, found, environment)
     smoke_test(Predictors(resources).load(found.package, found.envelope))
     cause = Cause(key=f"{model}:promote:{version}:{micros(at)}", sentence=reason, actor=actor, at=at)
     with resources.database.transaction() as tx:
@@ -58,7 +58,7 @@ def _promote(tx: Transaction, route: Route, found: ModelVersion, environment: st
     return Outcome(changed=False, sentence=told, evidence={"approval": asked.id})
 
 
-def _check_way(tx: Transaction, route: Route, found: ModelVersion, environment: str) -> None:
+def check_way(tx: Transaction, route: Route, found: ModelVersion, environment: str) -> None:
     """A later environment takes only what served in the one before, and did not fail its gates."""
     place = route.environments.index(environment)
     if place == 0:

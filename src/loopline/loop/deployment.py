@@ -20,9 +20,9 @@ from loopline.incidents.freeze import frozen
 from loopline.loop import store
 from loopline.loop.declare import Operation
 from loopline.loop.resources import Resources
+from loopline.loop.variants import beside, joined_views, manifest_variants, packaged, trained_views
 from loopline.models import decision_versions, registry
-from loopline.models.background import BACKGROUND
-from loopline.models.manifest import Deployment, Manifest, PackagedVersion, TokenGrant, read_manifest, write_manifest
+from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_manifest, write_manifest
 from loopline.models.predictor import Predictor, load_predictor
 from loopline.storage.database import Transaction
 
@@ -128,17 +128,18 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
     alias, endpoint = alias_of(terms.environments, place), endpoint_of(model, terms.environments, place)
     champion = registry.alias(tx, project, model, alias)
     number, decision = _decision_in_force(tx, project, model, terms, alias)
-    packaged = _packaged(tx, project, model, champion)
+    champions = packaged(tx, project, model, champion)
+    found = beside(tx, project, model, place, champion)
     earlier = previous_champion(tx, project=project, model=model, alias=alias) if champion else None
     return Deployment(
         endpoint=endpoint,
         model=endpoint,
-        version=packaged.version if packaged else 0,
-        package=packaged.package if packaged else "",
-        package_envelope=packaged.package_envelope if packaged else "",
+        version=champions.version if champions else 0,
+        package=champions.package if champions else "",
+        package_envelope=champions.package_envelope if champions else "",
         decision=msgspec.to_builtins(decision),
         decision_version=number,
-        views=_trained_with(tx, project, model, champion) or terms.views,
+        views=joined_views(tx, project, model, trained_views(tx, project, model, champion) or terms.views, found),
         key=terms.key,
         at=terms.at,
         fallback=terms.fallback,
@@ -146,28 +147,23 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
         group=terms.group,
         target=terms.target,
         label_by=terms.label_by,
-        previous=_packaged(tx, project, model, earlier),
-        background=packaged.background if packaged else "",
+        previous=packaged(tx, project, model, earlier),
+        background=champions.background if champions else "",
         explore=terms.explore if alias == CHAMPION and frozen(tx, project) is None else None,
+        variants=manifest_variants(tx, found),
     )
 
 
 def champion_views(
     tx: Transaction, project: str, model: str, environments: Sequence[str] = ONLY_PRODUCTION
 ) -> list[View]:
-    """The feature views that the environments' champions were trained with; none without a champion."""
-    champions = {registry.alias(tx, project, model, alias_of(environments, place)): None for place in environments}
-    return [
-        msgspec.convert(view, View) for champion in champions for view in _trained_with(tx, project, model, champion)
-    ]
-
-
-def _trained_with(tx: Transaction, project: str, model: str, version: int | None) -> list[dict[str, Any]]:
-    """A model is served with the views it was trained with, whatever a newer declaration says."""
-    if version is None:
-        return []
-    views: list[dict[str, Any]] = registry.get_version(tx, project, model, version).lineage.get("views", [])
-    return views
+    """The feature views that the environments' champions were trained with, and what runs beside them; none without a champion."""
+    found: list[dict[str, Any]] = []
+    for place in environments:
+        champion = registry.alias(tx, project, model, alias_of(environments, place))
+        views = trained_views(tx, project, model, champion)
+        found += joined_views(tx, project, model, views, beside(tx, project, model, place, champion))
+    return [msgspec.convert(view, View) for place, view in enumerate(found) if view not in found[:place]]
 
 
 def _decision_in_force(tx: Transaction, project: str, model: str, terms: Terms, alias: str) -> tuple[int, AnyDecision]:
@@ -176,18 +172,6 @@ def _decision_in_force(tx: Transaction, project: str, model: str, terms: Terms, 
         output = terms.output
         return 0, fit_decision(terms.decide, [terms.fallback], classes=output.classes, levels=output.levels)
     return found.version, decode_decision(found.body)
-
-
-def _packaged(tx: Transaction, project: str, model: str, version: int | None) -> PackagedVersion | None:
-    if version is None:
-        return None
-    found = registry.get_version(tx, project, model, version)
-    return PackagedVersion(
-        version=version,
-        package=found.package,
-        package_envelope=found.envelope,
-        background=found.lineage.get(BACKGROUND, ""),
-    )
 
 
 def decision_alias(alias: str) -> str:

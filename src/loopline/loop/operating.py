@@ -15,6 +15,7 @@ from loopline.features.definitions import View
 from loopline.features.online import OnlineFeatures
 from loopline.loop import store
 from loopline.loop.backoff import Backoff
+from loopline.loop.canary import CanaryWatch
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import champion_views, publish
 from loopline.loop.describe import describe
@@ -50,8 +51,10 @@ class Operating:
     begin: datetime | None = None
     failing: dict[str, Backoff] = field(default_factory=dict)
     patience: Backoff = field(init=False)
+    canaries: CanaryWatch = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "canaries", CanaryWatch(self.works))
         object.__setattr__(self, "patience", Backoff(self._seconds))
 
     def prepare(self) -> None:
@@ -104,6 +107,15 @@ class Operating:
             self.publish()
         except Exception as error:  # the loop must outlive a bad hour
             self._log("keep_failed", error)
+
+    def watch(self) -> None:
+        """Watch the canaries, and publish what they came to. An error is logged, and tried again at the next call."""
+        try:
+            with self.resources.activity.shared():
+                if self.canaries.look(self.resources.clock.now()):
+                    self.publish()
+        except Exception as error:  # the loop must outlive a bad hour
+            self._log("watch_failed", error)
 
     def attend(self) -> None:
         """Send what people are to be told, and escalate what nobody looks after. An error is logged, and tried again."""

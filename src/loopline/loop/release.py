@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from loopline.errors import Conflict
-from loopline.gates import approval
+from loopline.gates import approval, variants
 from loopline.gates.approval import Approval, Subject
 from loopline.gates.approval_terms import ApprovalTerms
 from loopline.gates.environment import ONLY_PRODUCTION, alias_of
@@ -106,6 +106,16 @@ def enter(
         evidence=evidence,
         key=f"promoted:{cause.key}" if alias == CHAMPION else f"promoted:{cause.key}:{environment}",
         alias=alias,
+    )
+    variants.end_where_over(
+        tx,
+        project=route.project,
+        model=route.model,
+        environment=environment,
+        champion=version.version,
+        actor=cause.actor,
+        at=cause.at,
+        key=cause.key,
     )
     if alias == CHAMPION:
         start_watching(tx, version, at=cause.at)

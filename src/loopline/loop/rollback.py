@@ -3,12 +3,14 @@
 from typing import Any
 
 from loopline.errors import NotFound
+from loopline.gates import variants
 from loopline.gates.promotion import CHAMPION, previous_champion, roll_back
 from loopline.gates.smoke import smoke_test
 from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.loop.decision_rollback import decision_with
 from loopline.loop.decision_terms import DECIDED
 from loopline.loop.deployment import Predictors, decision_alias, put_decision
+from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.models.decision_versions import set_current_decision
@@ -54,6 +56,17 @@ def prepare_rollback(
             alias=alias,
         )
         _bring_decision(tx, project, model, with_it, found, cause, alias)
+        names = declared_route(tx, project, model).environments
+        variants.end_where_over(
+            tx,
+            project=project,
+            model=model,
+            environment=names[-1] if alias == CHAMPION else alias,
+            champion=target,
+            actor=cause.actor,
+            at=cause.at,
+            key=cause.key,
+        )
         return Outcome(changed=True, sentence=f"Version {back} serves again in place of {present}.", evidence=evidence)
 
     return Prepared(commit)

@@ -31,12 +31,17 @@ class PackagedVersion(msgspec.Struct, frozen=True, kw_only=True):
     background: str = ""
 
 
+SlotSpan = tuple[int, int]
+"""Slots [from, to) of the million that keys are shared out on."""
+
+
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """Another version at an endpoint, beside its champion.
 
     A `canary` and a `split` (the other arm of an A/B test) answer the share of the rows whose keys fall to them; a `shadow` answers
     nobody, and scores its share of the rows after they are answered. Keys are shared out by the digest of (salt, key), so a key keeps
-    its variant for as long as the salt does, whatever the share grows to.
+    its variant for as long as the salt does, whatever the share grows to. `spans` are the slots that a canary or a split holds of
+    the million, none of them another's; all that answer at an endpoint have one salt.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     served: PackagedVersion
     share: float
     salt: str
+    spans: tuple[SlotSpan, ...] = ()
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
