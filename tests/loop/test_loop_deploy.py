@@ -1,17 +1,24 @@
 """What people deploy beside a champion, on a copy of the replayed home: version 1 serves, 2 and later ones do not."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+import loopline as ll
+from loopline.access.principals import create_principal
+from loopline.access.tokens import authenticate, issue_token
 from loopline.errors import Conflict, InvalidInput, LooplineError, NotFound
-from loopline.gates import variants
+from loopline.gates import approval, variants
 from loopline.gates.canary_terms import canary_terms
 from loopline.gates.variants import Wanted
 from loopline.ledger import chain
-from loopline.loop import changes, deploy
+from loopline.loop import changes, deploy, handling
 from loopline.loop.deployment import manifest_path, publish
+from loopline.loop.plan import apply
 from loopline.models import registry
 from loopline.models.manifest import read_manifest
 from loopline.models.package import PAYLOAD_TYPE
@@ -56,7 +63,13 @@ def test_a_canary_is_in_the_ledger_and_the_manifest(copied):
     assert kinds_after(copied, before) == [("variant.started", "late:2")]
     served = manifest(copied)
     [canary] = served.variants
-    assert (served.version, canary.name, canary.role, canary.served.version, canary.share) == (1, "v2", "canary", 2, 0.2)
+    assert (served.version, canary.name, canary.role, canary.served.version, canary.share) == (
+        1,
+        "v2",
+        "canary",
+        2,
+        0.2,
+    )
     assert canary.served.package != served.package
     assert sum(end - start for start, end in canary.spans) == 200_000
 
@@ -215,3 +228,26 @@ def test_a_variants_own_features_are_looked_up_too_and_another_meaning_is_refuse
     before = manifest(copied).views
     deploy.deploy(copied, wanted(version=featured("newest_hours")), **ANN)
     assert manifest(copied).views == [*before, {**view, "features": {"newest_hours": "hours"}}]
+
+
+def test_where_an_approval_is_taken_a_canary_needs_it_and_its_promotion_uses_the_same(copied, small_loop):
+    operation = replace(small_loop.operations["late"], approve=ll.approval())
+    apply(
+        copied.database, replace(small_loop, operations={"late": operation}), actor="local:ann", at=copied.clock.now()
+    )
+    asked = deploy.deploy(copied, wanted(), **ANN)
+    assert (asked.changed, running(copied)) == (False, {})
+    at = copied.clock.now()
+    with copied.database.transaction() as tx:
+        create_principal(tx, "bob", "person", ["approver"], at)
+        secret, _ = issue_token(tx, "bob", scopes=None, expires_at=at + timedelta(days=300), at=at, name="t")
+        bob = authenticate(tx, secret, at)
+    handling.approve(copied, bob, project="parcels", approval_id=asked.evidence["approval"], reason="fine")
+    shadow = deploy.deploy(copied, wanted(role="shadow", name="s"), **ANN)
+    assert deploy.deploy(copied, wanted(), **ANN).changed
+    assert (shadow.changed, running(copied)["v2"].approval) == (True, asked.evidence["approval"])
+    assert deploy.promote_variant(copied, running(copied)["v2"], **ANN).sentence == "Version 2 replaced version 1."
+    with copied.database.reading() as tx:
+        [used] = approval.find(tx, "parcels")
+        [entry] = chain.entries(tx, "parcels", kind="promotion", newest_first=True, limit=1)
+    assert (used.state, entry.body["evidence"]["approval"]) == ("used", {"id": used.id})

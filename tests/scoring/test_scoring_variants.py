@@ -1,6 +1,7 @@
 """Shares of keys: disjoint, sticky, of the size that was asked for."""
 
 import hashlib
+import itertools
 import subprocess
 import sys
 from collections import Counter
@@ -36,7 +37,7 @@ def size(spans) -> int:
 def contains(spans, others) -> bool:
     """Whether every slot of `others` is one of `spans`, by marking ends on the line."""
     marks = sorted({edge for span in (*spans, *others) for edge in span})
-    inside = [(low, high) for low, high in zip(marks, marks[1:], strict=False)]
+    inside = [(low, high) for low, high in itertools.pairwise(marks)]
     return all(any(low in r for r in held(spans)) for low, high in inside if any(low in r for r in held(others)))
 
 
@@ -56,7 +57,7 @@ def test_however_shares_change_slots_stay_disjoint_and_growth_keeps_what_is_held
         assert contains(after, before) if wanted >= size(before) else contains(before, after)
         spans[name] = after
         edges = sorted(span for theirs in spans.values() for span in theirs)
-        assert all(end <= start for (_, end), (start, _) in zip(edges, edges[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(edges))
 
 
 @given(st.floats(0.001, 0.4), st.floats(0.001, 0.4), st.text(max_size=8))
