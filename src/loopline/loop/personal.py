@@ -83,7 +83,11 @@ def _of_model(said: Said, name: str, projects: list[str], found: Mapping[str, Ta
     columns |= {"label_key"} if _hidden(found, on) & set(model["label"].get("by", [])) else set()
     for project in projects:
         for endpoint in _endpoints(said, name):
-            yield prediction_table(project, endpoint), Tags(frozenset({"_key", *columns}), None, keys_of)
+            for shadow in (False, True):
+                yield (
+                    prediction_table(project, endpoint, shadow=shadow),
+                    Tags(frozenset({"_key", *columns}), None, keys_of),
+                )
         yield label_table(project, name), Tags(frozenset({"_key"}), None, keys_of)
     if label != on:
         told = found.get(label, Tags())

@@ -54,7 +54,8 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     """Predictions that share who made them, for whom and when; the fields are those of `Prediction`, lists have one element a row.
 
     None instead of a list says that no row has a value; for `degraded` that all are in full health, for `action` that it is the
-    decision, for `propensity` that it was certain. `numbers` and `categories` hold the features as used, by name.
+    decision, for `propensity` that it was certain. `numbers` and `categories` hold the features as used, by name. Nobody was answered a
+    `shadow`.
     """
 
     project: str
@@ -84,6 +85,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     payload_digest: list[str | None] | None = None
     numbers: dict[str, list[float | None]] = {}
     categories: dict[str, list[str | None]] = {}
+    shadow: bool = False
 
     def __len__(self) -> int:
         return len(self.key)

@@ -22,15 +22,16 @@ from loopline.evaluation.kind import as_column
 from loopline.models.explanation import Explanation
 from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
+from loopline.scoring.beside import Beside, Scorers
 from loopline.scoring.block import Block, Predictions
 from loopline.scoring.carried import carried_columns, carry, recorded
 from loopline.scoring.columns import Columns, Values, as_list
-from loopline.scoring.contract import Codes, Contract, Matrix
+from loopline.scoring.contract import FEATURE_MISSING, Codes, Contract, Matrix
 from loopline.scoring.exploration import DayBudget, Explorer
 from loopline.scoring.features import FeatureReader, NoFeatures
 from loopline.scoring.frame import frame_keys, frame_times, record_frame
 from loopline.scoring.ids import CountedIds, repeated_ids
-from loopline.scoring.ladder import Ahead, Ladder, Rung, Scored, Scorer
+from loopline.scoring.ladder import MODEL_UNAVAILABLE, Ahead, Ladder, Rung, Scored, Scorer
 from loopline.scoring.pace import Pace
 from loopline.scoring.record import CHAMPION, PREVIOUS, code_lists
 from loopline.values import derive_id
@@ -59,6 +60,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     values: Mapping[str, Values]
     codes: tuple[str, ...]
     carried: pl.DataFrame | None
+    parts: tuple["Part", ...] = ()
 
     @property
     def count(self) -> int:
@@ -69,11 +71,36 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
         """The value of one field in one row, None where there is none."""
         return self.values[name][index] if name in self.values else None
 
+    def taken(self, places: Sequence[int]) -> "Asked":
+        """The rows at `places`, in that order."""
+        return Asked(
+            [self.keys[place] for place in places],
+            [self.times[place] for place in places],
+            Columns(self.values, self.count).taken(places),
+            self.codes,
+            None if self.carried is None else self.carried[list(places)],
+        )
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """The rows of a request that fall to one variant, and their places in it."""
+
+    variant: str
+    places: Sequence[int]
+    asked: Asked
+
+
+class Shared(msgspec.Struct, frozen=True, gc=False):
+    """What each part of a request was scored, and how long that took, in milliseconds."""
+
+    parts: Sequence[Scored]
+    took: Sequence[float]
+
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks; when the request arrived, and until when an answer is waited for, by `time.perf_counter`. With `request_id` the prediction ids follow from
     (principal, request id, key): a request that is sent again gets the same ids. `stages` is where whoever traces it wants to be told
-    when each stage began and ended.
+    when each stage began and ended. `waited` are milliseconds that went to other rows of the request.
     """
 
     principal: str | None = None
@@ -82,6 +109,11 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     deadline: float | None = None
     trace_id: str | None = None
     stages: list[tuple[str, float, float]] | None = None
+    waited: float = 0.0
+
+    def latency_ms(self) -> float | None:
+        """How long it took so far since the request arrived, without what others' rows of it took."""
+        return None if self.arrived is None else (perf_counter() - self.arrived) * _MILLISECONDS - self.waited
 
 
 class Engine:
@@ -89,7 +121,8 @@ class Engine:
 
     `predictor` and `previous` are None where the model cannot be loaded; `features` looks up what the caller does not
     send. `instance` names this engine's process run among all of the project, so that no two give the same prediction id;
-    `budget` counts what was explored, across the engines that follow each other; `pace` is that of the champion's model.
+    `budget` counts what was explored, across the engines that follow each other; `pace` is that of the champion's model;
+    `variants` are the models of what is deployed beside it, by name.
     """
 
     def __init__(
@@ -105,6 +138,7 @@ class Engine:
         explainers: Explainers | None = None,
         budget: DayBudget | None = None,
         pace: Pace | None = None,
+        variants: Scorers | None = None,
     ) -> None:
         self.project = project
         self.deployment = deployment
@@ -120,6 +154,7 @@ class Engine:
         rungs = self._rungs(predictor, previous)
         self.contract = rungs[0].contract if rungs else self._contract(None)
         self.ladder = Ladder(deployment.endpoint, rungs, self.contract, deployment.output, deployment.fallback)
+        self.beside = Beside(deployment, variants or {}, rungs, self._contract, self.contract)
         self._explainers = explainers or {}
 
     @property
@@ -145,29 +180,86 @@ class Engine:
         keys, times = self.contract.check(columns)
         carried = carry(self.deployment, columns, times)
         if not keys or isinstance(self._features, NoFeatures):
-            return Asked(keys, times, columns, (), carried)
+            return self._parted(Asked(keys, times, columns, (), carried))
         found = self._features.read(columns, times)
-        return Asked(keys, times, {**columns, **found.values}, found.codes, carried)
+        return self._parted(Asked(keys, times, {**columns, **found.values}, found.codes, carried))
 
     def matrix(self, asked: Asked) -> Matrix | None:
-        """What the highest rung's model is asked, None where no model can answer."""
+        """What the highest rung's model is asked, None where no model can answer, or none of the rows is the champion's."""
         rungs = self.ladder.rungs
-        return rungs[0].contract.encode(asked.values, asked.count) if rungs else None
+        own = asked if not asked.parts else next((one.asked for one in asked.parts if one.variant == CHAMPION), None)
+        return rungs[0].contract.encode(own.values, own.count) if rungs and own is not None else None
 
-    def score(self, asked: Asked, ahead: Ahead | None = None) -> Scored:
+    def score(self, asked: Asked, ahead: Ahead | None = None) -> Scored | Shared:
         """The outputs for the rows, from the highest rung that answers; `ahead` is what it gave when it was asked before."""
-        values, count = asked.values, asked.count
-        return self.ladder.score(lambda contract: contract.encode(values, count), asked.cell, count, ahead)
+        if not asked.parts:
+            return self._scored(self.ladder, asked, ahead)
+        scored, took = [], []
+        for part in asked.parts:
+            began = perf_counter()
+            champions = part.variant == CHAMPION
+            ladder = self.ladder if champions else self.beside.ladders[part.variant]
+            scored.append(self._scored(ladder, part.asked, ahead if champions else None))
+            took.append((perf_counter() - began) * _MILLISECONDS)
+        return Shared(scored, took)
 
-    def answer(self, asked: Asked, scored: Scored, caller: Caller) -> Predictions:
+    def answer(self, asked: Asked, scored: Scored | Shared, caller: Caller) -> Predictions:
         """Decide, and make the records."""
+        scored_at = self._clock.now()
+        if isinstance(scored, Scored):
+            return self._one_block(asked, scored, caller, scored_at)
+        blocks: list[Block] = []
+        for part, found, took in zip(asked.parts, scored.parts, scored.took, strict=True):
+            own = msgspec.structs.replace(
+                caller, waited=sum(scored.took) - took
+            )  # no part is slower for what another did
+            blocks += self._one_block(part.asked, found, own, scored_at).blocks
+        return Predictions(blocks, [part.places for part in asked.parts])
+
+    def shadow(self, asked: Asked, name: str, answered: Sequence[str], caller: Caller) -> Block:
+        """What the shadow `name` makes of the rows, under the prediction ids with which they were answered.
+
+        Raises `Unavailable` where its model cannot be loaded or fails.
+        """
+        if name not in self.beside.shadows:
+            raise Unavailable("scoring.no_model", f"the model of shadow {name!r} cannot be loaded")
+        rung, began = self.beside.shadows[name], perf_counter()
+        alone = Ladder(self.deployment.endpoint, [rung], rung.contract, self._output, None)
+        scored = self._scored(alone, asked, None)
+        by_request = Caller(caller.principal, None, began, None, caller.trace_id)
+        [block] = self._one_block(asked, scored, by_request, self._clock.now(), answered).blocks
+        return msgspec.structs.replace(block, shadow=True)
+
+    def _scored(self, ladder: Ladder, asked: Asked, ahead: Ahead | None) -> Scored:
+        values, count = asked.values, asked.count
+        return ladder.score(lambda contract: contract.encode(values, count), asked.cell, count, ahead)
+
+    def _parted(self, asked: Asked) -> Asked:
+        """With the rows of each variant apart, where any falls to another than the champion. A ranking's group stays together."""
+        if not self.beside.ladders:
+            return asked
+        groups = asked.carried is not None and self.deployment.group is not None
+        by = asked.keys if not groups or asked.carried is None else asked.carried["_group"].cast(pl.String).to_list()
+        found = self.beside.split(by)
+        if not found:
+            return asked
+        if len(found) == 1:
+            return msgspec.structs.replace(
+                asked, parts=tuple(Part(name, places, asked) for name, places in found.items())
+            )
+        return msgspec.structs.replace(
+            asked, parts=tuple(Part(name, places, asked.taken(places)) for name, places in found.items())
+        )
+
+    def _one_block(
+        self, asked: Asked, scored: Scored, caller: Caller, scored_at: datetime, answered: Sequence[str] | None = None
+    ) -> Predictions:
         if not asked.count:
             return Predictions(())
-        ids = self._named(asked, caller)
-        scored_at = self._clock.now()
+        ids = list(answered) if answered is not None else self._named(asked, caller)
         scores = self._output.scores(scored.outputs)
         decided = self._decided(scored)
-        codes = _joined(asked.codes, scored.codes, asked.count)
+        codes = _joined(self._own(asked.codes, scored.contract), scored.codes, asked.count)
         action, propensity = self._actions(ids, decided, scored, codes, scored_at)
         numbers, categories = scored.contract.used(asked.values, asked.count, ordinary=scored.ordinary)
         carried = {} if asked.carried is None else _lists(recorded(asked.carried, _times(asked.times), scores))
@@ -181,7 +273,7 @@ class Engine:
             scored_at=scored_at,
             principal=caller.principal,
             trace_id=caller.trace_id,
-            latency_ms=None if caller.arrived is None else (perf_counter() - caller.arrived) * _MILLISECONDS,
+            latency_ms=caller.latency_ms(),
             prediction_id=ids,
             key=asked.keys,
             at=asked.times,
@@ -255,7 +347,7 @@ class Engine:
         """What each field added to each of this engine's predictions, from the values they were made of; None for one
         that the constant gave, and where it could not be told: they were answered and logged already.
         """
-        by_variant = {rung.variant: rung for rung in self.ladder.rungs}
+        by_variant = {rung.variant: rung for rung in (*self.beside.rungs, *self.ladder.rungs)}
         explained = [
             self._explain(by_variant[block.variant], block) if block.variant in by_variant else [None] * len(block)
             for block in predictions.blocks
@@ -282,6 +374,15 @@ class Engine:
             return self._ids.new(asked.count)
         path = (self.project, self.deployment.model)
         return repeated_ids(path, asked.keys, caller.principal, caller.request_id)
+
+    def _own(self, codes: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+        """What was wrong with the look-up, without the features that only other variants use."""
+        if not codes or not self.deployment.variants or contract.open:
+            return codes
+        used = set(contract.signature.names)
+        return tuple(
+            code for code in codes if not code.startswith(f"{FEATURE_MISSING}:") or code.partition(":")[2] in used
+        )
 
     def _decided(self, scored: Scored) -> list[str]:
         outputs = scored.outputs
@@ -324,7 +425,8 @@ class Engine:
             rungs.append(Rung(CHAMPION, self.deployment.version, predictor, self._contract(predictor.signature)))
         if previous is not None and self.deployment.previous is not None:
             version = self.deployment.previous.version
-            rungs.append(Rung(PREVIOUS, version, previous, self._contract(previous.signature)))
+            contract = self._contract(previous.signature)
+            rungs.append(Rung(PREVIOUS, version, previous, contract, (MODEL_UNAVAILABLE,)))
         return rungs
 
     def _contract(self, signature: Signature | None) -> Contract:

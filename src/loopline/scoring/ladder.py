@@ -14,7 +14,7 @@ from loopline.errors import InvalidInput, Unavailable, told
 from loopline.evaluation.kind import Output
 from loopline.models.signature import Signature
 from loopline.scoring.contract import Codes, Contract, Matrix
-from loopline.scoring.record import CHAMPION, FALLBACK
+from loopline.scoring.record import FALLBACK
 
 MODEL_UNAVAILABLE = "model_unavailable"
 
@@ -33,12 +33,13 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A model that can answer."""
+    """A model that can answer. `health` is what is then not as it should be of every row."""
 
     variant: str
     version: int
     scorer: Scorer
     contract: Contract
+    health: tuple[str, ...] = ()
 
 
 class Scored(msgspec.Struct, frozen=True, gc=False):
@@ -63,14 +64,29 @@ class Ahead(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ladder:
-    """Rungs from the top down, and the constant below them. Safe to share between threads."""
+    """Rungs from the top down, and the constant below them, whose answers are marked with `health`. Safe to share between threads.
 
-    def __init__(self, endpoint: str, rungs: Sequence[Rung], bottom: Contract, output: Output, fallback: Any) -> None:
+    `judge` is the place of the rung by which rows are right or wrong: what it refuses is refused.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        rungs: Sequence[Rung],
+        bottom: Contract,
+        output: Output,
+        fallback: Any,
+        *,
+        health: tuple[str, ...] = (MODEL_UNAVAILABLE,),
+        judge: int = 0,
+    ) -> None:
         self.endpoint = endpoint
         self.rungs = tuple(rungs)
         self._bottom = bottom
         self._output = output
         self._fallback = fallback
+        self._health = health
+        self._judge = judge
         self._failing: set[str] = set()
 
     @property
@@ -88,13 +104,13 @@ class Ladder:
         """Outputs of the highest rung that gives any. `encode` makes a rung's matrix, `value` tells what a cell of row and field
         was made of.
 
-        Raises `InvalidInput` for rows that the highest rung refuses, and `Unavailable` "scoring.no_model" where no rung answers.
+        Raises `InvalidInput` for rows that the rung refuses which is to judge them, and `Unavailable` "scoring.no_model" where no rung answers.
         """
         for place, rung in enumerate(self.rungs):
             try:
                 scored = self._asked(rung, encode, value, count, ahead if place == 0 else None)
             except Exception as error:  # the ladder is there for failures nobody foresaw
-                if isinstance(error, InvalidInput) and place == 0:
+                if isinstance(error, InvalidInput) and place == self._judge:
                     raise
                 self._note_failure(rung, error)
                 continue
@@ -114,8 +130,8 @@ class Ladder:
         ordinary = rung.contract.ordinary(matrix)
         odd = None if ordinary else rung.contract.oddities(matrix, value)
         outputs = self._outputs(rung, matrix, count, ahead)
-        if rung.variant != CHAMPION:
-            odd = [(MODEL_UNAVAILABLE, *codes) for codes in odd or [()] * count]
+        if rung.health:
+            odd = [(*rung.health, *codes) for codes in odd or [()] * count]
         return Scored(rung.variant, rung.version, rung.contract, outputs, odd, ordinary)
 
     def _outputs(self, rung: Rung, matrix: Matrix, count: int, ahead: Ahead | None) -> Outputs:
@@ -135,7 +151,7 @@ class Ladder:
                 remedy="See the scoring process's log for why; roll back, or give the model a fallback.",
             )
         outputs = np.repeat(self._output.shaped(self._fallback), count, axis=0)
-        return Scored(FALLBACK, 0, self._bottom, outputs, [(MODEL_UNAVAILABLE,)] * count)
+        return Scored(FALLBACK, 0, self._bottom, outputs, [self._health] * count)
 
     def _note_failure(self, rung: Rung, error: Exception) -> None:
         if rung.variant not in self._failing:  # once, until it answers again: not a line a request

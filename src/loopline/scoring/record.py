@@ -19,6 +19,9 @@ from loopline.tables.schema import TableSchema
 
 FEATURE_PREFIX = "feature_"
 
+PREDICTIONS = "predictions."
+SHADOWS = "shadows."
+
 CHAMPION = "champion"
 PREVIOUS = "previous"
 FALLBACK = "fallback"
@@ -60,7 +63,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `action` is what is done: the decision, unless another was explored. `propensity` is the probability with which it was chosen.
 
     `key` and `at` name the scored row and the moment (UTC) it was scored for; `scored_at` is when. `model_version` 0 means
-    that no model answered but the constant fallback. `variant` is `"champion"`, `"previous"` or `"fallback"`. `decision` is
+    that no model answered but the constant fallback. `variant` is `"champion"`, `"previous"`, `"fallback"`, or the name of a variant that is deployed beside the champion. `decision` is
     `"positive"`, `"negative"` or `"abstain"`, the name of a class, an amount, or empty. `degraded` holds codes of what was not as it should be, e.g.
     `feature_missing:delay_mean_3h`, `unseen_category:carrier`, `out_of_range:distance`, `model_unavailable`; empty for a
     prediction in full health. `latency_ms` is the time from the request's arrival to its record. `numbers` and `categories` are the features as used, `None` where there was no value.
@@ -95,9 +98,13 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     categories: dict[str, str | None] = {}
 
 
-def prediction_table(project: str, model: str) -> str:
-    """The name of the table that holds a model's predictions; what serves at `late@staging` has `...late-staging`."""
-    return f"predictions.{project}.{model.replace('@', '-')}"
+def prediction_table(project: str, model: str, *, shadow: bool = False) -> str:
+    """The name of the table that holds a model's predictions; what serves at `late@staging` has `...late-staging`.
+
+    What a `shadow` scored, which nobody was answered, lies in a table of its own: so nothing finds a key twice. Its rows have the
+    prediction ids of the answers beside which they were scored.
+    """
+    return f"{SHADOWS if shadow else PREDICTIONS}{project}.{model.replace('@', '-')}"
 
 
 def prediction_columns(features: Mapping[str, str]) -> dict[str, Any]:

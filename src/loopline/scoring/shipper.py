@@ -93,7 +93,7 @@ def _ship_segment(spool: SpoolFolder, state: SpoolState, number: int, tables: Ta
 
 def _by_table(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
     def table(block: Block) -> str:
-        return prediction_table(block.project, block.model)
+        return prediction_table(block.project, block.model, shadow=block.shadow)
 
     return [(name, list(group)) for name, group in groupby(sorted(blocks, key=table), key=table)]
 

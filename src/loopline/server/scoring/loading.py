@@ -116,7 +116,16 @@ class Loader:
             explainers=self._lazy_explainers(deployment, champion, previous),
             budget=self._budget(manifest.project, deployment.endpoint),
             pace=self._paces.get(deployment.package),
+            variants=self._beside(deployment),
         )
+
+    def _beside(self, deployment: Deployment) -> dict[str, Predictor]:
+        """The models of the variants; where one cannot be loaded the champion answers its rows, and says so."""
+        found = {
+            one.name: self._predictor(one.served.package, one.served.package_envelope, strict=False)
+            for one in deployment.variants
+        }
+        return {name: predictor for name, predictor in found.items() if predictor is not None}
 
     def _lazy_explainers(
         self, deployment: Deployment, champion: Predictor | None, previous: Predictor | None
@@ -127,6 +136,10 @@ class Loader:
             found[CHAMPION] = partial(self._explainer, champion, deployment.background)
         if previous is not None and former is not None:
             found[PREVIOUS] = partial(self._explainer, previous, former.background)
+        beside = self._beside(deployment)
+        for one in deployment.variants:
+            if one.name in beside:
+                found[one.name] = partial(self._explainer, beside[one.name], one.served.background)
         return found
 
     def _explainer(self, predictor: Predictor, background: str) -> Explainer:
@@ -196,6 +209,8 @@ def _packages(serving: Serving) -> Iterator[tuple[str, str]]:
         yield deployment.package, deployment.package_envelope
         if deployment.previous is not None:
             yield deployment.previous.package, deployment.previous.package_envelope
+        for one in deployment.variants:
+            yield one.served.package, one.served.package_envelope
 
 
 def _backgrounds(serving: Serving) -> Iterator[str]:
@@ -203,3 +218,4 @@ def _backgrounds(serving: Serving) -> Iterator[str]:
         yield engine.deployment.background
         if engine.deployment.previous is not None:
             yield engine.deployment.previous.background
+        yield from (one.served.background for one in engine.deployment.variants)

@@ -26,6 +26,7 @@ _HELP: Mapping[str, tuple[str, str]] = {
     "predictions_total": ("counter", "Acknowledged predictions by endpoint and variant."),
     "degraded_total": ("counter", "Predictions by what was degraded about them."),
     "not_logged_total": ("counter", "Predictions that were answered though the log could not take them."),
+    "shadows_total": ("counter", "Rows that shadows scored, or did not: dropped when behind, or failed."),
     "worker_starts_total": ("counter", "How often a worker was started."),
     "manifests_refused_total": ("counter", "Manifests that were not taken."),
     "manifest_sequence": ("gauge", "Sequence of the manifest that is served; the lowest of the workers'."),
@@ -94,6 +95,11 @@ class Metrics:
     def count_not_logged(self, endpoint: str, rows: int) -> None:
         """Note predictions that were answered without a record."""
         self._counters["not_logged_total", (("endpoint", endpoint),)] += rows
+
+    def count_shadowed(self, endpoint: str, variant: str, became: str, rows: int) -> None:
+        """Note what became of rows that were to be scored by a shadow: `"scored"`, `"dropped"` or `"failed"`."""
+        labels = (("endpoint", endpoint), ("variant", variant), ("became", became))
+        self._counters["shadows_total", labels] += rows
 
     def note_manifests(self, sequences: Mapping[str, int], refused: int) -> None:
         """Note which manifests are served, by project, and how many this worker refused."""

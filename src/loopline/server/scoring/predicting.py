@@ -6,11 +6,12 @@ from typing import Any
 
 from loopline.scoring.block import Predictions, encode
 from loopline.scoring.columns import Columns
-from loopline.scoring.engine import Asked, Caller, Engine
+from loopline.scoring.engine import Asked, Caller, Engine, Shared
 from loopline.scoring.ladder import Ahead, Scored
 from loopline.server.scoring.batcher import Batchers, deadline_exceeded
 from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.metrics import Metrics
+from loopline.server.scoring.shadows import Shadows
 from loopline.server.scoring.unloaded import Unloaded
 
 Rows = Sequence[Mapping[str, Any]] | Columns
@@ -19,11 +20,19 @@ Rows = Sequence[Mapping[str, Any]] | Columns
 class Predicting:
     """Predicts for the tasks of one event loop."""
 
-    def __init__(self, commit: GroupCommit, metrics: Metrics, batchers: Batchers, unloaded: Unloaded) -> None:
+    def __init__(
+        self,
+        commit: GroupCommit,
+        metrics: Metrics,
+        batchers: Batchers,
+        unloaded: Unloaded,
+        shadows: Shadows | None = None,
+    ) -> None:
         self._commit = commit
         self._metrics = metrics
         self._batchers = batchers
         self._unloaded = unloaded
+        self._shadows = shadows or Shadows(commit, metrics)
 
     def predict(self, engine: Engine, rows: Rows, caller: Caller) -> Predictions | Awaitable[Predictions]:
         """Predictions for `rows` in their order, logged: at once, or to be waited for where the model is slow or the log is synced.
@@ -54,7 +63,7 @@ class Predicting:
         return recorded if isinstance(recorded, Predictions) else await recorded
 
     def _recorded(
-        self, engine: Engine, asked: Asked, scored: Scored, caller: Caller
+        self, engine: Engine, asked: Asked, scored: Scored | Shared, caller: Caller
     ) -> Predictions | Awaitable[Predictions]:
         began = perf_counter()
         predictions = engine.answer(asked, scored, caller)
@@ -63,16 +72,22 @@ class Predicting:
             return predictions
         waiting = self._commit.append([encode(block) for block in predictions.blocks])
         if waiting is not None:
-            return self._committed(waiting, predictions)
-        self._metrics.count_predictions(predictions)
-        return predictions
+            return self._committed(waiting, engine, asked, predictions, caller)
+        return self._safe(engine, asked, predictions, caller)
 
     def _note(self, stage: str, began: float, ended: float, caller: Caller) -> None:
         self._metrics.count_stage(stage, ended - began)
         if caller.stages is not None:
             caller.stages.append((stage, began, ended))
 
-    async def _committed(self, waiting: Awaitable[None], predictions: Predictions) -> Predictions:
+    async def _committed(
+        self, waiting: Awaitable[None], engine: Engine, asked: Asked, predictions: Predictions, caller: Caller
+    ) -> Predictions:
         await waiting
+        return self._safe(engine, asked, predictions, caller)
+
+    def _safe(self, engine: Engine, asked: Asked, predictions: Predictions, caller: Caller) -> Predictions:
         self._metrics.count_predictions(predictions)
+        if engine.beside.shares.shadows:
+            self._shadows.offer(engine, asked, predictions, caller)
         return predictions

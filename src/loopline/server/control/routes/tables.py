@@ -9,11 +9,10 @@ from litestar.params import FromPath, FromQuery
 from loopline.access.identity import require
 from loopline.access.permissions import Permission
 from loopline.loop.personal_reads import rows_for
+from loopline.scoring.record import PREDICTIONS, SHADOWS
 from loopline.server.control.inputs import Caller, Home, Limit, MachineClock, Reason
 from loopline.tables.log import TableVersion
 from loopline.tables.newest import newest_rows, row_count
-
-_PREDICTIONS = "predictions."
 
 
 class TableSummary(msgspec.Struct, frozen=True):
@@ -87,7 +86,7 @@ def read_rows(
     Persons are called by pseudonyms. With `clear` their values are shown to who has the permission `personal:show`, and the ledger
     of access says so.
     """
-    if name.startswith(_PREDICTIONS):
+    if name.startswith((PREDICTIONS, SHADOWS)):
         require(caller, Permission.PREDICTIONS_READ)
     table = home.tables.open(name)
     frame = newest_rows(table, limit, columns=columns)
