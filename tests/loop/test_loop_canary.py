@@ -26,7 +26,8 @@ from loopline.loop.history import History
 from loopline.loop.turn import LaneWork
 from loopline.models import registry
 from loopline.models.manifest import PackagedVersion, Variant
-from loopline.scoring.record import Prediction, prediction_frame, prediction_table
+from loopline.scoring.block import Block, prediction_frame
+from loopline.scoring.record import Prediction, prediction_table
 from loopline.scoring.variants import Shares
 
 ANN = {"actor": "ann", "reason": "to see"}
@@ -102,7 +103,7 @@ class World:
                 )
             )
         self.count += 0 if keys else rows
-        self.append(prediction_frame(made))
+        self.append(prediction_frame([Block.of(one) for one in made]))
 
     def append(self, frame: pl.DataFrame) -> None:
         table = self.resources.tables.open(prediction_table("parcels", "late"))
@@ -266,10 +267,6 @@ def test_in_a_freeze_window_it_is_rolled_back_but_not_promoted(world):
 
 def with_latency(world: World, rows: int, slow) -> None:
     """Traffic whose answers took 1 to 2 ms; those for which `slow` says so took 9."""
-    table = prediction_table("parcels", "late")
-    schema = world.resources.tables.open(table).schema
-    if "latency_ms" not in schema.columns:
-        world.resources.tables.create(table, schema.widened({"latency_ms": pl.Float64()}))
     append, chance = world.append, np.random.default_rng(rows)
 
     def timed(frame: pl.DataFrame) -> None:
