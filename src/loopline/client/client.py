@@ -1,5 +1,6 @@
 """A small client for the scoring process and the control plane."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -15,6 +16,9 @@ from loopline.errors import (
     NotPermitted,
     Unavailable,
 )
+
+_SAMPLE = re.compile(r"(?P<name>\w+)(\{(?P<labels>.*)\})? (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 _BY_STATUS: dict[int, type[LooplineError]] = {
     400: InvalidInput,
@@ -56,6 +60,15 @@ class Client:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Any call; JSON in, JSON out. Raises `Unavailable` where the server does not answer."""
+        return msgspec.json.decode(self._answer(method, path, body).content)
+
+    def metrics(self) -> list[tuple[str, dict[str, str], float]]:
+        """The samples of the server's metrics: name, labels, value. Raises as `call`."""
+        lines = self._answer("GET", "/metrics").text.splitlines()
+        found = [_SAMPLE.fullmatch(line) for line in lines if not line.startswith("#")]
+        return [(one["name"], dict(_LABEL.findall(one["labels"] or "")), float(one["value"])) for one in found if one]
+
+    def _answer(self, method: str, path: str, body: Any = None) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
         try:
             answer = self._http.request(method, path, content=content)
@@ -67,7 +80,7 @@ class Client:
             ) from error
         if answer.is_error:
             raise _error(answer)
-        return msgspec.json.decode(answer.content)
+        return answer
 
 
 def _error(answer: httpx.Response) -> LooplineError:

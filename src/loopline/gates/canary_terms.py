@@ -6,9 +6,12 @@ from datetime import timedelta
 import msgspec
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.losses import named
 from loopline.values import duration
 
 MOST_ALPHA = 0.5
+BOUNDED = ("brier", "zero_one", "ndcg_loss")
+"""Losses that are at most 1."""
 
 
 class CanaryTerms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,7 +66,11 @@ def canary_terms(
     steps: Sequence[float] = (),
     promotes: bool = True,
 ) -> CanaryTerms:
-    """`CanaryTerms`, checked. Raises `InvalidInput` "canary.terms" for what no test can be made of."""
+    """`CanaryTerms`, checked.
+
+    Raises `InvalidInput` "canary.terms" for what no test can be made of, "canary.unbounded_loss" for a loss that needs a `cap`, and
+    `NotFound` for an unknown loss.
+    """
     tolerances = [errors, *([] if slow is None else [slow]), *([] if labels is None else [labels / (cap or 1)])]
     growing = list(steps) == sorted(set(steps)) and all(0 < step < 1 for step in steps)
     bounded = (cap is None or cap > 0) and slow_beyond > 0
@@ -76,4 +83,16 @@ def canary_terms(
             remedy="Give tolerances between 0 and 1 (labels: below the cap), alpha up to 0.5, min_rows of at least 1, and steps that grow.",
         )
     duration(min_time)
+    if labels is not None:
+        _check_loss(loss, cap)
     return CanaryTerms(alpha, errors, slow, slow_beyond, labels, loss, cap, min_rows, min_time, tuple(steps), promotes)
+
+
+def _check_loss(loss: str, cap: float | None) -> None:
+    named(loss)
+    if loss not in BOUNDED and cap is None:
+        raise InvalidInput(
+            "canary.unbounded_loss",
+            f"{loss} has no upper bound, so one row could decide",
+            remedy=f"Give a cap at which it is cut, or judge by one of {', '.join(BOUNDED)}.",
+        )

@@ -4,6 +4,7 @@ from typing import Any
 
 from loopline.clock import SystemClock
 from loopline.errors import Conflict
+from loopline.evaluation.losses import require_fit
 from loopline.gates import approval, variants
 from loopline.gates.environment import alias_of
 from loopline.gates.smoke import smoke_test
@@ -11,10 +12,10 @@ from loopline.gates.variants import PROMOTED, SHADOW, TAKEN_AWAY, Deployed, Want
 from loopline.incidents.actions import Cause, Outcome
 from loopline.loop import changes
 from loopline.loop.changes import check_way
-from loopline.loop.deployment import Predictors, publish
+from loopline.loop.deployment import Predictors, declared_output, publish
 from loopline.loop.release import Route, ask_approval, declared_route, enter, subject_of
 from loopline.loop.resources import Resources
-from loopline.loop.variants import refuse_other_features
+from loopline.loop.variants import refuse_other_features, trained_views
 from loopline.models import registry
 from loopline.models.predictor import Predictor
 from loopline.models.registry import ModelVersion
@@ -38,11 +39,13 @@ def deploy(resources: Resources, wanted: Wanted, *, actor: str, reason: str) -> 
     What answers needs what a promotion needs: where the environment takes an approval, that is asked for or used up, and a later
     environment takes only what served in the one before. A shadow answers nobody and needs neither.
 
-    Raises as `variants.start` and `changes.promote`, and `Conflict`: "deploy.no_champion", "deploy.other_columns" for a version that
+    Raises as `variants.start` and `changes.promote`, and `Conflict`: "loss.other_kind" for terms that do not fit the model, "deploy.no_champion",
+    "deploy.other_columns" for a version that
     takes other columns than the champion, "deploy.other_features" for one whose features mean something else.
     """
     at = resources.clock.now()
     project, model = wanted.project, wanted.model
+    _check_terms(resources, wanted)
     with resources.database.reading() as tx:
         found = registry.get_version(tx, project, model, wanted.version)
         route = declared_route(tx, project, model)
@@ -68,6 +71,8 @@ def refuse_other_columns(predictors: Predictors, tx: Transaction, found: ModelVe
     theirs: Predictor = predictors.version(tx, found.project, found.model, champion)
     taken = _given(theirs.signature)
     other = sorted(name for name, kind in _given(mine.signature).items() if taken.get(name) != kind)
+    sent = {*taken, *_looked_up_by(tx, found, champion)}
+    other += sorted(set(_looked_up_by(tx, found, found.version)) - sent)
     if mine.signature.output != theirs.signature.output:
         other.append("its output")
     if other:
@@ -152,6 +157,14 @@ def conclude_promotion(
     return enter(tx, route, version, found.environment, cause, told | given)
 
 
+def _check_terms(resources: Resources, wanted: Wanted) -> None:
+    """A loss that does not judge this kind of model would never come to a verdict."""
+    if wanted.terms is None or wanted.terms.labels is None:
+        return
+    with resources.database.reading() as tx:
+        require_fit(wanted.terms.loss, declared_output(tx, wanted.project, wanted.model))
+
+
 def _champion(tx: Transaction, route: Route, environment: str) -> int:
     champion = registry.alias(tx, route.project, route.model, alias_of(route.environments, environment))
     if champion is None:
@@ -202,6 +215,11 @@ def _approved(
     asked = ask_approval(tx, route, found, environment, cause)
     told = f"Version {found.version} waits for approval {asked.id} to enter {environment}; deploy it again once it is given."
     return None, Outcome(changed=False, sentence=told, evidence={"approval": asked.id})
+
+
+def _looked_up_by(tx: Transaction, found: ModelVersion, version: int) -> set[str]:
+    """The columns that callers send for features to be looked up by."""
+    return {view["by"] for view in trained_views(tx, found.project, found.model, version)}
 
 
 def _given(signature: Signature) -> dict[str, str]:

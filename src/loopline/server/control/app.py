@@ -37,6 +37,7 @@ from loopline.server.control.routes import (
     status,
     tables,
     tokens,
+    variants,
     why,
 )
 from loopline.server.control.routes.description import description
@@ -47,6 +48,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _API: tuple[ControllerRouterHandler, ...] = (
     status.read_status,
     *models.HANDLERS,
+    *variants.HANDLERS,
     *decisions.HANDLERS,
     *incidents.HANDLERS,
     *approvals.HANDLERS,
