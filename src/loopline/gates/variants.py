@@ -6,7 +6,7 @@ of it.
 
 import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -21,7 +21,9 @@ from loopline.scoring.variants import SLOTS, resized, slots_of
 from loopline.storage.database import Transaction, lock
 from loopline.values import derive_id, utc
 
-CANARY, SPLIT, SHADOW = "canary", "split", "shadow"
+CANARY: Final = "canary"
+SPLIT: Final = "split"
+SHADOW: Final = "shadow"
 RUNNING, ENDED = "running", "ended"
 PROMOTED, ROLLED_BACK, SUPERSEDED, TAKEN_AWAY = "promoted", "rolled_back", "superseded", "stopped"
 STARTED, SHARED, STOPPED = "variant.started", "variant.share", "variant.ended"

@@ -37,6 +37,7 @@ ACTOR = "loop"
 SHARE, SUPERSEDE = "share", "supersede"
 ERRORS, SLOW = "errors", "slow"
 AT_LEAST_EVERY = timedelta(minutes=1)
+HURRY_EVERY, HURRY_FOR = timedelta(seconds=4), timedelta(minutes=10)
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -99,6 +100,7 @@ class CanaryWatch:
     def __init__(self, works: Sequence[LaneWork]) -> None:
         self._works = works
         self._seen: dict[str, tuple[int, datetime]] = {}
+        self._hurried: datetime | None = None
 
     def look(self, now: datetime) -> list[Outcome]:
         """Move the test of every running canary on to `now`, and carry out what it says; gives what was changed."""
@@ -113,6 +115,18 @@ class CanaryWatch:
                         log.info("canary", project=one.project, model=one.model, told=outcome.sentence)
                         done.append(outcome)
         return done
+
+    def hurries(self, now: datetime) -> bool:
+        """Whether the log should be shipped without waiting: a canary's share is new, and harm shows soon if at all."""
+        if self._hurried is not None and now - self._hurried < HURRY_EVERY:
+            return False
+        self._hurried = now
+        for work in self._works:
+            with work.resources.database.reading() as tx:
+                running = variants.find(tx, work.lane.project, model=work.lane.model, only_running=True)
+            if any(one.role == CANARY and now - one.share_at < HURRY_FOR for one in running):
+                return True
+        return False
 
     def _is_due(self, work: LaneWork, found: Deployed, terms: CanaryTerms, now: datetime) -> bool:
         table, tables = Judging(work.resources, work.lane, work.history, found, terms).table, work.resources.tables

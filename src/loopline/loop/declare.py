@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -117,6 +117,7 @@ class Operation:
     approve: ApprovalTerms | None = None
     explore: Exploration | None = None
     watch_decision: Risk | None = None
+    challenger: Literal["shadow"] | None = None
 
     def needs_approval(self, environment: str) -> bool:
         """Whether a person has to say so before a version enters the environment."""
@@ -265,6 +266,7 @@ class Loop(Sourcing):
         approve: ApprovalTerms | None = None,
         explore: Exploration | None = None,
         watch_decision: Risk | None = None,
+        challenger: Literal["shadow"] | None = None,
     ) -> Operation:
         """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
 
@@ -272,6 +274,8 @@ class Loop(Sourcing):
         promote it into the first, people on from there; the last is production. `approve` says which of them take a
         person's approval. `explore` tries other actions than the decision's on a small share, and logs how probable each was.
         `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it.
+        With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that
+        what not promoting it costs is known: `loopline shadow`.
         """
         if not isinstance(model, Model):
             raise mistake(
@@ -281,6 +285,7 @@ class Loop(Sourcing):
             raise mistake(
                 "operate.declared_twice", f"{model.name!r} is operated twice", "Call operate once for each model."
             )
+        _check_challenger(challenger)
         others = {name: tuple(responses) for name, responses in (compare or {}).items()}
         for name in others:
             if not name.isidentifier() or name == "loop":
@@ -313,9 +318,19 @@ class Loop(Sourcing):
             approve,
             explore,
             watch_decision,
+            challenger,
         )
         self.operations[model.name] = made
         return made
+
+
+def _check_challenger(said: str | None) -> None:
+    if said not in {None, "shadow"}:
+        raise mistake(
+            "operate.challenger",
+            f"a challenger cannot be kept as {said!r}",
+            'Write challenger="shadow", or leave it out.',
+        )
 
 
 def _owner(name: str) -> str:

@@ -116,6 +116,7 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         "first_after": operation.first_after,
         **({"watch_decision": msgspec.to_builtins(operation.watch_decision)} if operation.watch_decision else {}),
         **({"explore": msgspec.to_builtins(operation.explore)} if operation.explore else {}),
+        **({"challenger": operation.challenger} if operation.challenger else {}),
         **_describe_release(operation),
     }
 

@@ -26,7 +26,7 @@ from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
 from loopline.loop.source import Source
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
-from loopline.scoring.shipper import Shipped, ship_all
+from loopline.scoring.shipper import Shipped, ask_to_seal, ship_all
 from loopline.values import Window, duration
 
 log = structlog.get_logger(__name__)
@@ -111,9 +111,12 @@ class Operating:
     def watch(self) -> None:
         """Watch the canaries, and publish what they came to. An error is logged, and tried again at the next call."""
         try:
+            now = self.resources.clock.now()
             with self.resources.activity.shared():
-                if self.canaries.look(self.resources.clock.now()):
+                if self.canaries.look(now):
                     self.publish()
+            if self.canaries.hurries(now):
+                ask_to_seal(self.spools)
         except Exception as error:  # the loop must outlive a bad hour
             self._log("watch_failed", error)
 

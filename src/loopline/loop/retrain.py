@@ -18,6 +18,7 @@ from loopline.gates.check import Comparison, Verdict, examine_all
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents.actions import Cause, Outcome, Prepared
 from loopline.ledger import chain
+from loopline.loop.challenger import keep_challenger
 from loopline.loop.code import code_digest
 from loopline.loop.decision_reference import REFERENCE, DecisionReference, keep, reference_of
 from loopline.loop.decision_terms import DECIDED, DecisionTerms, evidence_of, terms_in_force
@@ -204,6 +205,7 @@ def _commit(
         measured=seconds,
     )
     if not passed:
+        keep_challenger(tx, lane, version, cause)
         failed = "; ".join(verdict.sentence for verdict in verdicts if not verdict.passed)
         return Outcome(
             changed=False,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import polars as pl
 
 from loopline.clock import Clock
@@ -13,6 +14,7 @@ from loopline.scoring.engine import Engine
 from loopline.scoring.exploration import DayBudget
 from loopline.scoring.feature_columns import filed
 from loopline.scoring.record import prediction_table
+from loopline.scoring.variants import SHADOW
 from loopline.tables.schema import TableSchema
 from loopline.tables.table import Table
 from loopline.values import Window, digest
@@ -42,22 +44,59 @@ def score_due(
         if (table.sequence(lane.project) or 0) >= number:
             return _scored(table.read(event_after=window.start, event_until=window.end))
     held = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
-    predictions = filed(_predict(resources, lane, predictors, due, window), held)
-    table = _table(resources, name, predictions)
-    table.append(
-        _with_all_columns(predictions, table),
-        writer=lane.project,
-        sequence=number,
-        provenance={"turn": number, "window": str(window)},
-    )
+    with resources.database.reading() as tx:
+        serving = deployment(tx, lane.project, lane.model, terms_of(lane.operation))
+    _shadow(resources, lane, predictors, serving, due, number=number, window=window)
+    predictions = filed(_predict(resources, lane, predictors, serving, due, window), held)
+    _append(resources, name, predictions, writer=lane.project, number=number, window=window)
     return _scored(predictions)
 
 
+def _shadow(
+    resources: Resources,
+    lane: Lane,
+    predictors: Predictors,
+    serving: Deployment,
+    due: pl.DataFrame,
+    *,
+    number: int,
+    window: Window,
+) -> None:
+    """What shadows make of the rows, under the ids of the answers. It goes first: a turn counts as scored once the answers are in."""
+    name = prediction_table(lane.project, lane.model, shadow=True)
+    for one in (variant for variant in serving.variants if variant.role == SHADOW):
+        writer = f"{lane.project}:{one.name}"
+        if resources.tables.exists(name) and (resources.tables.open(name).sequence(writer) or 0) >= number:
+            continue
+        alone = msgspec.structs.replace(
+            serving,
+            version=one.served.version,
+            package=one.served.package,
+            package_envelope=one.served.package_envelope,
+            previous=None,
+            explore=None,
+            variants=(),
+        )
+        held = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
+        made = _predict(resources, lane, predictors, alone, due, window).with_columns(variant=pl.lit(one.name))
+        _append(resources, name, filed(made, held), writer=writer, number=number, window=window)
+
+
+def _append(
+    resources: Resources, name: str, predictions: pl.DataFrame, *, writer: str, number: int, window: Window
+) -> None:
+    table = _table(resources, name, predictions)
+    table.append(
+        _with_all_columns(predictions, table),
+        writer=writer,
+        sequence=number,
+        provenance={"turn": number, "window": str(window)},
+    )
+
+
 def _predict(
-    resources: Resources, lane: Lane, predictors: Predictors, due: pl.DataFrame, window: Window
+    resources: Resources, lane: Lane, predictors: Predictors, serving: Deployment, due: pl.DataFrame, window: Window
 ) -> pl.DataFrame:
-    with resources.database.reading() as tx:
-        serving = deployment(tx, lane.project, lane.model, terms_of(lane.operation))
     predictor = predictors.load(serving.package, serving.package_envelope) if serving.version else None
     clock: Clock = resources.clock
     budget = _budget(resources, lane, serving, window)

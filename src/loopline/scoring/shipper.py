@@ -49,6 +49,13 @@ def ship_all(root: Path, tables: Tables) -> Shipped:
     return shipped
 
 
+def ask_to_seal(root: Path) -> None:
+    """Have the processes that own the spools under `root` seal what they hold soon, so that it can be shipped."""
+    for folder in root.glob("*"):
+        if (folder / "spool.json").exists():
+            SpoolFolder(folder).ask_to_seal()
+
+
 def ship(folder: Path, tables: Tables) -> Shipped:
     """Append every sealed segment of the spool in `folder` to its prediction tables, then delete it.
 
