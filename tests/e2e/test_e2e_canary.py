@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 
 from loopline.app.home import open_home
 from loopline.config import Settings
+from loopline.gates import variants
 from loopline.loop.deployment import Predictors
 from loopline.models import registry
 from loopline.models.manifest import read_manifest
@@ -30,6 +31,7 @@ from loopline.models.package import PAYLOAD_TYPE
 from loopline.models.packaging import package
 from loopline.models.signing import load_public_keys, sign
 from loopline.scoring.variants import Shares
+from loopline.storage.database import Database
 from loopline.tables.tables import Tables
 
 TINY = Path(__file__).parent / "tiny_loop.py"
@@ -38,7 +40,7 @@ QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TINY_DRIFT_DAY": "2
 NOW = "2024-01-16T12:00:00Z"
 
 
-def wait_until(done: Callable[[], Any], seconds: float = 90) -> Any:
+def wait_until(done: Callable[[], Any], seconds: float = 240) -> Any:
     end = time.monotonic() + seconds
     while not (found := done()):
         assert time.monotonic() < end, "it did not come about in time"
@@ -118,6 +120,12 @@ def up(home: Path) -> Iterator[Running]:
         process.stdout.close()
 
 
+def deployed(home: Path) -> list[variants.Deployed]:
+    """What ever ran beside the champion."""
+    with closing(Database.open(Settings.read(home).database_url)) as database, database.reading() as tx:
+        return variants.find(tx, "tiny", model="returns")
+
+
 def registered(home: Path, *models: Any) -> list[int]:
     """New versions of the model that take what the champion takes, fitted to nothing in particular."""
     resources = open_home(Settings.read(home))
@@ -188,12 +196,8 @@ def test_a_canary_that_fails_is_rolled_back_by_the_loop_itself(home, tmp_path):
         assert {(one["variant"], one["model_version"]) for one in failed} == {("champion", 1)}
         assert all(f"variant_failed:{canary.name}" in one["degraded"] for one in failed)
         running.ask_each([f"n{key}" for key in KEYS[:200]], price=None)
-        ended = wait_until(
-            lambda: [one["deployed"] for one in told(home, "canary", "--all") if one["deployed"]["state"] == "ended"]
-        )
-        assert [(one["name"], one["outcome"], one["ended_by"]) for one in ended] == [
-            (canary.name, "rolled_back", "loop")
-        ]
+        ended = wait_until(lambda: [one for one in deployed(home) if one.state == "ended"])
+        assert [(one.name, one.outcome, one.ended_by) for one in ended] == [(canary.name, "rolled_back", "loop")]
         wait_until(lambda: running.manifest().variants == ())
         running.follows()
         assert running.manifest().version == 1
@@ -215,7 +219,7 @@ def test_a_good_canary_is_promoted_and_a_shadow_scores_and_never_answers(home, t
         assert set(counted) == {"champion", "c"}
         wait_until(lambda: running.manifest().version == 3)
         assert running.manifest().variants == ()
-        shadowed = wait_until(lambda: _shadowed(home), seconds=120)
+        shadowed = wait_until(lambda: _shadowed(home))
         table = Tables(home / "tables").open("shadows.tiny.returns").read()
         assert set(table["variant"]) == {"v3"}
         assert set(table["model_version"]) == {3}

@@ -50,6 +50,11 @@ class Shadows:
         self._failing: set[tuple[str, str]] = set()
         self._drainer: asyncio.Task[None] | None = None
 
+    async def finished(self) -> None:
+        """Wait until nothing waits any more."""
+        if self._drainer is not None:
+            await self._drainer
+
     def offer(self, engine: Engine, asked: Asked, predictions: Predictions, caller: Caller) -> None:
         """Take the rows of an answer over, where there is room."""
         one = _Answered(engine, asked, predictions, caller)
