@@ -18,7 +18,7 @@ def test_shares_are_written_as_people_do():
     for text in ("0", "101%", "-1", "many", "nan"):
         with pytest.raises(InvalidInput) as caught:
             share(text)
-        assert caught.value.code == "variants.bad_share"
+        assert caught.value.code == "share.unreadable"
 
 
 def test_a_version_is_deployed_as_each_and_taken_away(told, loopline, home):
@@ -64,9 +64,9 @@ def test_what_is_not_clear_is_refused(loopline, home):
     refused = {
         "deploy.one_role": ("deploy", "returns:2", "--canary", "5%", "--shadow"),
         "deploy.only_by_key": ("deploy", "returns:2", "--split", "5%", "--by", "weather"),
-        "variants.bad_share": ("deploy", "returns:2", "--canary", "500%"),
+        "share.unreadable": ("deploy", "returns:2", "--canary", "500%"),
         "canary.one_change": ("canary", "--promote", "--stop"),
-        "variants.unknown": ("canary", "returns", "--stop"),
+        "variants.none_running": ("canary", "returns", "--stop"),
         "shadow.none": ("shadow", "returns"),
     }
     for code, arguments in refused.items():

@@ -195,7 +195,7 @@ def test_a_canary_that_fails_is_rolled_back_by_the_loop_itself(home, tmp_path):
         failed = running.ask(own[:10], price=None)
         assert {(one["variant"], one["model_version"]) for one in failed} == {("champion", 1)}
         assert all(f"variant_failed:{canary.name}" in one["degraded"] for one in failed)
-        running.ask_each([f"n{key}" for key in KEYS[:200]], price=None)
+        running.ask_each([f"n{key}" for key in KEYS[:400]], price=None)
         ended = wait_until(lambda: [one for one in deployed(home) if one.state == "ended"])
         assert [(one.name, one.outcome, one.ended_by) for one in ended] == [(canary.name, "rolled_back", "loop")]
         wait_until(lambda: running.manifest().variants == ())

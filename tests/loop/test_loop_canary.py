@@ -165,6 +165,16 @@ def test_what_fails_for_both_is_not_held_against_the_canary(world):
     assert world.canary().state == "running"
 
 
+def test_one_that_fails_where_the_champion_is_only_degraded_is_rolled_back(world):
+    """The same odd input in every row: the champion flags it, the canary cannot answer it."""
+    world.deploy()
+    world.traffic(150, fails=1.0, both=1.0)
+    assert len(world.look()) == 1
+    total = progress_of(world.canary()).errors.total
+    assert (total.trial_sum, total.standing_sum) == (total.trial, total.standing / 2)
+    assert world.canary().outcome == "rolled_back"
+
+
 def test_it_waits_for_rows_and_time_before_it_promotes(world):
     canary = world.deploy(canary_terms(slow=None, min_rows=400, min_time="2h", errors=0.1))
     world.traffic(1500)

@@ -109,7 +109,7 @@ def test_what_cannot_be_deployed_is_refused_and_changes_nothing(copied):
         "variants.is_champion": wanted(version=1, role="split"),
         "variants.name_taken": wanted(role="split", name="v2"),
         "variants.canary_running": wanted(name="other"),
-        "variants.share_taken": wanted(role="split", share=0.7, name="b"),
+        "variants.nothing_left": wanted(role="split", share=0.7, name="b"),
         "variants.bad_share": wanted(role="split", share=0.0, name="b"),
         "variants.bad_name": wanted(role="split", name="champion"),
         "model.version_not_found": wanted(version=99),
@@ -121,7 +121,7 @@ def test_what_cannot_be_deployed_is_refused_and_changes_nothing(copied):
         assert isinstance(caught.value, (Conflict, InvalidInput, NotFound))
     with pytest.raises(Conflict) as caught:
         deploy.change_share(copied, running(copied)["v2"], 1.0, **ANN)
-    assert caught.value.code == "variants.share_taken"
+    assert caught.value.code == "variants.nothing_left"
     assert (end_of(copied), manifest(copied)) == (before, was)
 
 

@@ -38,7 +38,9 @@ def command(
     environment: Annotated[str | None, typer.Option("--environment", help="Where; in production by default.")] = None,
     errors: Annotated[
         float,
-        typer.Option("--errors", help="Canary: by how much its share of failed or degraded answers may be higher."),
+        typer.Option(
+            "--errors", help="Canary: by how much its share of failed answers (degraded: half) may be higher."
+        ),
     ] = 0.01,
     slow: Annotated[
         float, typer.Option("--slow", help="Canary: by how much its share of slow answers may be; 0 leaves time out.")

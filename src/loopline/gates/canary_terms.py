@@ -17,7 +17,7 @@ BOUNDED = ("brier", "zero_one", "ndcg_loss")
 class CanaryTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a canary is judged beside the champion, on rows that chance gave to either.
 
-    `errors` is by how much the share of failed or degraded answers may be higher, `slow` the same for answers that take longer
+    `errors` is by how much the share of failed answers, and half of that of degraded ones, may be higher, `slow` the same for answers that take longer
     than `slow_beyond` times what 99 % of the champion's take (None: time is not watched), `labels` by how much the mean loss of matured labels may be (None: labels are not waited for), in the unit
     of `loss`; a loss without an upper bound is cut at `cap`. `alpha` bounds the probability that a canary within these is ever rolled
     back, and that one beyond them is ever promoted. It is promoted once it is shown to be within them on at least `min_rows` of its

@@ -103,7 +103,7 @@ def start(
     """Put a version beside the champion `against`. Idempotent by `key`.
 
     Raises `NotFound` for an unknown version, `InvalidInput` "variants.bad_name" and "variants.bad_share", `Conflict`
-    "variants.is_champion", "variants.name_taken", "variants.canary_running" (one canary at a time), "variants.share_taken".
+    "variants.is_champion", "variants.name_taken", "variants.canary_running" (one canary at a time), "variants.share_taken", "variants.nothing_left".
     """
     lock(tx, "variants", wanted.project, wanted.model)
     made_before = store.one_variant(tx, _id(wanted.project, wanted.model, key))
@@ -148,7 +148,7 @@ def set_share(
 ) -> Deployed:
     """Let the variant have this share from now on; its keys stay its own where it grows. Idempotent by `key`.
 
-    Raises `Conflict` "variants.ended" and "variants.share_taken", `InvalidInput` "variants.bad_share".
+    Raises `Conflict` "variants.ended", "variants.share_taken" and "variants.nothing_left", `InvalidInput` "variants.bad_share".
     """
     lock(tx, "variants", found.project, found.model)
     found = _running(tx, found)
@@ -286,7 +286,7 @@ def _refuse_all(slots: int) -> None:
     """Without any row of the champion's there is nothing to compare with."""
     if slots >= SLOTS:
         raise Conflict(
-            "variants.share_taken",
+            "variants.nothing_left",
             "nothing would be left to the champion",
             remedy="Give a smaller share, or promote the version.",
         )

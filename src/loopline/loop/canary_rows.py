@@ -20,6 +20,7 @@ from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import pushed_labels
+from loopline.scoring.ladder import MODEL_UNAVAILABLE
 from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS, prediction_table
 from loopline.scoring.variants import variant_failed
 
@@ -29,6 +30,7 @@ MOST_TIMED = 10_000
 _BEFORE = timedelta(days=1)
 _SLOWEST = 0.99
 _ONCE_A = "1h"
+_DEGRADED = 0.5
 _ARMS = ["_key", "_known_at", "variant", "model_version", "degraded"]
 
 Floats = npt.NDArray[np.float64]
@@ -85,7 +87,7 @@ def read_on(judging: Judging, progress: Progress, now: datetime) -> Progress:
     errors = advance(
         progress.errors,
         new["_trial"].to_numpy(),
-        (new["degraded"].list.len() > 0).to_numpy().astype(np.float64),
+        new["_error"].to_numpy(),
         new["_known_at"].to_physical().to_numpy(),
         judging.terms.errors,
     )
@@ -109,15 +111,19 @@ def _rows(judging: Judging) -> pl.DataFrame:
 def _arms(rows: pl.DataFrame, found: Deployed) -> pl.DataFrame:
     """The rows of either arm, `_trial` for the canary's. What the champion answered because the canary failed is the canary's.
 
-    A key counts once an hour: a caller that asks again and again about one row says nothing new.
+    `_error` is 1 where no model answered that should have, and a half where an answer was degraded otherwise: an odd input degrades
+    the answers of both, and must not hide that one of them cannot answer at all. A key counts once an hour: a caller that asks again
+    and again about one row says nothing new.
     """
     failed = pl.col("degraded").list.contains(variant_failed(found.name))
     other = pl.col("degraded").list.eval(pl.element().str.starts_with(variant_failed(""))).list.any()
     own = (pl.col("variant") == found.name) & (pl.col("model_version") == found.version)
     standing = pl.col("variant").is_in([CHAMPION, PREVIOUS, FALLBACK]) & ~other
     hour = pl.col("_known_at").dt.truncate(_ONCE_A)
+    unavailable = failed | pl.col("degraded").list.contains(MODEL_UNAVAILABLE)
+    error = pl.when(unavailable).then(1.0).when(pl.col("degraded").list.len() > 0).then(_DEGRADED).otherwise(0.0)
     return (
-        rows.with_columns(_trial=own | failed, _hour=hour)
+        rows.with_columns(_trial=own | failed, _hour=hour, _error=error)
         .filter(pl.col("_trial") | standing)
         .unique(["_key", "_hour"], keep="first", maintain_order=True)
     )

@@ -222,7 +222,7 @@ class Engine:
         Raises `Unavailable` where its model cannot be loaded or fails.
         """
         if name not in self.beside.shadows:
-            raise Unavailable("scoring.no_model", f"the model of shadow {name!r} cannot be loaded")
+            raise Unavailable("scoring.no_shadow", f"the model of shadow {name!r} cannot be loaded")
         rung, began = self.beside.shadows[name], perf_counter()
         alone = Ladder(self.deployment.endpoint, [rung], rung.contract, self._output, None)
         scored = self._scored(alone, asked, None)

@@ -46,7 +46,7 @@ def test_what_cannot_be_is_refused_with_its_code(served):
         "variants.is_champion": {**CANARY, "version": 1},
         "model.version_not_found": {**CANARY, "version": 9},
         "environment.unknown": {**CANARY, "environment": "moon"},
-        "variants.share_taken": {**CANARY, "share": 1.0},
+        "variants.nothing_left": {**CANARY, "share": 1.0},
         "canary.unbounded_loss": {**CANARY, "terms": terms},
         "loss.unknown": {**CANARY, "terms": {**terms, "loss": "made_up"}},
         "canary.terms": {**CANARY, "terms": {"errors": 1.5}},
