@@ -1,0 +1,57 @@
+"""Serving one model, side by side: Loopline, five peers, and two limits.
+
+    python benchmarks/serving.py [--rounds 3] [--seconds 3] [--only loopline,barest] [--realtime] [--json]
+
+A gradient boosting model for two classes (10 numbers, 100 trees of 31 leaves, ONNX) is asked for 1 row and for 100 rows by 1
+and by 32 connections that stay open. The server and all that it starts has one core, the load generator another. Everybody's
+answers are compared with the model in process before anything is timed. The contestants take turns (A B C A B C); each turn
+starts its server anew; medians of the rounds are shown. What a peer cannot do here is said in its row. The peers live in
+environments of their own under `.venv-peers`, made on demand; each has its access log off, logs no predictions, checks no
+tokens and no ranges, and is asked in the form that is shortest for it.
+
+Limits: the model in process through ONNX Runtime; the barest ASGI app that parses the same JSON and calls it.
+`cpu us` is the processor time of all the server's processes an answer: on a machine that does other things it says more than
+the rate. `--realtime` (root) lets servers and load go before whatever else runs here.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from serving.environments import CannotInstall
+from serving.load import install_wrk
+from serving.model import make_model
+from serving.report import markdown
+from serving.rounds import Plan, in_process, measure
+from serving.stages import stages
+
+from serving.contestants import CONTESTANTS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of load in each cell of a round")
+    parser.add_argument("--only", help="names, with commas: " + ", ".join(one.name for one in CONTESTANTS))
+    parser.add_argument("--realtime", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    install_wrk()
+    names = set(arguments.only.split(",")) if arguments.only else {one.name for one in CONTESTANTS}
+    chosen = [one for one in CONTESTANTS if one.name in names]
+    with tempfile.TemporaryDirectory(prefix="serving-") as folder:
+        place = Path(folder)
+        make_model(place)
+        plan = Plan(place, arguments.rounds, arguments.seconds, realtime=arguments.realtime)
+        results = [*measure(plan, chosen), in_process(plan)]
+        parts = stages(place)
+    print(json.dumps({"results": results, "stages": parts}, indent=1) if arguments.json else markdown(results, parts))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CannotInstall as error:
+        sys.exit(str(error))
