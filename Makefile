@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_HOME := .loopline/replays/flights
 
-.PHONY: help install demo test lint types layers check newest benchmarks constraints clean debian
+.PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving soak constraints clean debian
 
 help:
 	@echo "make demo         install, replay a year of flights under three policies, write the report"
 	@echo "make test         lint, types, layers, tests on SQLite and PostgreSQL, docs"
 	@echo "make benchmarks   replay and point-in-time joins, side by side with peers"
+	@echo "make benchmarks-serving   serving, side by side with peers and limits"
+	@echo "make soak         100,000 requests across swaps, kills and rollbacks; every prediction accounted for"
 	@echo "make newest       resolve without the constraints file and run the tests"
 	@echo "make constraints  resolve anew and write constraints.txt"
 
@@ -57,9 +59,16 @@ benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/point_in_time.py
 
+# One core for each server in turn, one for the load. The peers are installed into .venv-peers.
+benchmarks-serving: $(STAMP)
+	$(BIN)/python benchmarks/serving.py
+
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py
+
 constraints:
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-newest .loopline demo-report.html dist
+	rm -rf $(VENV) .venv-newest .venv-peers .loopline demo-report.html dist

@@ -7,7 +7,8 @@ and by 32 connections that stay open. The server and all that it starts has one 
 answers are compared with the model in process before anything is timed. The contestants take turns (A B C A B C); each turn
 starts its server anew; medians of the rounds are shown. What a peer cannot do here is said in its row. The peers live in
 environments of their own under `.venv-peers`, made on demand; each has its access log off, logs no predictions, checks no
-tokens and no ranges, and is asked in the form that is shortest for it.
+tokens and no ranges, and is asked in the form that is shortest for it. Each is measured twice: with scikit-learn's model inside,
+as their documentation serves one, and with ONNX Runtime put inside by hand.
 
 Limits: the model in process through ONNX Runtime; the barest ASGI app that parses the same JSON and calls it.
 `cpu us` is the processor time of all the server's processes an answer: on a machine that does other things it says more than
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from serving.contestants import LIMIT, OURS, SYNCED, peers
 from serving.environments import CannotInstall
 from serving.load import install_wrk
 from serving.model import make_model
@@ -27,26 +29,28 @@ from serving.report import markdown
 from serving.rounds import Plan, in_process, measure
 from serving.stages import stages
 
-from serving.contestants import CONTESTANTS
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3, help="of load in each cell of a round")
-    parser.add_argument("--only", help="names, with commas: " + ", ".join(one.name for one in CONTESTANTS))
+    parser.add_argument(
+        "--only", help="names, with commas: " + ",".join(one.name for one in (LIMIT, OURS, SYNCED, *peers("onnx")))
+    )
+    parser.add_argument("--inside", default="sklearn,onnx", help="what the peers have inside, with commas")
     parser.add_argument("--realtime", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     install_wrk()
-    names = set(arguments.only.split(",")) if arguments.only else {one.name for one in CONTESTANTS}
-    chosen = [one for one in CONTESTANTS if one.name in names]
+    everybody = [LIMIT, OURS, SYNCED, *(one for inside in arguments.inside.split(",") for one in peers(inside))]
+    names = set(arguments.only.split(",")) if arguments.only else {one.name for one in everybody}
+    chosen = [one for one in everybody if one.name in names]
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         place = Path(folder)
         make_model(place)
         plan = Plan(place, arguments.rounds, arguments.seconds, realtime=arguments.realtime)
         results = [*measure(plan, chosen), in_process(plan)]
-        parts = stages(place)
+        parts = stages(plan, results) if OURS in chosen else {}
     print(json.dumps({"results": results, "stages": parts}, indent=1) if arguments.json else markdown(results, parts))
 
 

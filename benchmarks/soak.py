@@ -19,18 +19,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import numpy as np
-import polars as pl
+
 from loopline.deploy.process import ScoringProcess
 from loopline.scoring.record import prediction_table
 from loopline.scoring.shipper import ship_all
 from serving.running import free_port
-from soaking.checks import Check, check, figures
+from soaking.checks import Bounds, Check, check, figures
 from soaking.clients import Callers
 from soaking.site import ENDPOINT, PROJECT, Site, settings_of
-from soaking.workers import Killed, kill, workers_of
+from soaking.workers import Killed, all_answer, kill, probe, workers_of
 
 SHIP_SECONDS = 1.0
 START_SECONDS = 120.0
@@ -85,12 +86,14 @@ class Soak:
 def soak(arguments: argparse.Namespace, home: Path) -> tuple[list[Check], dict[str, object]]:
     """The checks, and the figures."""
     site = Site(settings_of(home, free_port(), arguments.workers))
-    site.swap()
     process = ScoringProcess(site.settings)
     process.start()
     try:
+        early = Check("nobody is ready while there is no model", ready_without_model(site.settings.scoring_port))
+        site.swap()
         process.supervise()
         process.ready(START_SECONDS)
+        all_answer(process.pid or 0, arguments.workers, site.settings.scoring_port)
         began = time.monotonic()
         with shipping(site), Callers(site.settings.scoring_port, arguments.clients, arguments.seed) as callers:
             one = Soak(arguments, site, process, callers)
@@ -100,9 +103,21 @@ def soak(arguments: argparse.Namespace, home: Path) -> tuple[list[Check], dict[s
         process.stop()
     ship_all(site.settings.spool_path, site.resources.tables)
     table = site.resources.tables.open(prediction_table(PROJECT, ENDPOINT)).read()
-    found = check(callers.heard, one.kills, site.reigns, table)
+    bounds = Bounds(arguments.back, arguments.follows)
+    found = [early, *check(callers.heard, one.kills, site.reigns, table, bounds)]
     told = figures(callers.heard, one.kills, took) | {"rows_in_table": table.height, "restarts": process.restarts}
     return found, told
+
+
+def ready_without_model(port: int) -> tuple[str, ...]:
+    """What is wrong with the first answer to a probe before there is any model."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        said = probe(port)
+        if said is not None:
+            return () if said == HTTPStatus.SERVICE_UNAVAILABLE else (f"the probe was answered with {said}",)
+        time.sleep(0.05)
+    return (f"no probe was answered within {START_SECONDS:g} s",)
 
 
 @contextmanager
@@ -138,6 +153,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--back", type=float, default=Bounds.back, help="seconds until all workers answer after a kill")
+    parser.add_argument("--follows", type=float, default=Bounds.follows, help="seconds until all workers follow a swap")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as home:

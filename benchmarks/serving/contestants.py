@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Contestant:
-    """`forms` are the ways it is asked in; `scores` reads the answer; `worker` marks its workers' command lines."""
+    """`forms` are the ways it is asked in; `scores` reads the answer; `worker` marks its workers' command lines;
+    `peer` is what a peer has inside, empty for us and for the limits.
+    """
 
     name: str
     title: str
@@ -43,7 +45,7 @@ class Contestant:
     prepare: Callable[[Place], list[str]] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     worker: str = ""
-    peer: bool = True
+    peer: str = "onnx"
 
     @property
     def package(self) -> str:
@@ -123,8 +125,8 @@ def listed(*path: str | int) -> Callable[[bytes], list[float]]:
 
 
 def mlflow_scores(body: bytes) -> list[float]:
-    found = json.loads(body)["predictions"]["probabilities"]
-    return [one[1] for one in found]
+    found = json.loads(body)["predictions"]
+    return [one[1] for one in (found["probabilities"] if isinstance(found, dict) else found)]
 
 
 # ---------------------------------------------------------------- how to start
@@ -141,8 +143,9 @@ def _loopline(place: Place) -> list[str]:
     return [*serve, "--home", str(place.own / "home"), "--port", str(place.port), "--json"]
 
 
-def _mlflow(place: Place) -> list[str]:
-    serve = [str(place.python.parent / "mlflow"), "models", "serve", "--model-uri", str(place.model / "saved")]
+def _mlflow(place: Place, inside: str) -> list[str]:
+    saved = str(place.model / f"saved-{inside}")
+    serve = [str(place.python.parent / "mlflow"), "models", "serve", "--model-uri", saved]
     return [*serve, "--port", str(place.port), "--env-manager", "local", "--workers", "1"]
 
 
@@ -160,92 +163,93 @@ def _mlserver(place: Place) -> list[str]:
         "debug": False,
     }
     (place.own / "settings.json").write_text(json.dumps(settings))
-    model = {"name": "model", "implementation": "mlserver_runtime.OnnxModel"}
+    model = {"name": "model", "implementation": "mlserver_runtime.Scorer"}
     (place.own / "model-settings.json").write_text(json.dumps(model))
     return [str(place.python.parent / "mlserver"), "start", "."]
 
 
-_ONNX = "ONNX Runtime"
-CONTESTANTS = (
-    Contestant(
-        "barest",
-        "limit: the barest ASGI app",
-        "uvicorn (uvloop, httptools), msgspec, ONNX Runtime",
-        _script("barest.py"),
-        {"JSON": objects("/")},
-        listed("scores"),
-        peer=False,
-    ),
-    Contestant(
-        "loopline",
-        "Loopline",
-        "contract, token, log; each answer's record is on the disk before it (the default)",
-        _loopline,
-        {"JSON": ours, "binary": ours_binary},
-        our_scores,
-        worker="loopline.server.scoring",
-        peer=False,
-    ),
-    Contestant(
-        "loopline-fast",
-        "Loopline, LOOPLINE_DURABLE=0",
-        "the same; a record survives the death of every process, not that of the machine",
-        _loopline,
-        {"JSON": ours, "binary": ours_binary},
-        our_scores,
-        environment={"LOOPLINE_DURABLE": "0"},
-        worker="loopline.server.scoring",
-        peer=False,
-    ),
-    Contestant(
-        "mlflow",
-        "mlflow models serve",
-        "its ONNX flavour, one worker",
-        _mlflow,
-        {"JSON": matrix_of_rows("/invocations", "inputs")},
-        mlflow_scores,
-        packages=("mlflow>=3.4,<4", "onnx>=1.17"),
-        prepare=_script("mlflow_model.py"),
-        environment={"UVICORN_ACCESS_LOG": "0", "UVICORN_LOG_LEVEL": "error"},
-    ),
-    Contestant(
-        "mlserver",
-        "MLServer",
-        f"{_ONNX} in a runtime of one's own, no parallel workers (faster so)",
-        _mlserver,
-        {"JSON": tensor("/v2/models/model/infer")},
-        listed("outputs", 0, "data"),
-        # A newer uvloop ends it at its start: it asks for an event loop that is not there yet.
-        packages=("mlserver>=1.7,<1.8", "uvloop<0.22"),
-        environment={"PYTHONPATH": str(APPS)},
-    ),
-    Contestant(
-        "bentoml",
-        "BentoML",
-        f"{_ONNX} in a coroutine, one worker",
-        _bentoml,
-        {"JSON": matrix_of_rows("/predict", "rows")},
-        listed(),
-        packages=("bentoml>=1.4.20,<1.5",),
-        environment={"BENTOML_DO_NOT_TRACK": "True"},
-    ),
-    Contestant(
-        "ray",
-        "Ray Serve",
-        f"{_ONNX} in a coroutine, one replica",
-        _script("ray_serve.py"),
-        {"JSON": matrix_of_rows("/", "rows")},
-        listed(),
-        packages=("ray[serve]>=2.50,<3",),
-        environment={"RAY_USAGE_STATS_ENABLED": "0"},
-    ),
-    Contestant(
-        "litserve",
-        "LitServe",
-        f"{_ONNX}, one worker",
-        _script("lit_app.py"),
-        {"JSON": matrix_of_rows("/predict", "rows")},
-        listed("scores"),
-        packages=("litserve>=0.2.15,<0.3",),
-    ),
+LIMIT = Contestant(
+    "barest",
+    "limit: the barest ASGI app",
+    "uvicorn (uvloop, httptools), msgspec, ONNX Runtime",
+    _script("barest.py"),
+    {"JSON": objects("/")},
+    listed("scores"),
+    peer="",
 )
+OURS = Contestant(
+    "loopline",
+    "Loopline",
+    "ONNX Runtime; contract, token, log: a record survives the death of every process",
+    _loopline,
+    {"JSON": ours, "binary": ours_binary},
+    our_scores,
+    worker="loopline.server.scoring",
+    peer="",
+)
+SYNCED = replace(
+    OURS,
+    name="loopline-synced",
+    title="Loopline, LOOPLINE_SYNC_PREDICTIONS=1",
+    inside="the same; a record survives the death of the machine (fsync)",
+    environment={"LOOPLINE_SYNC_PREDICTIONS": "1"},
+)
+
+
+def peers(inside: str) -> tuple[Contestant, ...]:
+    """The peers, each with the model `inside`: "sklearn" or "onnx"."""
+    called = {"sklearn": "scikit-learn", "onnx": "ONNX Runtime"}[inside]
+    environment = {"BENCH_INSIDE": inside, "PYTHONPATH": str(APPS)}
+    made = (
+        Contestant(
+            "mlflow",
+            "mlflow models serve",
+            f"its flavour for {called}, one worker",
+            lambda place: _mlflow(place, inside),
+            {"JSON": matrix_of_rows("/invocations", "inputs")},
+            mlflow_scores,
+            packages=("mlflow>=3.4,<4", "onnx>=1.17"),
+            prepare=_script("mlflow_model.py"),
+            environment={"UVICORN_ACCESS_LOG": "0", "UVICORN_LOG_LEVEL": "error"},
+        ),
+        Contestant(
+            "mlserver",
+            "MLServer",
+            f"{called} in a runtime of one's own, no parallel workers (faster so)",
+            _mlserver,
+            {"JSON": tensor("/v2/models/model/infer")},
+            listed("outputs", 0, "data"),
+            # A newer uvloop ends it at its start: it asks for an event loop that is not there yet.
+            packages=("mlserver>=1.7,<1.8", "uvloop<0.22"),
+        ),
+        Contestant(
+            "bentoml",
+            "BentoML",
+            f"{called} in a coroutine, one worker",
+            _bentoml,
+            {"JSON": matrix_of_rows("/predict", "rows")},
+            listed(),
+            packages=("bentoml>=1.4.20,<1.5",),
+            environment={"BENTOML_DO_NOT_TRACK": "True"},
+        ),
+        Contestant(
+            "ray",
+            "Ray Serve",
+            f"{called} in a coroutine, one replica",
+            _script("ray_serve.py"),
+            {"JSON": matrix_of_rows("/", "rows")},
+            listed(),
+            packages=("ray[serve]>=2.50,<3",),
+            environment={"RAY_USAGE_STATS_ENABLED": "0"},
+        ),
+        Contestant(
+            "litserve",
+            "LitServe",
+            f"{called}, one worker",
+            _script("lit_app.py"),
+            {"JSON": matrix_of_rows("/predict", "rows")},
+            listed("scores"),
+            packages=("litserve>=0.2.15,<0.3",),
+        ),
+    )
+    return tuple(replace(one, peer=inside, environment={**one.environment, **environment}) for one in made)

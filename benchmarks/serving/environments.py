@@ -36,8 +36,8 @@ def installed(python: Path, package: str) -> str:
 
 
 def _pinned(packages: tuple[str, ...]) -> list[str]:
-    """Everybody gets the ONNX Runtime and the numpy that we have: what is compared is what is around them."""
-    return [*packages, f"onnxruntime=={version('onnxruntime')}", f"numpy=={version('numpy')}"]
+    """Everybody gets the libraries that we have: what is compared is what is around them."""
+    return [*packages, *(f"{name}=={version(name)}" for name in ("onnxruntime", "scikit-learn", "numpy"))]
 
 
 def _run(command: list[str]) -> None:

@@ -47,7 +47,9 @@ def install_wrk() -> None:
         subprocess.run([*root, "apt-get", "install", "-y", "-qq", "wrk"], check=True, stdout=subprocess.DEVNULL)
 
 
-def run_wrk(ask: Ask, port: int, folder: Path, *, connections: int, seconds: int, prefix: Sequence[str]) -> dict[str, float]:
+def run_wrk(
+    ask: Ask, port: int, folder: Path, *, connections: int, seconds: int, prefix: Sequence[str]
+) -> dict[str, float]:
     """What wrk says of `seconds` of load; `prefix` is the command that pins it."""
     (folder / "body").write_bytes(ask.body)
     headers = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in ask.headers.items())
@@ -62,5 +64,7 @@ def run_wrk(ask: Ask, port: int, folder: Path, *, connections: int, seconds: int
 
 def medians(rounds: Sequence[Measured]) -> Measured:
     """Of each figure by itself; failures are added up."""
-    fields = {name: statistics.median(one.as_dict()[name] for one in rounds) for name in ("rps", "p50_us", "p99_us", "cpu_us")}
+    fields = {
+        name: statistics.median(one.as_dict()[name] for one in rounds) for name in ("rps", "p50_us", "p99_us", "cpu_us")
+    }
     return Measured(**fields, failed=sum(one.failed for one in rounds))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import joblib
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
@@ -9,6 +10,7 @@ import polars as pl
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 FIELDS = tuple(f"f{place}" for place in range(10))
 TREES, LEAVES = 100, 31
@@ -18,7 +20,7 @@ _TRAINED, _ASKED = 20_000, 100
 
 
 def make_model(folder: Path) -> None:
-    """`model.onnx`, 100 trees of 31 leaves for two classes; `rows.parquet`, as were trained on; `asked.npy`, float32
+    """`model.onnx` and `model.joblib`, 100 trees of 31 leaves for two classes; `rows.parquet`, as were trained on; `asked.npy`, float32
     (100, 10); `expected.npy`, what the model in process says to them.
     """
     rng = np.random.default_rng(SEED)
@@ -28,7 +30,8 @@ def make_model(folder: Path) -> None:
     model = HistGradientBoostingClassifier(
         max_iter=TREES, max_leaf_nodes=LEAVES, early_stopping=False, random_state=SEED
     )
-    model.fit(rows, happened)
+    with threadpool_limits(1):  # on a busy machine OpenMP's threads wait for each other
+        model.fit(rows, happened)
     proto = to_onnx(
         model,
         initial_types=[("input", FloatTensorType([None, len(FIELDS)]))],
@@ -36,6 +39,7 @@ def make_model(folder: Path) -> None:
         target_opset=17,
     )
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
+    joblib.dump(model, folder / "model.joblib")
     pl.DataFrame(rows[:2000], schema=list(FIELDS)).cast(pl.Float64).write_parquet(folder / "rows.parquet")
     np.save(folder / "asked.npy", rows[:_ASKED])
     np.save(folder / "expected.npy", _scores(proto.SerializeToString(), rows[:_ASKED]))

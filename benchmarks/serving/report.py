@@ -7,7 +7,8 @@ CELLS = (("1", "1"), ("1", "32"), ("100", "1"), ("100", "32"))
 OF_BAREST, OF_PEER_ONE, OF_PEER_HUNDRED, WORKER_MB = 0.7, 15.0, 2.3, 150.0
 
 _BAREST = "barest"
-_OURS = ("loopline", "loopline-fast")
+_OURS = ("loopline", "loopline-synced")
+INSIDE = {"sklearn": "scikit-learn", "onnx": "ONNX Runtime"}
 
 Result = Mapping[str, Any]
 
@@ -29,7 +30,9 @@ def _figures(results: Sequence[Result]) -> str:
     for result in results:
         for form in _forms(result):
             cells = [_figure(result["cells"].get(_key(form, cell))) for cell in CELLS]
-            lines.append(f"| {result['title']}, {form} | {result['inside']} | {' | '.join(cells)} | {_memory(result)} |")
+            lines.append(
+                f"| {result['title']}, {form} | {result['inside']} | {' | '.join(cells)} | {_memory(result)} |"
+            )
     return "\n".join(lines)
 
 
@@ -37,7 +40,9 @@ def _figure(cell: Mapping[str, float] | None) -> str:
     if cell is None:
         return ""
     failed = f" **{cell['failed']} failed**" if cell["failed"] else ""
-    return f"{cell['rps']:,.0f} ({cell['p50_us'] / 1e3:.2f} / {cell['p99_us'] / 1e3:.2f}, {cell['cpu_us']:,.0f}){failed}"
+    return (
+        f"{cell['rps']:,.0f} ({cell['p50_us'] / 1e3:.2f} / {cell['p99_us'] / 1e3:.2f}, {cell['cpu_us']:,.0f}){failed}"
+    )
 
 
 def _memory(result: Result) -> str:
@@ -49,7 +54,10 @@ def _memory(result: Result) -> str:
 
 def _ratios(results: Sequence[Result]) -> str:
     barest = _named(results, _BAREST)
-    lines = ["Times the rate of the barest app, and of the fastest peer in that cell:", ""]
+    lines = [
+        "Times the rate of the barest app, and of the fastest peer in that cell, by what the peers have inside:",
+        "",
+    ]
     lines += ["| | " + " | ".join(f"{rows} x c={c}" for rows, c in CELLS) + " |", "|---|" + "---|" * len(CELLS)]
     for result in results:
         for form in _forms(result):
@@ -62,13 +70,15 @@ def _ratio(results: Sequence[Result], result: Result, form: str, cell: tuple[str
     rate = _rate(result, form, cell)
     if rate is None:
         return ""
-    limit, peer = _rate(barest, "JSON", cell), best_peer(results, cell)
-    return f"{rate / limit:.2f} / " * bool(limit) + (f"{rate / peer[1]:.1f}x {peer[0]}" if peer else "")
+    limit = _rate(barest, "JSON", cell)
+    best = [best_peer(results, cell, inside) for inside in INSIDE]
+    against = [f"{rate / peer[1]:.1f}x {peer[0]}" for peer in best if peer]
+    return "; ".join([*([f"{rate / limit:.2f}"] if limit else []), *against])
 
 
-def best_peer(results: Sequence[Result], cell: tuple[str, str]) -> tuple[str, float] | None:
-    """The name and the rate of the fastest peer in a cell."""
-    rates = [(one["name"], _rate(one, "JSON", cell)) for one in results if one.get("peer")]
+def best_peer(results: Sequence[Result], cell: tuple[str, str], inside: str) -> tuple[str, float] | None:
+    """The name and the rate of the fastest peer in a cell, of those that have `inside`."""
+    rates = [(f"{one['name']} ({inside})", _rate(one, "JSON", cell)) for one in results if one["peer"] == inside]
     known = [(name, rate) for name, rate in rates if rate is not None]
     return max(known, key=lambda one: one[1]) if known else None
 
@@ -85,13 +95,15 @@ def _goals(results: Sequence[Result]) -> str:
 def _reached(results: Sequence[Result], result: Result) -> Iterator[str]:
     barest = _named(results, _BAREST)
     for cell in CELLS:
-        rate, limit, peer = _rate(result, "JSON", cell), _rate(barest, "JSON", cell), best_peer(results, cell)
+        rate, limit = _rate(result, "JSON", cell), _rate(barest, "JSON", cell)
         where = f"{cell[0]} row{'s' * (cell[0] != '1')} at c={cell[1]}"
         if rate and limit:
             yield _said(f"of the barest app, {where}", rate / limit, OF_BAREST)
-        if rate and peer:
-            goal = OF_PEER_ONE if cell[0] == "1" else OF_PEER_HUNDRED
-            yield _said(f"times the best peer ({peer[0]}), {where}", rate / peer[1], goal)
+        goal = OF_PEER_ONE if cell[0] == "1" else OF_PEER_HUNDRED
+        for inside in INSIDE:
+            peer = best_peer(results, cell, inside)
+            if rate and peer:
+                yield _said(f"times the best peer, {peer[0]}, {where}", rate / peer[1], goal)
     worker = result.get("worker_mb")
     if worker:
         yield f"{worker:.0f} MB a worker, goal < {WORKER_MB:.0f}: {_verdict(met=worker < WORKER_MB)}"
@@ -112,7 +124,9 @@ def _stages(stages: Mapping[str, Mapping[str, float]]) -> str:
     names = list(dict.fromkeys(name for found in stages.values() for name in found))
     lines = ["Where the time of ours goes, driven in process stage by stage, processor time in us a request:", ""]
     lines += ["| stage | " + " | ".join(sizes) + " |", "|---|" + "---|" * len(sizes)]
-    lines += [f"| {name} | " + " | ".join(f"{stages[size].get(name, 0):.1f}" for size in sizes) + " |" for name in names]
+    lines += [
+        f"| {name} | " + " | ".join(f"{stages[size].get(name, 0):.1f}" for size in sizes) + " |" for name in names
+    ]
     return "\n".join(lines)
 
 

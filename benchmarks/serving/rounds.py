@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.contestants import APPS, Contestant, Matrix, Place
+from serving.contestants import APPS, Asker, Contestant, Place
 from serving.environments import CannotInstall, installed, python_of
 from serving.load import Measured, medians, run_wrk
 from serving.model import asked
@@ -59,7 +59,7 @@ def measure(plan: Plan, contestants: Sequence[Contestant]) -> list[dict[str, Any
         for turns in everybody:
             if "cannot" in turns.notes:
                 continue
-            print(f"round {number + 1}: {turns.contestant.title}", file=sys.stderr, flush=True)
+            print(f"round {number + 1}: {turns.contestant.title} {turns.contestant.peer}", file=sys.stderr, flush=True)
             try:
                 _turn(plan, turns)
             except Failed as failed:
@@ -74,7 +74,13 @@ def in_process(plan: Plan) -> dict[str, Any]:
     said = [json.loads(line) for line in done.stdout.splitlines()]
     keep = ("rps", "p50_us", "p99_us", "cpu_us")
     cells = {f"JSON/{one['rows']}/1": {**{name: one[name] for name in keep}, "failed": 0} for one in said}
-    return {"name": "in process", "title": "limit: the model in process", "inside": "ONNX Runtime", "cells": cells}
+    return {
+        "name": "in process",
+        "peer": "",
+        "title": "limit: the model in process",
+        "inside": "ONNX Runtime",
+        "cells": cells,
+    }
 
 
 def _prepared(plan: Plan, contestant: Contestant) -> Turns:
@@ -96,7 +102,7 @@ def _prepared(plan: Plan, contestant: Contestant) -> Turns:
 
 def _turn(plan: Plan, turns: Turns) -> None:
     contestant = turns.contestant
-    own = plan.folder / contestant.name
+    own = plan.folder / f"{contestant.name}-{contestant.peer}"
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir()
     place = Place(turns.python, plan.folder, own, free_port())
@@ -109,7 +115,7 @@ def _turn(plan: Plan, turns: Turns) -> None:
         server.wait(_START)
         for form, asker in contestant.forms.items():
             try:
-                asks = {rows: _checked(server, contestant, asker(server, asked(plan.folder, rows)), asked(plan.folder, rows), plan.folder) for rows in SIZES}
+                asks = {rows: _checked(plan, server, contestant, asker, rows) for rows in SIZES}
             except Failed as failed:
                 turns.notes[form] = str(failed)
                 continue
@@ -123,10 +129,11 @@ def _turn(plan: Plan, turns: Turns) -> None:
         raise Failed("; ".join(turns.notes.values()))
 
 
-def _checked(server: Running, contestant: Contestant, ask: Ask, matrix: Matrix, folder: Path) -> Ask:
-    """`ask`, once its answer is that of the model in process."""
+def _checked(plan: Plan, server: Running, contestant: Contestant, asker: Asker, rows: int) -> Ask:
+    """A request for `rows` rows, once its answer is that of the model in process."""
+    ask = asker(server, asked(plan.folder, rows))
     found = contestant.scores(server.answer(ask))
-    expected = np.load(folder / "expected.npy")[: len(matrix)]
+    expected = np.load(plan.folder / "expected.npy")[:rows]
     if len(found) != len(expected) or not np.abs(np.array(found) - expected).max() <= TOLERANCE:
         raise Failed(f"answers otherwise than the model in process: {found[:3]}, not {expected[:3].tolist()}")
     return ask

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from serving.tree import command_of, end, processor_seconds, proportional_mb, tree
 
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 
 _OK = 200
 
@@ -54,11 +54,13 @@ class Running:
             )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         end(self._process.pid, patience=20)
         self._process.wait()
 
-    def told(self, seconds: float = 60.0) -> Any:
+    def told(self, seconds: float = 180.0) -> Any:
         """The JSON that it writes to its standard output once it serves. Raises `Failed`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

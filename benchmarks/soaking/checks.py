@@ -11,11 +11,17 @@ from soaking.clients import Answered, Heard, Lost
 from soaking.site import Reign, expected
 from soaking.workers import Killed
 
-BACK_SECONDS = 2.0
 TOLERANCE = 1e-6
 
-_FOLLOWS = 5.0  # seconds in which every worker follows a manifest, on a machine that has other work
 _NOTICED = 10.0  # seconds in which a caller notices that its connection is gone
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Seconds: within `back` of a kill all workers answer again; `follows` after a swap nobody answers from what was before."""
+
+    back: float = 2.0
+    follows: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,16 +36,28 @@ class Check:
         return not self.found
 
 
-def check(heard: Heard, kills: Sequence[Killed], reigns: Sequence[Reign], table: pl.DataFrame) -> list[Check]:
+def check(
+    heard: Heard, kills: Sequence[Killed], reigns: Sequence[Reign], table: pl.DataFrame, bounds: Bounds
+) -> list[Check]:
     """All of them."""
     return [
         Check("every answer is a 200 with the keys that were asked", _some(heard.refused)),
-        Check("failed requests are only those on the connections of a killed worker", _some(_unexplained(heard, kills))),
-        Check("every acknowledged prediction is in the table exactly once, as it was answered", _some(_table(heard, table))),
-        Check("what is in the table and was not acknowledged was asked by a failed request", _some(_unasked(heard, table))),
-        Check("answers come from the champion that was in force", _some(_out_of_force(heard.answered, reigns))),
+        Check(
+            "failed requests are only those on the connections of a killed worker", _some(_unexplained(heard, kills))
+        ),
+        Check(
+            "every acknowledged prediction is in the table exactly once, as it was answered",
+            _some(_table(heard, table)),
+        ),
+        Check(
+            "what is in the table and was not acknowledged was asked by a failed request", _some(_unasked(heard, table))
+        ),
+        Check(
+            "answers come from the champion that was in force",
+            _some(_out_of_force(heard.answered, reigns, bounds.follows)),
+        ),
         Check("each score is that of the version and the row it is said to be of", _some(_wrong(heard.answered))),
-        Check(f"all workers answer again within {BACK_SECONDS:g} s of a kill", _some(_slow(kills))),
+        Check(f"all workers answer again within {bounds.back:g} s of a kill", _some(_slow(kills, bounds.back))),
         Check("whoever says that it is ready can predict", _some([f"{one.lies} times" for one in kills if one.lies])),
     ]
 
@@ -66,7 +84,9 @@ def _unexplained(heard: Heard, kills: Sequence[Killed]) -> list[str]:
     left = {(number, port) for number, one in enumerate(kills) for port in one.ports}
     found = []
     for lost in heard.lost:
-        causes = [(number, lost.port) for number, one in enumerate(kills) if one.at <= lost.given_up <= one.at + _NOTICED]
+        causes = [
+            (number, lost.port) for number, one in enumerate(kills) if one.at <= lost.given_up <= one.at + _NOTICED
+        ]
         cause = next((one for one in causes if one in left), None)
         if cause is None:
             found.append(_told(lost))
@@ -96,27 +116,28 @@ def _unasked(heard: Heard, table: pl.DataFrame) -> list[str]:
     return [f"{key}" for key in others["_key"] if not asked[key]]
 
 
-def _out_of_force(answered: Sequence[Answered], reigns: Sequence[Reign]) -> list[str]:
+def _out_of_force(answered: Sequence[Answered], reigns: Sequence[Reign], follows: float) -> list[str]:
     by_version: dict[int, list[Reign]] = {}
     for reign in reigns:
         by_version.setdefault(reign.version, []).append(reign)
     return [
         str(one)
         for one in answered
-        if one.variant != "champion" or not any(_in_force(one, reign) for reign in by_version.get(one.version, ()))
+        if one.variant != "champion"
+        or not any(_in_force(one, reign, follows) for reign in by_version.get(one.version, ()))
     ]
 
 
-def _in_force(one: Answered, reign: Reign) -> bool:
-    return reign.since <= one.got and (reign.until is None or one.sent <= reign.until + _FOLLOWS)
+def _in_force(one: Answered, reign: Reign, follows: float) -> bool:
+    return reign.since <= one.got and (reign.until is None or one.sent <= reign.until + follows)
 
 
 def _wrong(answered: Sequence[Answered]) -> list[str]:
     return [str(one) for one in answered if abs(one.score - expected(one.version, one.row)) > TOLERANCE]
 
 
-def _slow(kills: Sequence[Killed]) -> list[str]:
-    return [f"{one.back}" for one in kills if one.back is None or one.back > BACK_SECONDS]
+def _slow(kills: Sequence[Killed], seconds: float) -> list[str]:
+    return [f"{one.back} s" for one in kills if one.back is None or one.back > seconds]
 
 
 def _told(lost: Lost) -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Callers:
         self._done = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), name="callers")
 
-    def __enter__(self) -> "Callers":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

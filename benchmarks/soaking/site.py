@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+
 from loopline.access.permissions import Permission
 from loopline.access.secret import secret_digest
 from loopline.app.home import open_home

@@ -52,9 +52,23 @@ def kill(parent: int, victims: set[int], count: int, port: int, *, together: boo
     return Killed(at, ports, back and back - at, together, lies)
 
 
-def _wait(
-    parent: int, victims: set[int], answering: set[int], count: int, port: int
-) -> tuple[float | None, int]:
+def all_answer(parent: int, count: int, port: int) -> bool:
+    """Wait until each of `count` workers says that it is ready; False where that took a minute."""
+    return _wait(parent, set(), set(), count, port)[0] is not None
+
+
+def probe(port: int) -> int | None:
+    """The status that readiness is answered with; None where nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.5)
+    try:
+        return _status(connection, "GET", READY)
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _wait(parent: int, victims: set[int], answering: set[int], count: int, port: int) -> tuple[float | None, int]:
     """When all `count` workers answered, and how often "ready" was said by one that then did not predict."""
     deadline, lies, answering = time.monotonic() + 60, 0, set(answering)
     while time.monotonic() < deadline:
@@ -86,7 +100,7 @@ def _callers_of(pid: int, port: int) -> set[int]:
     with suppress(OSError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
-                inodes.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+                inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, *rest = line.split()

@@ -1,27 +1,26 @@
-"""The model behind LitServe: one worker, ONNX Runtime inside, access log off."""
+"""The model behind LitServe: one worker, access log off."""
 
 import sys
 from typing import Any
 
+import inside
 import litserve
 import numpy as np
-import onnxruntime as ort
 from fastapi import Request
 
-FOLDER, PORT = sys.argv[1], int(sys.argv[2])
+PORT = int(sys.argv[2])
 
 
 class Scorer(litserve.LitAPI):
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session = ort.InferenceSession(f"{FOLDER}/model.onnx", options, providers=["CPUExecutionProvider"])
+        self.score = inside.load()
 
+    # LitServe reads the annotation: with any other it takes the body for a parameter of the URL.
     def decode_request(self, request: Request) -> Any:
         return np.array(request["rows"], dtype=np.float32)
 
     def predict(self, matrix: Any) -> Any:
-        return self.session.run(["probabilities"], {"input": matrix})[0][:, 1]
+        return self.score(matrix)
 
     def encode_response(self, scores: Any) -> Any:
         return {"scores": scores.tolist()}

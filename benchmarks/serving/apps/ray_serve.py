@@ -1,29 +1,26 @@
-"""The model behind Ray Serve: one replica, ONNX Runtime inside, access log off."""
+"""The model behind Ray Serve: one replica, access log off."""
 
 import signal
 import sys
 
+import inside
 import numpy as np
-import onnxruntime as ort
 import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig
 from starlette.requests import Request
 
-FOLDER, PORT = sys.argv[1], int(sys.argv[2])
+PORT = int(sys.argv[2])
 QUIET = LoggingConfig(enable_access_log=False, log_level="ERROR")
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.5}, logging_config=QUIET)
 class Scorer:
     def __init__(self) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session = ort.InferenceSession(f"{FOLDER}/model.onnx", options, providers=["CPUExecutionProvider"])
+        self.score = inside.load()
 
     async def __call__(self, request: Request) -> list[float]:
-        matrix = np.array((await request.json())["rows"], dtype=np.float32)
-        return self.session.run(["probabilities"], {"input": matrix})[0][:, 1].tolist()
+        return self.score(np.array((await request.json())["rows"], dtype=np.float32)).tolist()
 
 
 def main() -> None:
