@@ -20,6 +20,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from serving.contestants import LIMIT, OURS, SYNCED, peers
 from serving.environments import CannotInstall
@@ -27,6 +28,7 @@ from serving.load import install_wrk
 from serving.model import make_model
 from serving.report import markdown
 from serving.rounds import Plan, in_process, measure
+from serving.running import Failed
 from serving.stages import stages
 
 
@@ -50,8 +52,17 @@ def main() -> None:
         make_model(place)
         plan = Plan(place, arguments.rounds, arguments.seconds, realtime=arguments.realtime)
         results = [*measure(plan, chosen), in_process(plan)]
-        parts = stages(plan, results) if OURS in chosen else {}
+        parts = _stages(plan, results) if OURS in chosen else {}
     print(json.dumps({"results": results, "stages": parts}, indent=1) if arguments.json else markdown(results, parts))
+
+
+def _stages(plan: Plan, results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """None where they cannot be measured: the rest was, and is shown."""
+    try:
+        return stages(plan, results)
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return {}
 
 
 if __name__ == "__main__":

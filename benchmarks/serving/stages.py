@@ -11,7 +11,7 @@ from typing import Any
 from serving.contestants import APPS, OURS, Place
 from serving.model import asked
 from serving.rounds import SIZES, Plan
-from serving.running import THREADS, Running, free_port
+from serving.running import THREADS, Failed, Running, free_port
 
 ALL, KERNEL = "all in the process", "sockets and event loop (at c=32: measured from outside, less the above)"
 
@@ -21,7 +21,7 @@ def stages(plan: Plan, results: Sequence[dict[str, Any]]) -> dict[str, dict[str,
     own = plan.folder / "stages"
     own.mkdir()
     place = Place(Path(sys.executable), plan.folder, own, free_port())
-    with Running(OURS.command(place), own, place.port, {}) as server:
+    with Running([*plan.pinned(0), *OURS.command(place)], own, place.port, {}) as server:
         told = server.told()
         bodies = {rows: OURS.forms["JSON"](server, asked(plan.folder, rows)).body for rows in SIZES}
     cells = next((one["cells"] for one in results if one["name"] == OURS.name), {})
@@ -43,7 +43,7 @@ def _one(plan: Plan, own: Path, token: str, rows: int, body: bytes, cells: dict[
         [*plan.pinned(0), *script], capture_output=True, text=True, env={**os.environ, **THREADS}, check=False
     )
     if done.returncode:
-        raise SystemExit(f"the stages cannot be measured: {done.stderr[-2000:]}")
+        raise Failed(f"the stages cannot be measured: {done.stderr[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     measured = cells.get(f"JSON/{rows}/32")
     return {**found, **({KERNEL: measured["cpu_us"] - found[ALL]} if measured else {})}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from soaking.site import SECRET
+from soaking.site import ENDPOINT, SECRET
 
 READY = "/v2/health/ready"
 _OK = 200
@@ -78,7 +78,7 @@ def _wait(parent: int, victims: set[int], answering: set[int], count: int, port:
                 local = connection.sock.getsockname()[1]
                 present = workers_of(parent) - victims
                 answering |= {pid for pid in present - answering if local in _callers_of(pid, port)}
-                lies += _status(connection, "POST", "/predict/even") == http.client.SERVICE_UNAVAILABLE
+                lies += _status(connection, "POST", f"/predict/{ENDPOINT}") != _OK
                 if len(answering & present) == count:
                     return time.monotonic(), lies
         connection.close()
