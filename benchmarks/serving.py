@@ -1,6 +1,6 @@
 """Serving one model, side by side: Loopline, five peers, and two limits.
 
-    python benchmarks/serving.py [--rounds 3] [--seconds 3] [--only loopline,barest] [--realtime] [--json]
+    python benchmarks/serving.py [--rounds 3] [--seconds 3] [--only loopline,barest] [--favoured] [--json]
 
 A gradient boosting model for two classes (10 numbers, 100 trees of 31 leaves, ONNX) is asked for 1 row and for 100 rows by 1
 and by 32 connections that stay open. The server and all that it starts has one core, the load generator another. Everybody's
@@ -12,11 +12,12 @@ as their documentation serves one, and with ONNX Runtime put inside by hand.
 
 Limits: the model in process through ONNX Runtime; the barest ASGI app that parses the same JSON and calls it.
 `cpu us` is the processor time of all the server's processes an answer: on a machine that does other things it says more than
-the rate. `--realtime` (root) lets servers and load go before whatever else runs here.
+the rate. `--favoured` (root) lets servers and load go before whatever else runs here.
 """
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +31,7 @@ from serving.report import markdown
 from serving.rounds import Plan, in_process, measure
 from serving.running import Failed
 from serving.stages import stages
+from serving.tree import favour
 
 
 def main() -> None:
@@ -40,17 +42,19 @@ def main() -> None:
         "--only", help="names, with commas: " + ",".join(one.name for one in (LIMIT, OURS, SYNCED, *peers("onnx")))
     )
     parser.add_argument("--inside", default="sklearn,onnx", help="what the peers have inside, with commas")
-    parser.add_argument("--realtime", action="store_true")
+    parser.add_argument("--favoured", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     install_wrk()
+    if arguments.favoured:
+        favour([os.getpid()])
     everybody = [LIMIT, OURS, SYNCED, *(one for inside in arguments.inside.split(",") for one in peers(inside))]
     names = set(arguments.only.split(",")) if arguments.only else {one.name for one in everybody}
     chosen = [one for one in everybody if one.name in names]
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         place = Path(folder)
         make_model(place)
-        plan = Plan(place, arguments.rounds, arguments.seconds, realtime=arguments.realtime)
+        plan = Plan(place, arguments.rounds, arguments.seconds, favoured=arguments.favoured)
         results = [*measure(plan, chosen), in_process(plan)]
         parts = _stages(plan, results) if OURS in chosen else {}
     print(json.dumps({"results": results, "stages": parts}, indent=1) if arguments.json else markdown(results, parts))

@@ -31,12 +31,11 @@ class Plan:
     folder: Path
     rounds: int
     seconds: int
-    realtime: bool = False
+    favoured: bool = False
 
     def pinned(self, core: int) -> list[str]:
         """The command that pins what follows it to a core; the last core there is where there are not as many."""
-        first = ["chrt", "--rr", "1"] if self.realtime else []
-        return [*first, "taskset", "--cpu-list", str(min(core, (os.cpu_count() or 1) - 1))]
+        return ["taskset", "--cpu-list", str(min(core, (os.cpu_count() or 1) - 1))]
 
 
 @dataclass
@@ -111,7 +110,9 @@ def _turn(plan: Plan, turns: Turns) -> None:
         "BENCH_FOLDER": str(plan.folder),
         "PATH": f"{turns.python.parent}:{os.environ['PATH']}",  # MLflow starts programs by their names
     }
-    with Running([*plan.pinned(0), *contestant.command(place)], own, place.port, environment) as server:
+    with Running(
+        [*plan.pinned(0), *contestant.command(place)], own, place.port, environment, favoured=plan.favoured
+    ) as server:
         server.wait(_START)
         for form, asker in contestant.forms.items():
             try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from serving.tree import command_of, end, processor_seconds, proportional_mb, tree
+from serving.tree import command_of, end, favour, processor_seconds, proportional_mb, tree
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 
@@ -36,8 +36,11 @@ class Failed(Exception):
 class Running:
     """A context in which a server runs."""
 
-    def __init__(self, command: list[str], folder: Path, port: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: list[str], folder: Path, port: int, environment: Mapping[str, str], *, favoured: bool = False
+    ) -> None:
         self.command, self.port = command, port
+        self._favoured = favoured
         self._folder, self._environment = folder, environment
         self._out, self._log = folder / "server.out", folder / "server.log"
 
@@ -66,12 +69,16 @@ class Running:
         while time.monotonic() < deadline:
             with suppress(ValueError):
                 return json.loads(self._out.read_text())
+            self.pids  # noqa: B018 - favours them
             time.sleep(0.1)
         raise Failed(f"said nothing within {seconds:g} s: {self._last_words()}")
 
     @property
     def pids(self) -> list[int]:
-        return tree(self._process.pid)
+        found = tree(self._process.pid)
+        if self._favoured:  # some may have come since
+            favour(found)
+        return found
 
     def wait(self, seconds: float) -> None:
         """Until its port is listened at. Raises `Failed`."""
@@ -85,6 +92,7 @@ class Running:
                 time.sleep(0.1)
             else:
                 return
+            self.pids  # noqa: B018 - favours them
         raise Failed(f"did not listen within {seconds:g} s: {self._last_words()}")
 
     def answer(self, ask: Ask, seconds: float = 30.0) -> bytes:

@@ -21,7 +21,7 @@ def stages(plan: Plan, results: Sequence[dict[str, Any]]) -> dict[str, dict[str,
     own = plan.folder / "stages"
     own.mkdir()
     place = Place(Path(sys.executable), plan.folder, own, free_port())
-    with Running([*plan.pinned(0), *OURS.command(place)], own, place.port, {}) as server:
+    with Running([*plan.pinned(0), *OURS.command(place)], own, place.port, {}, favoured=plan.favoured) as server:
         told = server.told()
         bodies = {rows: OURS.forms["JSON"](server, asked(plan.folder, rows)).body for rows in SIZES}
     cells = next((one["cells"] for one in results if one["name"] == OURS.name), {})
