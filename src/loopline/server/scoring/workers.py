@@ -19,7 +19,7 @@ import structlog
 _PR_SET_PDEATHSIG = 1
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 5.0
-_STEADY_SECONDS = 10.0
+_STEADY_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 
 _log = structlog.get_logger(__name__)
