@@ -47,6 +47,10 @@ class Contestant:
     worker: str = ""
     peer: str = "onnx"
 
+    def first(self, asker: Asker) -> bool:
+        """Whether it is asked so first, when it may still be loading its model."""
+        return asker is next(iter(self.forms.values()))
+
     @property
     def package(self) -> str:
         """The package that it is named for: the first of its packages, without its bounds."""

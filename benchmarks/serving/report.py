@@ -122,7 +122,7 @@ def _stages(stages: Mapping[str, Mapping[str, float]]) -> str:
         return ""
     sizes = list(stages)
     names = list(dict.fromkeys(name for found in stages.values() for name in found))
-    lines = ["Where the time of ours goes, driven in process stage by stage, processor time in us a request:", ""]
+    lines = ["Where the time of ours goes, with clocks around the stages in process; medians, us a request:", ""]
     lines += ["| stage | " + " | ".join(sizes) + " |", "|---|" + "---|" * len(sizes)]
     lines += [
         f"| {name} | " + " | ".join(f"{stages[size].get(name, 0):.1f}" for size in sizes) + " |" for name in names

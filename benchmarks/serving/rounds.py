@@ -21,7 +21,7 @@ from serving.running import Ask, Failed, Running, free_port
 SIZES, CONNECTIONS = (1, 100), (1, 32)
 TOLERANCE = 1e-5
 
-_START, _WARM = 180.0, 1
+_START, _WARM, _FIRST_ANSWER, _ANSWER = 180.0, 1, 30.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _turn(plan: Plan, turns: Turns) -> None:
 def _checked(plan: Plan, server: Running, contestant: Contestant, asker: Asker, rows: int) -> Ask:
     """A request for `rows` rows, once its answer is that of the model in process."""
     ask = asker(server, asked(plan.folder, rows))
-    found = contestant.scores(server.answer(ask))
+    found = contestant.scores(server.answer(ask, seconds=_FIRST_ANSWER if contestant.first(asker) else _ANSWER))
     expected = np.load(plan.folder / "expected.npy")[:rows]
     if len(found) != len(expected) or not np.abs(np.array(found) - expected).max() <= TOLERANCE:
         raise Failed(f"answers otherwise than the model in process: {found[:3]}, not {expected[:3].tolist()}")

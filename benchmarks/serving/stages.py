@@ -13,7 +13,10 @@ from serving.model import asked
 from serving.rounds import SIZES, Plan
 from serving.running import THREADS, Failed, Running, free_port
 
-ALL, KERNEL = "all in the process", "sockets and event loop (at c=32: measured from outside, less the above)"
+ALL, KERNEL = (
+    "all in the process",
+    "sockets, event loop, shipping to the table (all that the server used at c=32, less the above)",
+)
 
 
 def stages(plan: Plan, results: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
