@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from loopline.scoring.shipper import ship_all
+from loopline.server.scoring.worker import TICK_SECONDS
 from loopline.tables.tables import Tables
 
 
@@ -67,6 +68,7 @@ def test_counts_are_those_of_all_workers_and_outlive_each(own_home, start):
             with process.client() as client:
                 client.post("/predict/late", json={"rows": own_home.requests(2)})
         wait_until(lambda: counted(process, "predictions_total") == 120)
+        time.sleep(3 * TICK_SECONDS)  # by then each has written what it counted
         for pid in children(process.process.pid):
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: counted(process, "worker_starts_total") == 4)
