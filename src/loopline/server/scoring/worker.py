@@ -82,7 +82,9 @@ class Worker:
         follower = asyncio.create_task(self._follow())
         await stop.wait()
         server.close()
-        await asyncio.gather(self._drain(), self._stop_beside())
+        beside = asyncio.create_task(self._stop_beside())
+        await self._drain()
+        await beside
         follower.cancel()
         await asyncio.to_thread(self._close)
 
