@@ -24,7 +24,8 @@ from loopline.loop.erasing import Request, erase, plan_erasure
 from loopline.loop.resources import Resources
 from loopline.models.signing import sign
 from loopline.runs import tracking
-from loopline.scoring.block import Block, encode, prediction_frame
+from loopline.scoring.block import Block, encode
+from loopline.scoring.block_frame import prediction_frame
 from loopline.scoring.record import Prediction, prediction_columns
 from loopline.scoring.segment import HEADER, frames
 from loopline.scoring.spool import Spool

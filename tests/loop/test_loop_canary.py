@@ -26,7 +26,8 @@ from loopline.loop.history import History
 from loopline.loop.turn import LaneWork
 from loopline.models import registry
 from loopline.models.manifest import PackagedVersion, Variant
-from loopline.scoring.block import Block, prediction_frame
+from loopline.scoring.block import Block
+from loopline.scoring.block_frame import prediction_frame
 from loopline.scoring.record import Prediction, prediction_table
 from loopline.scoring.variants import Shares
 

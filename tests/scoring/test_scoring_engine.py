@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from loopline.errors import InvalidInput, Unavailable
 from loopline.features.definitions import Aggregate, LatestView, View, WindowView
 from loopline.models.signature import Field, Signature
-from loopline.scoring.block import prediction_frame
+from loopline.scoring.block_frame import prediction_frame
 from loopline.scoring.engine import Engine
 from loopline.scoring.features import LookedUp, OnlineReader
 from loopline.scoring.record import prediction_schema

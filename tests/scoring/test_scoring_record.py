@@ -5,7 +5,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopline.scoring.block import Block, decode, encode, prediction_frame
+from loopline.scoring.block import Block, decode, encode
+from loopline.scoring.block_frame import prediction_frame
 from loopline.scoring.record import Prediction, code_lists, prediction_schema, prediction_table
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)

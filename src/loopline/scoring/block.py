@@ -9,15 +9,13 @@ from datetime import datetime
 from typing import Any, overload
 
 import msgspec
-import polars as pl
 
-from loopline.scoring.record import COLUMNS, FEATURE_PREFIX, Prediction, code_lists, prediction_columns
-from loopline.tables.schema import SYSTEM_COLUMNS
+from loopline.scoring.record import Prediction
 
 Numbers = Mapping[str, Sequence[float | None]]
 Categories = Mapping[str, Sequence[str | None]]
 
-_SHARED = (
+SHARED = (
     "project",
     "endpoint",
     "model",
@@ -47,7 +45,7 @@ _BY_ROW = (
     "payload_digest",
 )
 _NEEDED = frozenset({"prediction_id", "key", "at", "score", "decision"})
-_ABSENT: Mapping[str, Any] = {"degraded": (), "propensity": 1.0}
+ABSENT: Mapping[str, Any] = {"degraded": (), "propensity": 1.0}
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -93,7 +91,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     @classmethod
     def of(cls, prediction: Prediction) -> "Block":
         """The block of one prediction."""
-        shared = {name: getattr(prediction, name) for name in _SHARED}
+        shared = {name: getattr(prediction, name) for name in SHARED}
         own: dict[str, Any] = {
             name: None if value is None and name not in _NEEDED else [value]
             for name in _BY_ROW
@@ -108,7 +106,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
 
     def row(self, place: int) -> Prediction:
         """The prediction at `place`."""
-        shared = {name: getattr(self, name) for name in _SHARED}
+        shared = {name: getattr(self, name) for name in SHARED}
         own = {name: self.column(name)[place] for name in _BY_ROW}
         return Prediction(
             **shared,
@@ -120,11 +118,11 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     def column(self, name: str) -> Sequence[Any]:
         """One value a row for a field of `Prediction` other than the features."""
         values = getattr(self, name)
-        if name in _SHARED:
+        if name in SHARED:
             return [values] * len(self)
         if values is not None:
             return values  # type: ignore[no-any-return]
-        return [decided or None for decided in self.decision] if name == "action" else [_ABSENT.get(name)] * len(self)
+        return [decided or None for decided in self.decision] if name == "action" else [ABSENT.get(name)] * len(self)
 
     def without(self, places: set[int]) -> "Block":
         """The block without the rows at `places`."""
@@ -207,37 +205,3 @@ _decoder = msgspec.msgpack.Decoder(Block)
 def decode(payload: bytes) -> Block:
     """The block in `payload`. Raises `msgspec.DecodeError`."""
     return _decoder.decode(payload)
-
-
-def prediction_frame(blocks: Sequence[Block]) -> pl.DataFrame:
-    """The predictions as rows of their table, in order; a feature that only some of them have is null in the others."""
-    kinds = features_of(blocks)
-    columns: dict[str, Any] = {
-        "_key": _joined(blocks, "key"),
-        "_event_time": _joined(blocks, "at"),
-        "_known_at": _joined(blocks, "scored_at"),
-        "_tombstone": [False] * sum(map(len, blocks)),
-        **{name: _joined(blocks, name) for name in COLUMNS},
-    }
-    columns["degraded"] = code_lists(columns["degraded"])
-    for name, kind in kinds.items():
-        columns[FEATURE_PREFIX + name] = [value for block in blocks for value in _feature(block, name, kind)]
-    return pl.DataFrame(columns, schema={**SYSTEM_COLUMNS, **prediction_columns(kinds)})
-
-
-def features_of(blocks: Sequence[Block]) -> dict[str, str]:
-    """The features that any of the predictions used, name to kind, in the order they first appear."""
-    kinds: dict[str, str] = {}
-    for block in blocks:
-        kinds.update(dict.fromkeys(block.numbers, "number"))
-        kinds.update(dict.fromkeys(block.categories, "category"))
-    return kinds
-
-
-def _joined(blocks: Sequence[Block], name: str) -> list[Any]:
-    return [value for block in blocks for value in block.column(name)]
-
-
-def _feature(block: Block, name: str, kind: str) -> Sequence[Any]:
-    held: Mapping[str, Sequence[Any]] = block.numbers if kind == "number" else block.categories
-    return held.get(name) or [None] * len(block)

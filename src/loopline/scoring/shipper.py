@@ -16,7 +16,8 @@ import polars as pl
 import structlog
 
 from loopline.errors import Conflict, Corrupt
-from loopline.scoring.block import Block, decode, features_of, prediction_frame
+from loopline.scoring.block import Block, decode
+from loopline.scoring.block_frame import features_of, prediction_frame
 from loopline.scoring.feature_columns import filed
 from loopline.scoring.record import prediction_table
 from loopline.scoring.segment import read_segment

@@ -34,7 +34,8 @@ from loopline.models.packaging import package
 from loopline.models.signature import infer
 from loopline.models.signing import sign
 from loopline.runs import tracking
-from loopline.scoring.block import Block, prediction_frame
+from loopline.scoring.block import Block
+from loopline.scoring.block_frame import prediction_frame
 from loopline.scoring.record import Prediction, prediction_schema, prediction_table
 from loopline.server.control.app import control_app
 from loopline.server.control.edge import Edge
