@@ -138,3 +138,18 @@ def test_coarse_bounds_hold_what_exact_ones_hold_and_tell_two_digits(low, width)
     for bound, value in ((income.minimum, low), (income.maximum, low + width)):
         assert len(Decimal(repr(bound)).normalize().as_tuple().digits) <= 2
         assert abs(bound - value) <= 0.1001 * abs(value)
+    assert income.minimum <= income.typical <= income.maximum
+    assert len(Decimal(repr(income.typical)).normalize().as_tuple().digits) <= 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(NUMBERS, CELLS), max_size=20))
+def test_what_is_typical_is_the_middle_value_or_the_commonest_category(rows):
+    frame = pl.DataFrame(rows, schema={"size": pl.Float64, "colour": pl.String}, orient="row")
+    finite = sorted(value for value, _ in rows if value is not None and not math.isnan(value))
+    if any(map(math.isinf, finite)):
+        return
+    names = sorted(name for _, name in rows if name is not None)
+    size, colour = infer(frame, None, set()).fields
+    assert size.typical == (finite[(len(finite) - 1) // 2] if finite else None)
+    assert colour.typical == (max(names, key=lambda name: (names.count(name), -names.index(name))) if names else None)

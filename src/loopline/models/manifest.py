@@ -13,6 +13,9 @@ import msgspec
 from loopline.decisions.exploration import Exploration
 from loopline.errors import Corrupt, NotFound
 from loopline.evaluation.kind import BINARY, Output
+from loopline.models.contract_terms import FLAGGED, ContractTerms
+from loopline.models.ladder_terms import DEFAULT_LADDER, LadderTerms
+from loopline.models.rule import Rule
 from loopline.models.signing import PublicKeys, SigningKey, sign, verify
 from loopline.storage.files import write_file
 from loopline.values import canonical_json
@@ -59,7 +62,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     request that hold the row's key and its time, `group` that of a ranking's group, `target` that of the time a forecast is for,
     `label_by` those that name its label. `fallback` is the output given when no model can answer, of the kind `output`;
     `previous` the version to fall back on before that. With `fills` a row may come without key or time, and gets its own. `explore` says which share takes another action than the decision's. `variants` are what serves beside the champion; they take the columns it takes, and `views` hold what any of them
-    looks up.
+    looks up. `contract` says what is done about odd values, `ladder` what steps in when something fails, such as `rule`.
     """
 
     endpoint: str
@@ -82,6 +85,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     background: str = ""
     explore: Exploration | None = None
     variants: tuple[Variant, ...] = ()
+    contract: ContractTerms = FLAGGED
+    ladder: LadderTerms = DEFAULT_LADDER
+    rule: Rule | None = None
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     `given` says who brings the value: the caller (True), or a look-up in the online store (False). The code of a category
     is its place in `categories`. `minimum` and `maximum` are those of the training rows, None for a category or where no
-    row had a value (see `coarse`); `nulls` says whether training rows had nulls.
+    row had a value (see `coarse`); `nulls` says whether training rows had nulls. `typical` is what stands in for a value: the lower
+    median of the training rows or their most frequent category; None in packages that were made without.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     minimum: float | None = None
     maximum: float | None = None
     nulls: bool = False
+    typical: float | str | None = None
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +89,13 @@ def infer(
 
 def _field(column: pl.Series, target: pl.Series | None, given: bool) -> Field:  # noqa: FBT001 - a private call with one caller
     if column.dtype in _TEXT:
-        categories = _ordered_categories(column, target)
         return Field(
-            name=column.name, kind="category", given=given, categories=categories, nulls=column.null_count() > 0
+            name=column.name,
+            kind="category",
+            given=given,
+            categories=_ordered_categories(column, target),
+            nulls=column.null_count() > 0,
+            typical=_most_frequent(column),
         )
     numbers = _as_numbers(column, pl.Float64).fill_nan(None)
     if numbers.is_infinite().any():
@@ -107,6 +113,7 @@ def _field(column: pl.Series, target: pl.Series | None, given: bool) -> Field:  
         minimum=_float(low),
         maximum=_float(high),
         nulls=numbers.null_count() > 0,
+        typical=_float(numbers.quantile(0.5, "lower")),
     )
 
 
@@ -114,7 +121,10 @@ def _coarse(field: Field) -> Field:
     low, high = field.minimum, field.maximum
     if low is None or high is None:
         return field
-    return msgspec.structs.replace(field, minimum=_outwards(low, math.floor), maximum=_outwards(high, math.ceil))
+    typical = float(f"{field.typical:.2g}") if isinstance(field.typical, float) else field.typical
+    return msgspec.structs.replace(
+        field, minimum=_outwards(low, math.floor), maximum=_outwards(high, math.ceil), typical=typical
+    )
 
 
 def _outwards(value: float, towards: Callable[[float], int]) -> float:
@@ -122,6 +132,12 @@ def _outwards(value: float, towards: Callable[[float], int]) -> float:
         return value
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
     return float(f"{towards(value / step) * step:.2g}")
+
+
+def _most_frequent(column: pl.Series) -> str | None:
+    """The category that most rows have; of several the first by name."""
+    counts = column.cast(pl.String).alias("name").drop_nulls().value_counts(name="rows")
+    return counts.sort("rows", "name", descending=[True, False])["name"].first() if counts.height else None  # type: ignore[return-value]
 
 
 def _float(value: Any) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -168,9 +169,7 @@ def _signature(form: Format, content: bytes, rows: pl.DataFrame) -> Signature:
         )
     ordered = dict(zip(texts, known, strict=True))
     fields = [
-        type(field)(name=field.name, kind="category", given=True, categories=ordered[field.name], nulls=field.nulls)
-        if field.name in ordered
-        else field
+        msgspec.structs.replace(field, categories=ordered[field.name]) if field.name in ordered else field
         for field in found.fields
     ]
     return Signature(fields=tuple(fields))
