@@ -45,10 +45,14 @@ if TYPE_CHECKING:
     from loopline.loop.windowed import min_ as min  # noqa: A004, F401 - ll.min reads as it should
     from loopline.loop.windowed import std as std
     from loopline.loop.windowed import sum_ as sum  # noqa: A004, F401 - ll.sum reads as it should
+    from loopline.models.breaker_terms import breaker as breaker
+    from loopline.models.contract_terms import contract as contract
     from loopline.models.ensemble import chain as chain
     from loopline.models.ensemble import chained as chained
     from loopline.models.ensemble import ensemble as ensemble
+    from loopline.models.ladder_terms import ladder as ladder
     from loopline.models.network import save_network as save_network
+    from loopline.models.rule import rule as rule
     from loopline.monitoring.risk import Risk as Risk
     from loopline.sources.files import files as files
     from loopline.sources.known import delayed as delayed
@@ -75,11 +79,13 @@ _WHERE = {
     "approval": "gates.approval_terms",
     "better": "gates.better",
     "bias": "evaluation.bias",
+    "breaker": "models.breaker_terms",
     "category": "loop.declare",
     "chain": "models.ensemble",
     "chained": "models.ensemble",
     "choice": "training.space",
     "choice_costs": "decisions.choice",
+    "contract": "models.contract_terms",
     "costs": "decisions.policy",
     "count": "loop.windowed",
     "data_fault": "incidents.conditions",
@@ -99,6 +105,7 @@ _WHERE = {
     "harm": "incidents.conditions",
     "integer": "training.space",
     "label": "loop.labelled",
+    "ladder": "models.ladder_terms",
     "logged": "loop.labelled",
     "loguniform": "training.space",
     "max": "loop.windowed",
@@ -114,6 +121,7 @@ _WHERE = {
     "roll_back": "incidents.conditions",
     "save_network": "models.network",
     "spreadsheet": "sources.spreadsheet",
+    "rule": "models.rule",
     "sql": "sources.query",
     "std": "loop.windowed",
     "sum": "loop.windowed",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from loopline.errors import InvalidInput
 from loopline.scoring.batch.frame_contract import REASON, FrameContract
 from loopline.scoring.contract import Contract
+from loopline.scoring.engine import Asked
 
 _spec = spec_from_file_location("batch_work", Path(__file__).with_name("batch_work.py"))
 work = module_from_spec(_spec)
@@ -40,7 +41,7 @@ def row_reason(row: dict) -> str | None:
         columns = contract.read([row])
         contract.check(columns)
         matrix = contract.encode(columns, 1)
-        contract.oddities(matrix, lambda index, name: columns[name][index])
+        contract.treat(matrix, Asked([row["flight"]], [], columns, None))
     except InvalidInput as error:
         return f"{error.code}:{error.context['column']}"
     return None

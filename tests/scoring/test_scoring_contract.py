@@ -1,4 +1,5 @@
 import math
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -23,12 +24,25 @@ SIGNATURE = Signature(
 )
 
 
+@dataclass
+class Given:
+    """Rows as columns, of somebody who waits."""
+
+    columns: dict
+    count: int = 1
+    gaps: dict = field(default_factory=dict)
+    refuses: bool = True
+
+    def cell(self, index, name):
+        return self.columns.get(name, [None] * self.count)[index]
+
+
 def checked(contract, rows):
     """What happens to a request before it is scored."""
     columns = contract.read(rows)
     found = contract.check(columns)
     matrix = contract.encode(columns, len(rows))
-    contract.oddities(matrix, lambda row, name: columns.get(name, [None] * len(rows))[row])
+    contract.treat(matrix, Given(columns, len(rows)))
     return found
 
 
@@ -177,16 +191,17 @@ def test_rows_encode_as_the_signature_encodes_their_frame(rows):
 def test_oddities_follow_the_rules_one_by_one(row):
     contract = Contract(SIGNATURE, key="id", at="at")
     expected = []
-    for field in SIGNATURE.fields:
-        value = row[field.name]
+    for one in SIGNATURE.fields:
+        value = row[one.name]
         if value is None or (isinstance(value, float) and math.isnan(value)):
-            if not field.nulls:
-                expected.append(("null_unseen:" if field.given else "feature_missing:") + field.name)
-        elif field.kind == "category":
-            if value not in field.categories:
-                expected.append(f"unseen_category:{field.name}")
-        elif not field.minimum <= value <= field.maximum:
-            expected.append(f"out_of_range:{field.name}")
-    matrix = contract.encode({name: [value] for name, value in row.items()}, 1)
-    assert (contract.oddities(matrix, lambda _, name: row[name]) or [()]) == [tuple(expected)]
+            if not one.nulls:
+                expected.append(("null_unseen:" if one.given else "feature_missing:") + one.name)
+        elif one.kind == "category":
+            if value not in one.categories:
+                expected.append(f"unseen_category:{one.name}")
+        elif not one.minimum <= value <= one.maximum:
+            expected.append(f"out_of_range:{one.name}")
+    columns = {name: [value] for name, value in row.items()}
+    matrix = contract.encode(columns, 1)
+    assert (contract.treat(matrix, Given(columns)).codes or [()]) == [tuple(expected)]
     assert contract.ordinary(matrix) == (not expected and not np.isnan(matrix).any())

@@ -27,7 +27,7 @@ class FrameFeatures:
     def __init__(self, frame):
         self._found = dict(zip(frame["flight_id"], frame[LOOKED_UP], strict=True))
 
-    def read(self, columns, _at):
+    def read(self, columns, _at, _until=None):
         return LookedUp({LOOKED_UP: [self._found[key] for key in columns["flight_id"]]})
 
 

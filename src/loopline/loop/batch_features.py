@@ -10,7 +10,7 @@ from loopline.features.definitions import View, feature_names, payload_columns, 
 from loopline.features.point_in_time import point_in_time
 from loopline.loop.resources import Resources
 from loopline.scoring.batch.run import STALE
-from loopline.scoring.features import FEATURE_STALE
+from loopline.scoring.treatment import FEATURE_STALE
 from loopline.tables.schema import SYSTEM_COLUMNS
 from loopline.training.training_set import with_view_columns
 from loopline.values import MICROSECOND

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace as replace_fields
 
 from loopline.decisions.actions import require_actions
 from loopline.decisions.decision import AnySpec, NoCosts, require_fit
@@ -28,6 +29,9 @@ from loopline.loop.consumer import Consumer
 from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
+from loopline.models.contract_terms import FLAGGED, ContractTerms
+from loopline.models.ladder_terms import DEFAULT_LADDER, LadderTerms
+from loopline.models.rule import Rule
 from loopline.monitoring.risk import Risk, require_cost
 from loopline.training.folds import Folds
 from loopline.training.search_spec import SearchSpec
@@ -79,6 +83,7 @@ class Model:
     group: str | None = None
     target: str | None = None
     bias: Bias | None = None
+    rule: Rule | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -117,6 +122,8 @@ class Operation:
     approve: ApprovalTerms | None = None
     explore: Exploration | None = None
     watch_decision: Risk | None = None
+    contract: ContractTerms = FLAGGED
+    ladder: LadderTerms = DEFAULT_LADDER
     challenger: Literal["shadow"] | None = None
 
     def needs_approval(self, environment: str) -> bool:
@@ -169,7 +176,7 @@ class Loop(Sourcing):
         features: Sequence[View | Category | str],
         label: Label,
         params: Mapping[str, Any] | None = None,
-        fallback: float | Sequence[float] | None = None,
+        fallback: float | Sequence[float] | Rule | None = None,
         holdout: str = "7d",
         owner: str = "",
         explain: bool | None = None,
@@ -189,7 +196,7 @@ class Loop(Sourcing):
         It answers for each row of `on` at the time in column `at`. `kind` is `"binary"` (a classifier of two classes),
         `"multiclass"` (one of the label's `classes`), `"regression"` (a number), `"quantile"` (the function returns a mapping of each
         of `levels` to its fitted regressor; `target` names the column of the time that a forecast is for) or `"ranking"` (`group`
-        names the column of what is ordered together). `fallback` is the output given while no model can answer. The last
+        names the column of what is ordered together). `fallback` is the output given while no model can answer, or a rule for it (see `rule`). The last
         `holdout` of labelled rows are kept from training, for the gates. `explain` says whether each version gets a summary of
         which features matter: by default in operation, and not in a replay, which it would slow; False also keeps no rows to
         explain single predictions with. `bias` names groups of people to whom the model must do alike (see `bias`).
@@ -207,7 +214,7 @@ class Loop(Sourcing):
             )
         with blaming_caller():
             output = Output(kind, label.classes, tuple(levels))
-        constant = _constant(output, fallback)
+        constant, ruled = _fallback(output, fallback)
         wanted = replace(label, values=_VALUES[kind])
         if (kind == "ranking") != (group is not None):
             raise mistake(
@@ -244,8 +251,10 @@ class Loop(Sourcing):
                 group,
                 target,
                 bias,
+                ruled,
             )
             _check_unique(made)
+            _check_rule(made)
             _check_groups(made)
             self.models[name] = made
             return made
@@ -266,6 +275,8 @@ class Loop(Sourcing):
         approve: ApprovalTerms | None = None,
         explore: Exploration | None = None,
         watch_decision: Risk | None = None,
+        contract: ContractTerms = FLAGGED,
+        ladder: LadderTerms = DEFAULT_LADDER,
         challenger: Literal["shadow"] | None = None,
     ) -> Operation:
         """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
@@ -273,7 +284,9 @@ class Loop(Sourcing):
         The first model is trained `first_after` the loop's first rows. A version passes `environments` in their order: gates
         promote it into the first, people on from there; the last is production. `approve` says which of them take a
         person's approval. `explore` tries other actions than the decision's on a small share, and logs how probable each was.
-        `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it.
+        `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it. `contract` says what
+        is done about values that are not like those of the training rows (see `contract`), `ladder` what steps in when something fails (see
+        `ladder`).
         With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that
         what not promoting it costs is known: `loopline shadow`.
         """
@@ -306,6 +319,7 @@ class Loop(Sourcing):
                 alias_of(passed, environment)
             for check in promote:
                 _check_judged(check, model)
+        _check_contract(contract, model)
         made = Operation(
             model,
             decide,
@@ -318,6 +332,8 @@ class Loop(Sourcing):
             approve,
             explore,
             watch_decision,
+            contract,
+            ladder,
             challenger,
         )
         self.operations[model.name] = made
@@ -349,6 +365,17 @@ def _searching(
     if space is None:
         return None
     return SearchSpec(dict(space), trials, folds if isinstance(folds, Folds) else Folds(folds), timeout, every)
+
+
+def _fallback(
+    output: Output, said: float | Sequence[float] | Rule | None
+) -> tuple[float | tuple[float, ...], Rule | None]:
+    """The constant, which a rule gives where none of its clauses holds, and the rule in the shape of the output."""
+    if not isinstance(said, Rule):
+        return _constant(output, said), None
+    constant = _constant(output, said.otherwise)
+    clauses = tuple(replace_fields(clause, output=_constant(output, clause.output)) for clause in said.clauses)
+    return constant, Rule(clauses, constant)
 
 
 def _constant(output: Output, fallback: float | Sequence[float] | None) -> float | tuple[float, ...]:
@@ -398,6 +425,27 @@ def _check_unique(model: Model) -> None:
         )
     if not names:
         raise mistake("model.no_features", f"{model.name!r} has no features", "Give at least one.")
+
+
+def _check_rule(model: Model) -> None:
+    known = set(model.feature_names)
+    unknown = [name for name in (model.rule.columns if model.rule else ()) if name not in known]
+    if unknown:
+        raise mistake(
+            "model.rule_column",
+            f"the rule of {model.name!r} looks at {unknown[0]!r}, which is no feature of it",
+            f"Compare one of {', '.join(model.feature_names)}.",
+        )
+
+
+def _check_contract(contract: ContractTerms, model: Model) -> None:
+    unknown = [name for name in contract.fields if name not in model.feature_names]
+    if unknown:
+        raise mistake(
+            "operate.contract_field",
+            f"the contract speaks of {unknown[0]!r}, which is no feature of {model.name!r}",
+            f"It has {', '.join(model.feature_names)}.",
+        )
 
 
 def _check_groups(model: Model) -> None:

@@ -22,14 +22,17 @@ from loopline.loop.declare import Operation
 from loopline.loop.resources import Resources
 from loopline.loop.variants import beside, joined_views, manifest_variants, packaged, trained_views
 from loopline.models import decision_versions, registry
+from loopline.models.contract_terms import FLAGGED, ContractTerms
+from loopline.models.ladder_terms import DEFAULT_LADDER, LadderTerms
 from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_manifest, write_manifest
 from loopline.models.predictor import Predictor, load_predictor
+from loopline.models.rule import Rule
 from loopline.storage.database import Transaction
 
 
 class Terms(msgspec.Struct, frozen=True):
     """What a declaration says of serving a model: its output, the fields of a request that hold key, time, group, target and
-    what names the label, views, fallback, costs, and the environments it serves in.
+    what names the label, views, fallback, costs, the environments it serves in, and what is done when something is odd or fails.
     """
 
     key: str
@@ -43,6 +46,9 @@ class Terms(msgspec.Struct, frozen=True):
     label_by: tuple[str, ...] = ()
     environments: tuple[str, ...] = ONLY_PRODUCTION
     explore: Exploration | None = None
+    contract: ContractTerms = FLAGGED
+    ladder: LadderTerms = DEFAULT_LADDER
+    rule: Rule | None = None
 
 
 def terms_of(operation: Operation) -> Terms:
@@ -61,6 +67,9 @@ def terms_of(operation: Operation) -> Terms:
         model.label.by,
         operation.environments,
         operation.explore,
+        operation.contract,
+        operation.ladder,
+        model.rule,
     )
 
 
@@ -110,6 +119,9 @@ def _declared(said: dict[str, Any], name: str) -> Terms:
         "label_by": model["label"].get("by", []),
         "environments": operation.get("environments", ONLY_PRODUCTION),
         "explore": operation.get("explore"),
+        "contract": operation.get("contract", {}),
+        "ladder": operation.get("ladder", {}),
+        "rule": model.get("rule"),
     }
     return msgspec.convert(rest, Terms)
 
@@ -150,6 +162,9 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
         previous=packaged(tx, project, model, earlier),
         background=champions.background if champions else "",
         explore=terms.explore if alias == CHAMPION and frozen(tx, project) is None else None,
+        contract=terms.contract,
+        ladder=terms.ladder,
+        rule=terms.rule,
         variants=manifest_variants(tx, found),
     )
 

@@ -10,6 +10,8 @@ from loopline.gates.environment import ONLY_PRODUCTION
 from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop, Model, Operation
 from loopline.loop.source import Pushed, Source
+from loopline.models.contract_terms import FLAGGED
+from loopline.models.ladder_terms import DEFAULT_LADDER
 from loopline.sources.known import Delayed, KnownAt
 from loopline.sources.reader import Reading
 from loopline.tables.dedupe import Dedupe
@@ -96,6 +98,7 @@ def _describe_model(model: Model) -> dict[str, Any]:
         **_owned(model.owner),
         **({} if model.explain is None else {"explain": model.explain}),
         **({} if model.bias is None else {"bias": model.bias.describe()}),
+        **({} if model.rule is None else {"rule": msgspec.to_builtins(model.rule)}),
     }
 
 
@@ -116,6 +119,8 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         "first_after": operation.first_after,
         **({"watch_decision": msgspec.to_builtins(operation.watch_decision)} if operation.watch_decision else {}),
         **({"explore": msgspec.to_builtins(operation.explore)} if operation.explore else {}),
+        **({} if operation.contract == FLAGGED else {"contract": msgspec.to_builtins(operation.contract)}),
+        **({} if operation.ladder == DEFAULT_LADDER else {"ladder": msgspec.to_builtins(operation.ladder)}),
         **({"challenger": operation.challenger} if operation.challenger else {}),
         **_describe_release(operation),
     }

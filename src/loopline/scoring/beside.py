@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from loopline.models.manifest import Deployment, Variant
 from loopline.models.signature import Signature
+from loopline.scoring.bottom import Bottom
 from loopline.scoring.contract import Contract
-from loopline.scoring.ladder import MODEL_UNAVAILABLE, Ladder, Rung, Scorer
+from loopline.scoring.guarded import Scorer
+from loopline.scoring.ladder import MODEL_UNAVAILABLE, Ladder, Rung
 from loopline.scoring.record import CHAMPION
 from loopline.scoring.variants import SHADOW, Shares, variant_failed
 
@@ -30,7 +32,8 @@ class Beside:
         scorers: Scorers,
         rungs: Sequence[Rung],
         contract: Callable[[Signature], Contract],
-        bottom: Contract,
+        below: Contract,
+        bottom: Bottom,
     ) -> None:
         self.shares = Shares(deployment.variants)
         own = {
@@ -39,7 +42,7 @@ class Beside:
             if one.name in scorers
         }
         self.ladders = {
-            one.name: _ladder(deployment, one, own.get(one.name), rungs, bottom)
+            one.name: _ladder(deployment, one, own.get(one.name), rungs, below, bottom)
             for one in deployment.variants
             if one.role != SHADOW
         }
@@ -58,17 +61,22 @@ class Beside:
 
 
 def _ladder(
-    deployment: Deployment, variant: Variant, own: Rung | None, rungs: Sequence[Rung], bottom: Contract
+    deployment: Deployment,
+    variant: Variant,
+    own: Rung | None,
+    rungs: Sequence[Rung],
+    below: Contract,
+    bottom: Bottom,
 ) -> Ladder:
     failed = variant_failed(variant.name)
-    below = [Rung(one.variant, one.version, one.scorer, one.contract, (failed, *one.health)) for one in rungs]
+    rest = [Rung(one.variant, one.version, one.scorer, one.contract, (failed, *one.health)) for one in rungs]
     top = [] if own is None else [own]
     return Ladder(
         deployment.endpoint,
-        [*top, *below],
-        bottom,
+        [*top, *rest],
+        below,
         deployment.output,
-        deployment.fallback,
+        bottom,
         health=(failed, MODEL_UNAVAILABLE),
         judge=len(top),
     )

@@ -183,6 +183,14 @@ class Predictions(Sequence[Prediction]):
         """One value for each row of the request, for a field of `Prediction` other than the features."""
         return self.ordered([block.column(name) for block in self.blocks])
 
+    def marked(self, code: str) -> "Predictions":
+        """The same, with `code` among what is degraded about each."""
+        blocks = [
+            msgspec.structs.replace(block, degraded=[(*codes, code) for codes in block.column("degraded")])
+            for block in self.blocks
+        ]
+        return Predictions(blocks, self.places)
+
     def ordered(self, parts: Sequence[Sequence[Any]]) -> list[Any]:
         """One value for each row of the request, from the values of each block."""
         if len(parts) == 1:

@@ -49,10 +49,12 @@ def columns_of(
     return Columns({name: [row[name] for row in rows] for name in wanted}, len(rows))
 
 
-def require_columns(columns: Columns, wanted: Sequence[str], *, more: bool = False) -> None:
+def require_columns(
+    columns: Columns, wanted: Sequence[str], *, optional: Sequence[str] = (), more: bool = False
+) -> None:
     """Raises `InvalidInput` as `columns_of` unless `columns` are those `wanted`."""
     if columns.keys() != frozenset(wanted):
-        _require(columns, 0, wanted, (), more=more)
+        _require(columns, 0, wanted, optional, more=more)
 
 
 def _require(row: Mapping[str, Any], index: int, wanted: Sequence[str], optional: Sequence[str], *, more: bool) -> None:

@@ -1,7 +1,7 @@
 """The contract between a caller and a model: which columns a row must have, of which type, and what is odd about its values.
 
 Wrong rows are refused, all of them and before anything is scored. Odd values (a category the training rows did not have, a
-number outside their range, a null where they had none) are scored, and flagged.
+number outside their range, a null where they had none) are treated as the endpoint's terms say: by default scored, and flagged.
 """
 
 import math
@@ -12,21 +12,14 @@ from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from loopline.errors import InvalidInput
+from loopline.models.contract_terms import FLAGGED, ContractTerms
 from loopline.models.signature import Field, Signature
 from loopline.scoring.columns import Columns, Values, as_list, columns_of, require_columns
 from loopline.scoring.times import moments
-
-Matrix = npt.NDArray[np.float32]
-Codes = Sequence[tuple[str, ...]]
-
-UNSEEN_CATEGORY = "unseen_category"
-OUT_OF_RANGE = "out_of_range"
-NULL_UNSEEN = "null_unseen"
-FEATURE_MISSING = "feature_missing"
+from loopline.scoring.treatment import Imputed, Matrix, Rows, Treated, Treatment, refuse_infinite
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NAN = math.nan
@@ -37,7 +30,8 @@ class Contract:
 
     A row has a key (text), its time `at` (ISO 8601 with a zone, or whole microseconds since 1970 UTC, or an aware datetime), every
     given field of `signature`, every column in `entities` that features are looked up by, and every one in `carried`, such as a
-    ranking's group. With `fills` it may lack its key and its time. Without a signature (no model could be loaded) only key and time are checked and any other column is let through.
+    ranking's group. With `fills` it may lack its key and its time. Without a signature (no model could be loaded) only key and time are
+    checked and any other column is let through; those `ruled` are kept. `terms` say what is done about odd values.
     """
 
     def __init__(
@@ -49,9 +43,12 @@ class Contract:
         entities: AbstractSet[str] = frozenset(),
         carried: AbstractSet[str] = frozenset(),
         fills: bool = False,
+        ruled: Sequence[str] = (),
+        terms: ContractTerms = FLAGGED,
     ) -> None:
-        self.optional = (key, at) if fills else ()
         self.open = signature is None
+        kept = tuple(name for name in ruled if name not in {key, at} | carried) if self.open else ()
+        self.optional = (*((key, at) if fills else ()), *kept)
         self.signature = signature = signature or Signature(fields=())
         self.key = key
         self.at = at
@@ -59,12 +56,12 @@ class Contract:
         taken = {field.name for field in self.given} | {key, at}
         self.entities = () if self.open else tuple(sorted(entities - taken))
         self.carried = tuple(sorted(carried - taken - entities))
-        self.columns = (key, at, *(field.name for field in self.given), *self.entities, *self.carried)
+        self.columns = (key, at, *(field.name for field in self.given), *self.entities, *self.carried, *kept)
         self._checks = tuple((field.name, _CHECKS[field.kind]) for field in self.given)
         self._coders = tuple((field.name, _coder(field)) for field in signature.fields)
         self._numbers = tuple(field.name for field in signature.fields if field.kind == "number")
         self._categories = tuple(field.name for field in signature.fields if field.kind == "category")
-        self._bounds = _Bounds(signature)
+        self._treatment = Treatment(signature, terms)
 
     def read(self, rows: Sequence[Any]) -> Columns:
         """Rows that are objects, as columns; null where a row lacks the key or the time and gets its own. Raises `InvalidInput`
@@ -79,7 +76,7 @@ class Contract:
         `scoring.bad_key`, `scoring.duplicate_key`, `scoring.bad_time`, `scoring.not_a_number`, `scoring.not_a_category`,
         `scoring.not_finite`.
         """
-        require_columns(columns, self.columns, more=self.open)
+        require_columns(columns, self.columns, optional=self.optional, more=self.open)
         keys = _keys(columns[self.key], self.key)
         times = moments(columns[self.at], self.at)
         if not columns.typed:
@@ -113,15 +110,11 @@ class Contract:
 
     def ordinary(self, matrix: Matrix) -> bool:
         """Whether every cell has a value, and one like those of the training rows: nothing is odd then, and nothing missing."""
-        return self._bounds.hold(matrix)
+        return self._treatment.hold(matrix)
 
-    def oddities(self, matrix: Matrix, value: Callable[[int, str], Any]) -> Codes | None:
-        """Codes of what is odd about each row of `matrix`, in the order of the fields; None where nothing is.
-
-        `value(row, field name)` is the value a cell was encoded from, asked for only where a cell is odd. Raises `InvalidInput`
-        "scoring.not_finite" for a given number that is infinite as a 32-bit float.
-        """
-        return self._bounds.oddities(matrix, value)
+    def treat(self, matrix: Matrix, rows: Rows) -> Treated:
+        """What is odd about each row of `matrix`, which `rows` were encoded to; puts in what is imputed. Raises as `Treatment.treat`."""
+        return self._treatment.treat(matrix, rows)
 
     def _refuse_large(self, columns: Mapping[str, Values]) -> None:
         for field in self.given:
@@ -130,55 +123,16 @@ class Contract:
                     _check_number(value, index, field.name)
 
     def used(
-        self, columns: Mapping[str, Values], count: int, *, ordinary: bool = False
+        self, columns: Mapping[str, Values], count: int, *, ordinary: bool = False, imputed: Imputed | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The numbers and the categories as the model takes them, before encoding: lists by name, NaN as None."""
+        """The numbers and the categories as the model takes them, before encoding: lists by name, NaN as None, with what was `imputed`."""
         listed = _as_list if ordinary else _as_numbers
         numbers = {name: listed(columns[name]) if name in columns else [None] * count for name in self._numbers}
         categories = {name: _as_list(columns[name]) if name in columns else [None] * count for name in self._categories}
+        for name, found in (imputed or {}).items():
+            held = numbers if name in numbers else categories
+            held[name] = [found.get(row, value) for row, value in enumerate(held[name])]
         return numbers, categories
-
-
-class _Bounds:
-    """What the training rows held, as arrays over the fields: finds the odd cells of a whole matrix at once."""
-
-    def __init__(self, signature: Signature) -> None:
-        fields = signature.fields
-        self._fields = fields
-        self._lowest = np.array([_bound(field.minimum, -_LARGEST) for field in fields], dtype=np.float32)
-        self._highest = np.array([_bound(field.maximum, _LARGEST) for field in fields], dtype=np.float32)
-        self._nan_is_odd = np.array([field.kind == "category" or not field.nulls for field in fields], dtype=bool)
-
-    def hold(self, matrix: Matrix) -> bool:
-        # Looking for a zero among the bytes takes a third of the time of `all` for a row, and no longer for many.
-        return b"\0" not in ((matrix >= self._lowest) & (matrix <= self._highest)).tobytes()
-
-    def oddities(self, matrix: Matrix, value: Callable[[int, str], Any]) -> Codes | None:
-        inside = (matrix >= self._lowest) & (matrix <= self._highest)
-        odd = ~inside & (self._nan_is_odd | ~np.isnan(matrix))
-        if not odd.any():
-            return None
-        codes: list[tuple[str, ...]] = [()] * len(matrix)
-        for row, place in np.argwhere(odd).tolist():
-            field = self._fields[place]
-            if field.given and math.isinf(matrix[row, place]):
-                _refuse_infinite(row, field.name)
-            code = _oddity(field, value(row, field.name))
-            if code:
-                codes[row] = (*codes[row], f"{code}:{field.name}")
-        return codes
-
-
-def _oddity(field: Field, value: Any) -> str | None:
-    if value is None or value != value:  # noqa: PLR0124 - only NaN differs from itself
-        if field.nulls:
-            return None
-        return NULL_UNSEEN if field.given else FEATURE_MISSING
-    return UNSEEN_CATEGORY if field.kind == "category" else OUT_OF_RANGE
-
-
-def _bound(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
 
 
 def _coder(field: Field) -> Callable[[Values], Values]:
@@ -206,7 +160,7 @@ def _check_numbers(values: Values, name: str) -> None:
         if values.dtype.kind not in "fiu":
             _refuse_type("scoring.not_a_number", "a number", values[0], 0, name)
         if values.dtype.kind == "f" and np.isinf(values.astype(np.float32)).any():
-            _refuse_infinite(int(np.argmax(np.isinf(values.astype(np.float32)))), name)
+            refuse_infinite(int(np.argmax(np.isinf(values.astype(np.float32)))), name)
         return
     if not _PLAIN.issuperset(map(type, values)):
         for index, value in enumerate(values):
@@ -217,7 +171,7 @@ def _check_number(value: Any, index: int, name: str) -> None:
     kind = type(value)
     if kind is float or kind is int:
         if not -_LARGEST <= value <= _LARGEST and value == value:  # noqa: PLR0124 - only NaN differs from itself
-            _refuse_infinite(index, name)
+            refuse_infinite(index, name)
     elif value is not None:
         if kind is bool or not isinstance(value, Real):
             _refuse_type("scoring.not_a_number", "a number", value, index, name)
@@ -265,16 +219,6 @@ def _refuse_type(code: str, wanted: str, value: Any, index: int, name: str) -> N
         code,
         f"row {index}: {name!r} must be {wanted} or null, not {type(value).__name__}",
         remedy=f"Send {name!r} as {wanted}.",
-        row=index,
-        column=name,
-    )
-
-
-def _refuse_infinite(index: int, name: str) -> NoReturn:
-    raise InvalidInput(
-        "scoring.not_finite",
-        f"row {index}: {name!r} is infinite, or too large for a 32-bit float",
-        remedy="Send a finite number, or null where there is no value.",
         row=index,
         column=name,
     )

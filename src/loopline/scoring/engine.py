@@ -24,16 +24,19 @@ from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
 from loopline.scoring.beside import Beside, Scorers
 from loopline.scoring.block import Block, Predictions
+from loopline.scoring.bottom import Bottom
 from loopline.scoring.carried import carried_columns, carry, recorded
 from loopline.scoring.columns import Columns, Values, as_list
-from loopline.scoring.contract import FEATURE_MISSING, Codes, Contract, Matrix
+from loopline.scoring.contract import Contract
 from loopline.scoring.exploration import DayBudget, Explorer
-from loopline.scoring.features import FeatureReader, NoFeatures
-from loopline.scoring.frame import frame_keys, frame_times, record_frame
+from loopline.scoring.features import NOTHING, FeatureReader, LookedUp, NoFeatures
+from loopline.scoring.frame import Framed, frame_keys, frame_times, record_frame
+from loopline.scoring.guarded import Scorer
 from loopline.scoring.ids import CountedIds, repeated_ids
-from loopline.scoring.ladder import MODEL_UNAVAILABLE, Ahead, Ladder, Rung, Scored, Scorer
+from loopline.scoring.ladder import MODEL_UNAVAILABLE, Ahead, Ladder, Rung, Scored
 from loopline.scoring.pace import Pace
 from loopline.scoring.record import CHAMPION, PREVIOUS, code_lists
+from loopline.scoring.treatment import Codes, Gaps, Matrix
 from loopline.values import derive_id
 
 _MILLISECONDS = 1000.0
@@ -53,19 +56,36 @@ Explainers = Mapping[str, Callable[[], RowExplainer]]
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """A request that was found right: its rows with all that was looked up, and what was wrong with the look-up."""
+    """A request that was found right: its rows with all that was looked up, what was wrong with the look-up, and how many seconds it
+    took.
+    """
 
     keys: list[str]
     times: list[datetime]
     values: Mapping[str, Values]
-    codes: tuple[str, ...]
     carried: pl.DataFrame | None
+    found: LookedUp = NOTHING
+    looking_up: float = 0.0
     parts: tuple["Part", ...] = ()
 
     @property
     def count(self) -> int:
         """The number of rows."""
         return len(self.keys)
+
+    @property
+    def gaps(self) -> Gaps:
+        """By feature, the rows for which there is none, and why."""
+        return self.found.gaps
+
+    @property
+    def refuses(self) -> bool:
+        """Somebody waits who can be told that rows are refused."""
+        return True
+
+    def encode(self, contract: Contract) -> Matrix:
+        """The matrix of a model's contract."""
+        return contract.encode(self.values, self.count)
 
     def cell(self, index: int, name: str) -> Any:
         """The value of one field in one row, None where there is none."""
@@ -77,8 +97,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
             [self.keys[place] for place in places],
             [self.times[place] for place in places],
             Columns(self.values, self.count).taken(places),
-            self.codes,
             None if self.carried is None else self.carried[list(places)],
+            self.found.taken(places),
         )
 
 
@@ -114,6 +134,15 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     def latency_ms(self) -> float | None:
         """How long it took so far since the request arrived, without what others' rows of it took."""
         return None if self.arrived is None else (perf_counter() - self.arrived) * _MILLISECONDS - self.waited
+
+    def by(self, share: float) -> float | None:
+        """When that share of the time allowed is over; None where it is not limited."""
+        if self.deadline is None or self.arrived is None:
+            return self.deadline
+        return self.arrived + share * (self.deadline - self.arrived)
+
+
+NOBODY = Caller()
 
 
 class Engine:
@@ -151,10 +180,12 @@ class Engine:
         self._decide_one: Callable[[Any], str] = self._decision.decide_one
         self._explorer = Explorer(deployment.explore, self._decision, budget)
         self._output = deployment.output
+        bottom = Bottom.of(deployment)
+        self._ruled = bottom.columns
         rungs = self._rungs(predictor, previous)
         self.contract = rungs[0].contract if rungs else self._contract(None)
-        self.ladder = Ladder(deployment.endpoint, rungs, self.contract, deployment.output, deployment.fallback)
-        self.beside = Beside(deployment, variants or {}, rungs, self._contract, self.contract)
+        self.ladder = Ladder(deployment.endpoint, rungs, self.contract, deployment.output, bottom)
+        self.beside = Beside(deployment, variants or {}, rungs, self._contract, self.contract, bottom)
         self._explainers = explainers or {}
 
     @property
@@ -172,34 +203,54 @@ class Engine:
         asked = self.ask(rows)
         return self.answer(asked, self.score(asked), Caller(principal, request_id))
 
-    def ask(self, rows: Sequence[Mapping[str, Any]] | Columns) -> Asked:
-        """Check rows, given as objects or as columns, and look their features up. Raises `InvalidInput`."""
+    def ask(self, rows: Sequence[Mapping[str, Any]] | Columns, caller: Caller = NOBODY) -> Asked:
+        """Check rows, given as objects or as columns, and look their features up, by the time `caller` allows. Raises `InvalidInput`."""
         columns = rows if isinstance(rows, Columns) else self.contract.read(rows)
         if self.deployment.fills:
             columns = self._filled(columns)
         keys, times = self.contract.check(columns)
         carried = carry(self.deployment, columns, times)
         if not keys or isinstance(self._features, NoFeatures):
-            return self._parted(Asked(keys, times, columns, (), carried))
-        found = self._features.read(columns, times)
-        return self._parted(Asked(keys, times, {**columns, **found.values}, found.codes, carried))
+            return self._parted(Asked(keys, times, columns, carried))
+        began = perf_counter()
+        found = self._features.read(columns, times, caller.by(self.deployment.ladder.features))
+        values = {**columns, **found.values}
+        return self._parted(Asked(keys, times, values, carried, found, perf_counter() - began))
 
     def matrix(self, asked: Asked) -> Matrix | None:
-        """What the highest rung's model is asked, None where no model can answer, or none of the rows is the champion's."""
-        rungs = self.ladder.rungs
+        """What the highest rung's model is asked, None where no model can answer, or none of the rows is the champion's. Raises as
+        `Contract.treat`.
+        """
         own = asked if not asked.parts else next((one.asked for one in asked.parts if one.variant == CHAMPION), None)
-        return rungs[0].contract.encode(own.values, own.count) if rungs and own is not None else None
+        if not self.ladder.rungs or own is None:
+            return None
+        contract = self.ladder.rungs[0].contract
+        matrix = own.encode(contract)
+        if not contract.ordinary(matrix):
+            contract.treat(matrix, own)  # what is imputed is put in
+        return matrix
 
-    def score(self, asked: Asked, ahead: Ahead | None = None) -> Scored | Shared:
-        """The outputs for the rows, from the highest rung that answers; `ahead` is what it gave when it was asked before."""
+    def late(self, asked: Asked, caller: Caller) -> bool:
+        """Whether the champion's model, at its pace, would take longer than its share of what the caller allows, and something else can
+        answer.
+        """
+        until = caller.by(self.deployment.ladder.model)
+        if until is None or self.pace is None or not self.ladder.bottom.answers:
+            return False
+        return perf_counter() + self.pace.seconds(asked.count) > until
+
+    def score(self, asked: Asked, ahead: Ahead | None = None, *, late: bool = False) -> Scored | Shared:
+        """The outputs for the rows, from the highest rung that answers; `ahead` is what it gave when it was asked before, `late` says that
+        no model is to be asked.
+        """
         if not asked.parts:
-            return self._scored(self.ladder, asked, ahead)
+            return self.ladder.score(asked, ahead, late=late)
         scored, took = [], []
         for part in asked.parts:
             began = perf_counter()
             champions = part.variant == CHAMPION
             ladder = self.ladder if champions else self.beside.ladders[part.variant]
-            scored.append(self._scored(ladder, part.asked, ahead if champions else None))
+            scored.append(ladder.score(part.asked, ahead if champions else None, late=late))
             took.append((perf_counter() - began) * _MILLISECONDS)
         return Shared(scored, took)
 
@@ -224,15 +275,11 @@ class Engine:
         if name not in self.beside.shadows:
             raise Unavailable("scoring.no_shadow", f"the model of shadow {name!r} cannot be loaded")
         rung, began = self.beside.shadows[name], perf_counter()
-        alone = Ladder(self.deployment.endpoint, [rung], rung.contract, self._output, None)
-        scored = self._scored(alone, asked, None)
+        alone = Ladder(self.deployment.endpoint, [rung], rung.contract, self._output, Bottom(self._output, None))
+        scored = alone.score(asked)
         by_request = Caller(caller.principal, None, began, None, caller.trace_id)
         [block] = self._one_block(asked, scored, by_request, self._clock.now(), answered).blocks
         return msgspec.structs.replace(block, shadow=True)
-
-    def _scored(self, ladder: Ladder, asked: Asked, ahead: Ahead | None) -> Scored:
-        values, count = asked.values, asked.count
-        return ladder.score(lambda contract: contract.encode(values, count), asked.cell, count, ahead)
 
     def _parted(self, asked: Asked) -> Asked:
         """With the rows of each variant apart, where any falls to another than the champion. A ranking's group stays together."""
@@ -259,9 +306,12 @@ class Engine:
         ids = list(answered) if answered is not None else self._named(asked, caller)
         scores = self._output.scores(scored.outputs)
         decided = self._decided(scored)
-        codes = _joined(self._own(asked.codes, scored.contract), scored.codes, asked.count)
+        several = self.deployment.variants and not scored.contract.open
+        codes = asked.found.joined(scored.codes, asked.count, scored.contract.signature.names if several else None)
         action, propensity = self._actions(ids, decided, scored, codes, scored_at)
-        numbers, categories = scored.contract.used(asked.values, asked.count, ordinary=scored.ordinary)
+        numbers, categories = scored.contract.used(
+            asked.values, asked.count, ordinary=scored.ordinary, imputed=scored.imputed
+        )
         carried = {} if asked.carried is None else _lists(recorded(asked.carried, _times(asked.times), scores))
         block = Block(
             project=self.project,
@@ -295,14 +345,13 @@ class Engine:
         `frame` holds the deployment's key column (String, no nulls), its time column (Datetime with a zone, no nulls), and
         every field of the signature: given columns and features alike, nothing is looked up. What is carried is in `_group`,
         `_target_time` and `_label_key`. Scores, decisions and codes
-        are those of `predict`; prediction ids follow from (seed, project, model, key, time) alone. Raises `InvalidInput` and
-        `Unavailable` as `predict`.
+        are those of `predict`, but nothing is refused for being odd; prediction ids follow from (seed, project, model, key, time) alone.
+        Raises `InvalidInput` and `Unavailable` as `predict`.
         """
         keys = frame_keys(frame, self.deployment.key)
         times = frame_times(frame, self.deployment.at)
-        scored = self.ladder.score(
-            lambda contract: contract.encode_frame(frame), lambda index, name: _cell(frame, index, name), frame.height
-        )
+        framed = Framed(frame)
+        scored = self.ladder.score(framed)
         codes = scored.codes or [()] * frame.height
         moments = zip(keys.to_list(), times.to_physical().to_list(), strict=True)
         ids = [derive_id("pr", seed, self.project, self.deployment.model, key, at) for key, at in moments]
@@ -320,7 +369,7 @@ class Engine:
             **recorded(frame, times, scores),
         }
         return record_frame(
-            frame,
+            framed.used(scored.imputed),
             scored.contract.signature,
             keys=keys,
             times=times,
@@ -375,15 +424,6 @@ class Engine:
         path = (self.project, self.deployment.model)
         return repeated_ids(path, asked.keys, caller.principal, caller.request_id)
 
-    def _own(self, codes: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
-        """What was wrong with the look-up, without the features that only other variants use."""
-        if not codes or not self.deployment.variants or contract.open:
-            return codes
-        used = set(contract.signature.names)
-        return tuple(
-            code for code in codes if not code.startswith(f"{FEATURE_MISSING}:") or code.partition(":")[2] in used
-        )
-
     def _decided(self, scored: Scored) -> list[str]:
         outputs = scored.outputs
         if len(outputs) == 1:
@@ -423,7 +463,8 @@ class Engine:
         rungs = []
         if predictor is not None:
             rungs.append(Rung(CHAMPION, self.deployment.version, predictor, self._contract(predictor.signature)))
-        if previous is not None and self.deployment.previous is not None:
+        steps = self.deployment.ladder.steps
+        if previous is not None and self.deployment.previous is not None and "previous" in steps:
             version = self.deployment.previous.version
             contract = self._contract(previous.signature)
             rungs.append(Rung(PREVIOUS, version, previous, contract, (MODEL_UNAVAILABLE,)))
@@ -433,14 +474,10 @@ class Engine:
         entities = frozenset(self._features.entities)
         carried = carried_columns(self.deployment)
         key, at, fills = self.deployment.key, self.deployment.at, self.deployment.fills
-        return Contract(signature, key=key, at=at, entities=entities, carried=carried, fills=fills)
-
-
-def _joined(shared: tuple[str, ...], codes: Codes | None, count: int) -> list[tuple[str, ...]] | None:
-    """The codes of the look-up, then those of each row; None where there are none."""
-    if not shared:
-        return None if codes is None else list(codes)
-    return [tuple(dict.fromkeys((*shared, *own))) for own in codes or [()] * count]
+        terms, ruled = self.deployment.contract, self._ruled
+        return Contract(
+            signature, key=key, at=at, entities=entities, carried=carried, fills=fills, ruled=ruled, terms=terms
+        )
 
 
 def _times(times: Sequence[datetime]) -> pl.Series:
@@ -449,7 +486,3 @@ def _times(times: Sequence[datetime]) -> pl.Series:
 
 def _lists(columns: Mapping[str, pl.Series]) -> dict[str, Any]:
     return {name: values.to_list() for name, values in columns.items()}
-
-
-def _cell(frame: pl.DataFrame, index: int, name: str) -> Any:
-    return frame[name][index] if name in frame.columns else None

@@ -7,7 +7,41 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.models.signature import Field, Signature
+from loopline.scoring.contract import Contract
 from loopline.scoring.record import COLUMNS, FEATURE_PREFIX, FEATURE_TYPES, TIME, prediction_schema
+from loopline.scoring.treatment import Gaps, Imputed, Matrix
+
+
+class Framed:
+    """Rows that nobody waits for: given as a frame with every field. What would be refused of them is flagged."""
+
+    refuses = False
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.gaps: Gaps = {}
+        self._frame = frame
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return self._frame.height
+
+    def encode(self, contract: Contract) -> Matrix:
+        """The matrix of a model's contract."""
+        return contract.encode_frame(self._frame)
+
+    def cell(self, index: int, name: str) -> Any:
+        """The value of one field in one row, None where there is none."""
+        return self._frame[name][index] if name in self._frame.columns else None
+
+    def used(self, imputed: Imputed) -> pl.DataFrame:
+        """The frame with what was imputed in its place."""
+        return self._frame.with_columns(self._with(name, found) for name, found in imputed.items())
+
+    def _with(self, name: str, found: Mapping[int, float | str]) -> pl.Series:
+        held = self._frame[name].to_list() if name in self._frame.columns else [None] * self.count
+        dtype = pl.String if isinstance(next(iter(found.values())), str) else pl.Float64
+        return pl.Series(name, [found.get(row, value) for row, value in enumerate(held)], dtype=dtype, strict=False)
 
 
 def frame_keys(frame: pl.DataFrame, name: str) -> pl.Series:

@@ -25,6 +25,7 @@ SHADOWS = "shadows."
 CHAMPION = "champion"
 PREVIOUS = "previous"
 FALLBACK = "fallback"
+RULE = "rule"
 
 _SEPARATOR = "\x1f"
 
@@ -63,7 +64,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `action` is what is done: the decision, unless another was explored. `propensity` is the probability with which it was chosen.
 
     `key` and `at` name the scored row and the moment (UTC) it was scored for; `scored_at` is when. `model_version` 0 means
-    that no model answered but the constant fallback. `variant` is `"champion"`, `"previous"`, `"fallback"`, or the name of a variant that is deployed beside the champion. `decision` is
+    that no model answered but the constant fallback, or a rule. `variant` is `"champion"`, `"previous"`, `"rule"`, `"fallback"`, or the name of a variant that is deployed beside the champion. `decision` is
     `"positive"`, `"negative"` or `"abstain"`, the name of a class, an amount, or empty. `degraded` holds codes of what was not as it should be, e.g.
     `feature_missing:delay_mean_3h`, `unseen_category:carrier`, `out_of_range:distance`, `model_unavailable`; empty for a
     prediction in full health. `latency_ms` is the time from the request's arrival to its record. `numbers` and `categories` are the features as used, `None` where there was no value.

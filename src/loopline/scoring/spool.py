@@ -60,7 +60,10 @@ class Spool:
             raise InvalidInput("spool.bad_payload", f"a payload must have 1 to {LARGEST_PAYLOAD} bytes")
         data = frames(payloads)
         with self._guard:
-            self._seal_if_due()
+            try:
+                self._seal_if_due()
+            except OSError as error:
+                _refuse(error)
             segment = self._segment = self._segment or self._open()
             try:
                 segment.write(data)
@@ -188,5 +191,5 @@ def _refuse(error: OSError) -> NoReturn:
     raise Unavailable(
         "spool.full" if full else "spool.failed",
         f"the spool cannot be written: {error.strerror}",
-        remedy="Free space on its disk; predictions are refused until then." if full else "Check its disk.",
+        remedy="Free space on its disk." if full else "Check its disk.",
     ) from error

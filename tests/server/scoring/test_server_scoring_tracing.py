@@ -62,7 +62,7 @@ def test_a_callers_trace_goes_on_in_spans_and_in_the_log(own_home, start, collec
     assert first == TRACE
     assert whole.parent_span_id.hex() == "00f067aa0ba902b7"
     stages = {span.name: span for span in spans if span.parent_span_id == whole.span_id}
-    assert {"ask", "score", "record"} <= set(stages)
+    assert {"check", "features", "score", "decide", "log"} <= set(stages)
     for span in stages.values():
         assert whole.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano
         assert span.end_time_unix_nano <= whole.end_time_unix_nano

@@ -16,7 +16,8 @@ from loopline.models.signature import Signature
 from loopline.scoring.batch.frame_contract import ROW
 from loopline.scoring.carried import GROUP, recorded
 from loopline.scoring.engine import Engine
-from loopline.scoring.record import FALLBACK
+from loopline.scoring.frame import Framed
+from loopline.scoring.ladder import Rung
 
 NO_MODEL = "scoring.no_model"
 
@@ -58,12 +59,13 @@ class Scoring:
 
     def _alike(self, rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         """The rows, apart by which variants lack a value for them; with the first that lacks none."""
-        lacks = {name: _lacks(signature, rows) for name, signature in self.variants.items()}
+        lacks = {rung.variant: self._lacks(rung, rows) for rung in self.engine.ladder.rungs}
         kind = np.zeros(rows.height, np.int64)
         for place, lack in enumerate(lacks.values()):
             kind |= lack.astype(np.int64) << place
         for one in np.unique(kind):
-            expected = next((name for place, name in enumerate(lacks) if not one >> place & 1), FALLBACK)
+            below = self.engine.ladder.bottom.variant
+            expected = next((name for place, name in enumerate(lacks) if not one >> place & 1), below)
             yield expected, rows.filter(pl.Series(kind == one))
 
     def _answered(self, rows: pl.DataFrame, expected: str) -> list[pl.DataFrame]:
@@ -73,7 +75,7 @@ class Scoring:
         except Unavailable as error:
             if error.code != NO_MODEL:
                 raise
-            if rows.height == 1 or expected == FALLBACK:
+            if rows.height == 1 or expected == self.engine.ladder.bottom.variant:
                 return []
         else:
             if rows.height <= 1 or made["variant"][0] == expected:
@@ -81,9 +83,11 @@ class Scoring:
         half = rows.height // 2
         return [*self._answered(rows.head(half), expected), *self._answered(rows.slice(half), expected)]
 
-
-def _lacks(signature: Signature | None, rows: pl.DataFrame) -> np.ndarray:
-    if signature is None:
-        return np.zeros(rows.height, dtype=bool)
-    absent = [pl.lit(None).alias(name) for name in signature.names if name not in rows.columns]
-    return np.asarray(np.isnan(signature.encode(rows.with_columns(absent))).any(axis=1))
+    def _lacks(self, rung: Rung, rows: pl.DataFrame) -> np.ndarray:
+        """Which rows lack a value that the model needs, after what is imputed."""
+        if self.variants.get(rung.variant) is None:
+            return np.zeros(rows.height, dtype=bool)
+        framed = Framed(rows)
+        matrix = framed.encode(rung.contract)
+        rung.contract.treat(matrix, framed)
+        return np.asarray(np.isnan(matrix).any(axis=1))

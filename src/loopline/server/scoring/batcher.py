@@ -17,10 +17,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loopline.errors import Unavailable
-from loopline.scoring.contract import Matrix
 from loopline.scoring.engine import Engine
-from loopline.scoring.ladder import Ahead, Outputs, Scorer
+from loopline.scoring.guarded import Scorer
+from loopline.scoring.ladder import Ahead, Outputs
 from loopline.scoring.pace import Pace
+from loopline.scoring.treatment import Matrix
 
 AT_ONCE_SECONDS = 0.0005
 TARGET_SECONDS = 0.05

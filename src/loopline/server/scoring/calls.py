@@ -1,11 +1,9 @@
-"""What a call asks for: of which endpoint, for whom, until when, and with which explanation."""
+"""What a call asks for: of which endpoint, for whom and until when."""
 
-import asyncio
 from collections.abc import Awaitable
 
 from loopline.errors import InvalidInput, NotFound
 from loopline.models.explainer import require_few
-from loopline.models.explanation import Explanation
 from loopline.scoring.block import Predictions
 from loopline.scoring.engine import Caller, Engine
 from loopline.server.scoring.routes import Call
@@ -49,11 +47,6 @@ def require_explainable(engine: Engine, rows: int) -> None:
     """Before anything is scored: what cannot be explained is not predicted either, and the caller asks again without."""
     require_few(rows)
     engine.explainer()
-
-
-async def explain(engine: Engine, predictions: Predictions) -> list[Explanation | None]:
-    """What each field added to each prediction; see `Engine.explain`."""
-    return await asyncio.to_thread(engine.explain, predictions)
 
 
 async def awaited(found: Predictions | Awaitable[Predictions]) -> Predictions:

@@ -7,9 +7,10 @@ import msgspec
 from loopline.access.permissions import Permission
 from loopline.scoring.block import Predictions
 from loopline.scoring.columns import Columns
-from loopline.scoring.engine import Engine
+from loopline.scoring.engine import Caller, Engine
 from loopline.server.scoring.answers import Answers, answers
-from loopline.server.scoring.calls import awaited, caller, engine_of, explain, require_explainable
+from loopline.server.scoring.calls import awaited, caller, engine_of, require_explainable
+from loopline.server.scoring.explaining import explain
 from loopline.server.scoring.http import Response
 from loopline.server.scoring.metrics import CONTENT_TYPE, Metrics
 from loopline.server.scoring.predicting import Predicting
@@ -37,21 +38,23 @@ class Endpoints:
         rows, request = self._readers.of(engine.contract).read(call.body)
         if request.explain:
             require_explainable(engine, rows.count if isinstance(rows, Columns) else len(rows))
-        found = self._predicting.predict(engine, rows, caller(call, request.request_id))
+        who = caller(call, request.request_id)
+        found = self._predicting.predict(engine, rows, who)
         if isinstance(found, Predictions) and not request.explain:
             return Response.json(Answers(answers(found)))
-        return self._answered(engine, found, explained=request.explain)
+        return self._answered(engine, found, who, explained=request.explain)
 
     async def _answered(
-        self, engine: Engine, found: Predictions | Awaitable[Predictions], *, explained: bool
+        self, engine: Engine, found: Predictions | Awaitable[Predictions], who: Caller, *, explained: bool
     ) -> Response:
         predictions = await awaited(found)
         told = answers(predictions)
         if not explained:
             return Response.json(Answers(told))
-        both = zip(told, await explain(engine, predictions), strict=True)
+        explanations, left_out = await explain(engine, predictions, who.deadline)
+        both = zip(told, explanations, strict=True)
         return Response.json(
-            {"predictions": [{**msgspec.structs.asdict(one), "explanation": why} for one, why in both]}
+            {"predictions": [{**msgspec.structs.asdict(one), "explanation": why, **left_out} for one, why in both]}
         )
 
     def metrics(self, call: Call) -> Response:  # noqa: ARG002 - the same for every caller

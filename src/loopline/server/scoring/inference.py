@@ -1,13 +1,15 @@
 """Inference by the Open Inference Protocol, whichever transport a request came by: from its tensors to those of its answer."""
 
 from collections.abc import Awaitable
+from dataclasses import replace
 
 from loopline.scoring.block import Predictions
 from loopline.scoring.engine import Caller, Engine
 from loopline.server.protocols.oip.columns import Layout, columns
 from loopline.server.protocols.oip.outputs import explanation_tensor, output_tensors, wanted_outputs
 from loopline.server.protocols.oip.tensors import InferAnswer, InferRequest, Tensor, answer_parameters
-from loopline.server.scoring.calls import awaited, explain, require_explainable
+from loopline.server.scoring.calls import awaited, require_explainable
+from loopline.server.scoring.explaining import explain
 from loopline.server.scoring.predicting import Predicting
 
 
@@ -29,7 +31,7 @@ class Inference:
         found = self._predicting.predict(engine, rows, caller)
         if isinstance(found, Predictions) and not request.explains:
             return _answer(engine, request, output_tensors(wanted, found, engine.deployment.output))
-        return self._waited(engine, request, wanted, found)
+        return self._waited(engine, request, wanted, found, caller.deadline)
 
     async def _waited(
         self,
@@ -37,12 +39,16 @@ class Inference:
         request: InferRequest,
         wanted: tuple[str, ...],
         found: Predictions | Awaitable[Predictions],
+        deadline: float | None,
     ) -> InferAnswer:
         predictions = await awaited(found)
         tensors = output_tensors(wanted, predictions, engine.deployment.output)
+        left_out: dict[str, str] = {}
         if request.explains:
-            tensors = (*tensors, explanation_tensor(await explain(engine, predictions)))
-        return _answer(engine, request, tensors)
+            explanations, left_out = await explain(engine, predictions, deadline)
+            tensors = (*tensors, explanation_tensor(explanations))
+        answer = _answer(engine, request, tensors)
+        return replace(answer, parameters={**answer.parameters, **left_out}) if left_out else answer
 
 
 def _answer(engine: Engine, request: InferRequest, tensors: tuple[Tensor, ...]) -> InferAnswer:

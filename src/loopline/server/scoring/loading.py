@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
@@ -24,9 +23,11 @@ from loopline.models.runtimes.python import PythonModels
 from loopline.models.signing import load_public_keys
 from loopline.scoring.engine import Engine, Explainers
 from loopline.scoring.exploration import DayBudget
-from loopline.scoring.features import FeatureReader, OnlineReader, OnlineValues
+from loopline.scoring.features import FEATURES, FeatureReader, OnlineReader, OnlineValues
+from loopline.scoring.guarded import Scorer
 from loopline.scoring.pace import Pace
 from loopline.scoring.record import CHAMPION, PREVIOUS
+from loopline.server.scoring.breakers import Breakers, Changed
 from loopline.server.scoring.serving import Project, Serving
 from loopline.storage.artifacts import ArtifactStore
 
@@ -47,12 +48,15 @@ class Loader:
         clock: Clock,
         instance: str,
         slot: int = 0,
+        changed: Changed = lambda *_: None,
     ) -> None:
         self._settings = settings
         self._python = PythonModels(settings.python_models, settings.python_memory_mb, settings.python_timeout_s)
         self._slot = slot
         self._artifacts = artifacts
         self._connect = connect
+        self._breakers = Breakers(changed, seed=slot)
+        self._readers: dict[str, tuple[object, OnlineReader]] = {}
         self._clock = clock
         self._instances = (f"{instance}:{number}" for number in itertools.count())
         self._marks: dict[Path, _Mark] = {}
@@ -105,19 +109,30 @@ class Loader:
         champion = self._predictor(deployment.package, deployment.package_envelope, strict=strict)
         former = deployment.previous
         previous = self._predictor(former.package, former.package_envelope, strict=False) if former else None
+        terms, endpoint = deployment.ladder.model_breaker, deployment.endpoint
         return Engine(
             manifest.project,
             deployment,
-            champion,
-            previous,
-            self._features(deployment.views),
+            self._breakers.guarded(endpoint, CHAMPION, deployment.package, champion, terms),
+            self._breakers.guarded(endpoint, PREVIOUS, former.package if former else "", previous, terms),
+            self._features(deployment),
             clock=self._clock,
             instance=next(self._instances),
             explainers=self._lazy_explainers(deployment, champion, previous),
             budget=self._budget(manifest.project, deployment.endpoint),
             pace=self._paces.get(deployment.package),
-            variants=self._beside(deployment),
+            variants=self._guarded(deployment),
         )
+
+    def _guarded(self, deployment: Deployment) -> dict[str, Scorer]:
+        """The models of the variants, each behind its breaker."""
+        packages = {one.name: one.served.package for one in deployment.variants}
+        terms, endpoint = deployment.ladder.model_breaker, deployment.endpoint
+        found = {
+            name: self._breakers.guarded(endpoint, name, packages[name], model, terms)
+            for name, model in self._beside(deployment).items()
+        }
+        return {name: model for name, model in found.items() if model is not None}
 
     def _beside(self, deployment: Deployment) -> dict[str, Predictor]:
         """The models of the variants; where one cannot be loaded the champion answers its rows, and says so."""
@@ -161,8 +176,23 @@ class Loader:
             self._budgets[named] = DayBudget(path, share=(self._slot, self._settings.workers))
         return self._budgets[named]
 
-    def _features(self, views: list[dict[str, Any]]) -> FeatureReader | None:
-        return OnlineReader(self._connect, msgspec.convert(views, list[View])) if views else None
+    def _features(self, deployment: Deployment) -> FeatureReader | None:
+        """The reader of before where it is to read the same in the same way: it has what was last known."""
+        if not deployment.views:
+            return None
+        terms = (deployment.views, deployment.contract, deployment.ladder)
+        known = self._readers.get(deployment.endpoint)
+        if known is not None and known[0] == terms:
+            return known[1]
+        reader = OnlineReader(
+            self._connect,
+            msgspec.convert(deployment.views, list[View]),
+            contract=deployment.contract,
+            ladder=deployment.ladder,
+            breaker=self._breakers.breaker(deployment.endpoint, FEATURES, "", deployment.ladder.store_breaker),
+        )
+        self._readers[deployment.endpoint] = (terms, reader)
+        return reader
 
     def _predictor(self, package: str, envelope: str, *, strict: bool) -> Predictor | None:
         if (package, envelope) not in self._predictors:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from loopline.scoring.block import Predictions
+from loopline.scoring.breaker import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -21,11 +22,18 @@ Labels = tuple[tuple[str, str], ...]
 
 _Value = TypeVar("_Value")
 
+_STATES: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
+
 _HELP: Mapping[str, tuple[str, str]] = {
     "requests_total": ("counter", "Answers by route and status."),
     "predictions_total": ("counter", "Acknowledged predictions by endpoint and variant."),
     "degraded_total": ("counter", "Predictions by what was degraded about them."),
     "not_logged_total": ("counter", "Predictions that were answered though the log could not take them."),
+    "breaker_state": (
+        "gauge",
+        "Whether a breaker lets calls through: 0 all, 1 probes, 2 none; the worst of the workers'.",
+    ),
+    "breaker_transitions_total": ("counter", "How often a breaker came into a state."),
     "shadows_total": ("counter", "Rows that shadows scored, or did not: dropped when behind, or failed."),
     "worker_starts_total": ("counter", "How often a worker was started."),
     "manifests_refused_total": ("counter", "Manifests that were not taken."),
@@ -55,6 +63,7 @@ class _Counted(msgspec.Struct):
     counters: list[tuple[str, list[tuple[str, str]], float]]
     histograms: list[tuple[str, list[tuple[str, str]], _Histogram]]
     sequences: dict[str, int]
+    gauges: list[tuple[str, list[tuple[str, str]], int]] = []
 
 
 class Metrics:
@@ -68,6 +77,7 @@ class Metrics:
         self._latency = self._histogram("request_seconds", ())
         self._stages: dict[str, _Histogram] = {}
         self._sequences: dict[str, int] = {}
+        self._gauges: dict[tuple[str, Labels], int] = {}
         if self._path is not None:
             self._go_on(self._path)
         self._counters["worker_starts_total", (("slot", str(slot)),)] += 1
@@ -95,6 +105,14 @@ class Metrics:
     def count_not_logged(self, endpoint: str, rows: int) -> None:
         """Note predictions that were answered without a record."""
         self._counters["not_logged_total", (("endpoint", endpoint),)] += rows
+
+    def note_breaker(self, endpoint: str, guarded: str, state: State) -> None:
+        """Note that the breaker of an endpoint's model or features came into a state; one that was never open begins closed."""
+        own = (("endpoint", endpoint), ("breaker", guarded))
+        known = ("breaker_state", own) in self._gauges
+        self._gauges["breaker_state", own] = _STATES[state]
+        if known:
+            self._counters["breaker_transitions_total", (*own, ("to", state))] += 1
 
     def count_shadowed(self, endpoint: str, variant: str, became: str, rows: int) -> None:
         """Note what became of rows that were to be scored by a shadow: `"scored"`, `"dropped"` or `"failed"`."""
@@ -129,7 +147,8 @@ class Metrics:
         ]
         counters = [(name, list(labels), float(count)) for (name, labels), count in self._counters.items()]
         histograms = [(name, list(labels), found) for (name, labels), found in self._histograms.items()]
-        return _Counted(requests + counters, histograms, self._sequences)
+        gauges = [(name, list(labels), value) for (name, labels), value in self._gauges.items()]
+        return _Counted(requests + counters, histograms, self._sequences, gauges)
 
     def _histogram(self, name: str, labels: Labels) -> _Histogram:
         return self._histograms.setdefault((name, labels), _Histogram())
@@ -168,7 +187,10 @@ def _lines(every: Iterable[_Counted]) -> Iterator[str]:
     counters: Counter[tuple[str, Labels]] = Counter()
     histograms: dict[tuple[str, Labels], _Histogram] = {}
     sequences: dict[str, int] = {}
+    gauges: dict[tuple[str, Labels], int] = {}
     for counted in every:
+        for name, labels, value in counted.gauges:
+            gauges[name, tuple(labels)] = max(value, gauges.get((name, tuple(labels)), value))
         for name, labels, count in counted.counters:
             counters[name, tuple(labels)] += int(count)
         for name, labels, found in counted.histograms:
@@ -184,7 +206,8 @@ def _lines(every: Iterable[_Counted]) -> Iterator[str]:
             for (_, own), histogram in sorted(_of(histograms, name), key=lambda item: item[0]):
                 yield from _buckets(name, own, histogram)
         else:
-            yield from (_sample(name, count, own) for (_, own), count in sorted(_of(counters, name)))
+            held: Mapping[tuple[str, Labels], int] = gauges if kind == "gauge" else counters
+            yield from (_sample(name, count, own) for (_, own), count in sorted(_of(held, name)))
 
 
 def _of(found: Mapping[tuple[str, Labels], _Value], name: str) -> list[tuple[tuple[str, Labels], _Value]]:

@@ -8,11 +8,13 @@ import msgspec
 from loopline.access.permissions import Permission
 from loopline.errors import InvalidInput, NotFound
 from loopline.scoring.block import Predictions
+from loopline.scoring.engine import Engine
 from loopline.server.protocols import mlflow
 from loopline.server.protocols.oip.columns import Layout
 from loopline.server.protocols.oip.metadata import VERSION
 from loopline.server.scoring.answers import Answer, answers
-from loopline.server.scoring.calls import awaited, caller, engine_of, explain, require_explainable
+from loopline.server.scoring.calls import awaited, caller, engine_of, require_explainable
+from loopline.server.scoring.explaining import explain
 from loopline.server.scoring.http import Response
 from loopline.server.scoring.oip_endpoints import PROBE
 from loopline.server.scoring.predicting import Predicting
@@ -66,16 +68,23 @@ class MlflowEndpoints:
         found = self._predicting.predict(engine, asked.columns, who)
         if isinstance(found, Predictions) and not explained:
             return Response.json({"predictions": _predictions(found, output)})
-        return self._waited(call, found, output, explained=explained)
+        return self._waited(engine, found, output, explained=explained, deadline=who.deadline)
 
     async def _waited(
-        self, call: Call, found: Predictions | Awaitable[Predictions], output: str | None, *, explained: bool
+        self,
+        engine: Engine,
+        found: Predictions | Awaitable[Predictions],
+        output: str | None,
+        *,
+        explained: bool,
+        deadline: float | None,
     ) -> Response:
         predictions = await awaited(found)
         told = _predictions(predictions, output)
         if not explained:
             return Response.json({"predictions": told})
-        return Response.json({"predictions": told, "explanations": await explain(engine_of(call), predictions)})
+        explanations, left_out = await explain(engine, predictions, deadline)
+        return Response.json({"predictions": told, "explanations": explanations, **left_out})
 
 
 def the_endpoint(serving: Serving, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from loopline.scoring.block import Predictions, encode
+from loopline.scoring.block import Predictions
 from loopline.scoring.columns import Columns
 from loopline.scoring.engine import Asked, Caller, Engine, Shared
 from loopline.scoring.ladder import Ahead, Scored
 from loopline.server.scoring.batcher import Batchers, deadline_exceeded
 from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.metrics import Metrics
+from loopline.server.scoring.recording import Recording
 from loopline.server.scoring.shadows import Shadows
 from loopline.server.scoring.unloaded import Unloaded
 
@@ -28,7 +29,7 @@ class Predicting:
         unloaded: Unloaded,
         shadows: Shadows | None = None,
     ) -> None:
-        self._commit = commit
+        self._recording = Recording(commit, metrics)
         self._metrics = metrics
         self._batchers = batchers
         self._unloaded = unloaded
@@ -42,16 +43,18 @@ class Predicting:
         """
         self._unloaded.refuse(engine.deployment.endpoint)
         began = perf_counter()
-        asked = engine.ask(rows)
+        asked = engine.ask(rows, caller)
         now = perf_counter()
-        self._note("ask", began, now, caller)
+        self._note("check", began, now - asked.looking_up, caller)
+        self._note("features", now - asked.looking_up, now, caller)
         if caller.deadline is not None and now > caller.deadline:
             raise deadline_exceeded()
         batcher = self._batchers.of(engine)
-        matrix = engine.matrix(asked) if batcher is not None and asked.count else None
+        late = engine.late(asked, caller)
+        matrix = engine.matrix(asked) if batcher is not None and asked.count and not late else None
         if batcher is not None and matrix is not None:
             return self._batched(engine, asked, caller, batcher.ahead(matrix, caller.deadline))
-        scored = engine.score(asked)
+        scored = engine.score(asked, late=late)
         self._note("score", now, perf_counter(), caller)
         return self._recorded(engine, asked, scored, caller)
 
@@ -67,27 +70,27 @@ class Predicting:
     ) -> Predictions | Awaitable[Predictions]:
         began = perf_counter()
         predictions = engine.answer(asked, scored, caller)
-        self._note("record", began, perf_counter(), caller)
+        now = perf_counter()
+        self._note("decide", began, now, caller)
         if not predictions.blocks:
             return predictions
-        waiting = self._commit.append([encode(block) for block in predictions.blocks])
-        if waiting is not None:
-            return self._committed(waiting, engine, asked, predictions, caller)
-        return self._safe(engine, asked, predictions, caller)
+        kept = self._recording.keep(engine, predictions)
+        if isinstance(kept, Predictions):
+            return self._safe(engine, asked, kept, now, caller)
+        return self._kept(kept, engine, asked, now, caller)
 
     def _note(self, stage: str, began: float, ended: float, caller: Caller) -> None:
         self._metrics.count_stage(stage, ended - began)
         if caller.stages is not None:
             caller.stages.append((stage, began, ended))
 
-    async def _committed(
-        self, waiting: Awaitable[None], engine: Engine, asked: Asked, predictions: Predictions, caller: Caller
+    async def _kept(
+        self, waiting: Awaitable[Predictions], engine: Engine, asked: Asked, began: float, caller: Caller
     ) -> Predictions:
-        await waiting
-        return self._safe(engine, asked, predictions, caller)
+        return self._safe(engine, asked, await waiting, began, caller)
 
-    def _safe(self, engine: Engine, asked: Asked, predictions: Predictions, caller: Caller) -> Predictions:
-        self._metrics.count_predictions(predictions)
+    def _safe(self, engine: Engine, asked: Asked, kept: Predictions, began: float, caller: Caller) -> Predictions:
+        self._note("log", began, perf_counter(), caller)
         if engine.beside.shares.shadows:
-            self._shadows.offer(engine, asked, predictions, caller)
-        return predictions
+            self._shadows.offer(engine, asked, kept, caller)
+        return kept

@@ -73,7 +73,13 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
 
     metrics = Metrics(settings.scoring_run_path, slot)
     loader = Loader(
-        settings, open_artifacts(settings.artifacts_url), connect, clock=clock, instance=spool.instance, slot=slot
+        settings,
+        open_artifacts(settings.artifacts_url),
+        connect,
+        clock=clock,
+        instance=spool.instance,
+        slot=slot,
+        changed=metrics.note_breaker,
     )
     unloaded = Unloaded(settings.scoring_run_path)
     predicting = Predicting(GroupCommit(spool, fsync=settings.sync_predictions), metrics, Batchers(), unloaded)
