@@ -18,6 +18,8 @@ from loopline.cli.output import show
 from loopline.config import Settings
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Kind
+from loopline.models.contract_terms import read_contract
+from loopline.models.ladder_terms import LadderTerms
 from loopline.storage.scratch import scratch_folder
 
 app = typer.Typer(add_completion=False)
@@ -60,6 +62,17 @@ def command(
     python: Annotated[
         str, typer.Option("--python", help="The interpreter that runs a folder's model.py; Loopline's own by default.")
     ] = "",
+    contract: Annotated[
+        str,
+        typer.Option(
+            "--contract",
+            help="What is done about odd values, by violation or field: unseen_category=refuse,age.out_of_range=impute. "
+            "Violations: unseen_category, out_of_range, null_unseen; policies: refuse, impute, flag.",
+        ),
+    ] = "",
+    on_log_failure: Annotated[
+        str, typer.Option("--on-log-failure", help="refuse or serve: what is done while the disk takes no predictions.")
+    ] = "refuse",
     port: Annotated[int | None, typer.Option("--port", help="Where to listen; LOOPLINE_SCORING_PORT or 8322.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many processes answer.")] = None,
     home: Home = None,
@@ -77,7 +90,9 @@ def command(
     rows = _read(sample)
     apart = (key, at, *_names(without), *(one for one, dtype in rows.schema.items() if dtype.is_temporal()))
     asked = Asked(_names(features), _kind(kind), _names(classes), _names(targets))
-    request = Request(model, rows, called, key, at, apart, asked, threshold, tuple(others), _shares(weights), python)
+    terms, ladder = read_contract(contract), _ladder(on_log_failure)
+    several = (tuple(others), _shares(weights), python)
+    request = Request(model, rows, called, key, at, apart, asked, threshold, *several, terms, ladder)
     serving = Serve(settings, request, operator())
     served = serving.start()
     _keep(settings.home, model, sample, served)
@@ -103,6 +118,16 @@ def _read(where: str) -> pl.DataFrame:
     with scratch_folder() as scratch:
         table = open_table(where, scratch)
         return table.read(list(table.schema)).head(_SAMPLED)
+
+
+def _ladder(on_log_failure: str) -> LadderTerms:
+    if on_log_failure not in {"refuse", "serve"}:
+        raise InvalidInput(
+            "serve.on_log_failure",
+            f"{on_log_failure!r} says not what is done while predictions cannot be logged",
+            remedy="Say refuse or serve.",
+        )
+    return LadderTerms(on_log_failure="serve" if on_log_failure == "serve" else "refuse")
 
 
 def _names(said: str) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ from loopline.gates.smoke import smoke_test
 from loopline.loop.access_changes import ensure_role, issue_token
 from loopline.loop.resources import Resources
 from loopline.models import registry
+from loopline.models.contract_terms import FLAGGED, ContractTerms
+from loopline.models.ladder_terms import DEFAULT_LADDER, LadderTerms
 from loopline.models.manifest import Deployment, Manifest, TokenGrant, read_manifest, write_manifest
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
 from loopline.models.packaging import Unproven, package_file, package_files
@@ -63,6 +65,8 @@ class Request:
     others: tuple[Path, ...] = ()
     weights: tuple[float, ...] = ()
     python: str = ""
+    contract: ContractTerms = FLAGGED
+    ladder: LadderTerms = DEFAULT_LADDER
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +92,19 @@ class Serve:
     """One endpoint in a home of its own. `start` returns once it answers; `run` blocks until a signal ends it."""
 
     def __init__(self, settings: Settings, request: Request, caller: Identity) -> None:
-        """Raises what `read_model` raises; then nothing was changed."""
+        """Raises what `read_model` raises, and `InvalidInput` "serve.contract_field"; then nothing was changed."""
         self.settings, self.request, self._caller = settings, request, caller
         self._python = PythonModels(settings.python_models, settings.python_memory_mb, settings.python_timeout_s)
         self.model = self._read(request)
         self.models = [self.model, *(self._like_the_first(path) for path in request.others)]
         self._weights = _weights(request.weights, len(self.models))
+        unknown = [name for name in request.contract.fields if name not in self.model.signature.names]
+        if unknown:
+            raise InvalidInput(
+                "serve.contract_field",
+                f"the contract speaks of {unknown[0]!r}, which the model does not take",
+                remedy=f"It takes {', '.join(self.model.signature.names[:20])}.",
+            )
         if not request.name.isidentifier():
             raise InvalidInput(
                 "serve.bad_name",
@@ -245,6 +256,8 @@ class Serve:
             at=self.request.at,
             output=package.signature.output,
             fills=True,
+            contract=self.request.contract,
+            ladder=self.request.ladder,
         )
 
     def _served(self, version: int, package: ModelPackage, token: str) -> Served:
