@@ -368,4 +368,4 @@ def test_terms_that_no_test_can_be_made_of_are_refused():
         with pytest.raises(InvalidInput) as caught:
             canary_terms(**said)
         assert caught.value.code == "canary.terms"
-    assert canary_terms(labels=2.0, cap=10.0).labels == 2.0
+    assert canary_terms(labels=2.0, loss="squared_error", cap=10.0).labels == 2.0
