@@ -16,7 +16,7 @@ from loopline.gates.canary_terms import CanaryTerms
 from loopline.ledger import chain
 from loopline.models import registry
 from loopline.models.manifest import SlotSpan
-from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS
+from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS, RULE
 from loopline.scoring.variants import SLOTS, resized, slots_of
 from loopline.storage.database import Transaction, lock
 from loopline.values import derive_id, utc
@@ -30,7 +30,7 @@ STARTED, SHARED, STOPPED = "variant.started", "variant.share", "variant.ended"
 ENTRIES = (STARTED, SHARED, STOPPED)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
-_TAKEN = {CHAMPION, PREVIOUS, FALLBACK}
+_TAKEN = {CHAMPION, PREVIOUS, FALLBACK, RULE}
 
 Role = Literal["canary", "split", "shadow"]
 

@@ -1,8 +1,7 @@
 """What a model takes: its fields in order, how each is encoded, and what the training rows held."""
 
-import math
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -123,15 +122,16 @@ def _coarse(field: Field) -> Field:
         return field
     typical = float(f"{field.typical:.2g}") if isinstance(field.typical, float) else field.typical
     return msgspec.structs.replace(
-        field, minimum=_outwards(low, math.floor), maximum=_outwards(high, math.ceil), typical=typical
+        field, minimum=_outwards(low, ROUND_FLOOR), maximum=_outwards(high, ROUND_CEILING), typical=typical
     )
 
 
-def _outwards(value: float, towards: Callable[[float], int]) -> float:
+def _outwards(value: float, rounding: str) -> float:
+    """Two digits, by decimals: dividing floats could round the wrong way first."""
     if not value:
         return value
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
-    return float(f"{towards(value / step) * step:.2g}")
+    exact = Decimal(value)
+    return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), rounding=rounding))
 
 
 def _most_frequent(column: pl.Series) -> str | None:
