@@ -14,6 +14,7 @@ from loopline.access.principals import create_principal, get_principal
 from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replayed_until
+from loopline.app.priority import make_way
 from loopline.app.work import lane_works
 from loopline.clock import SystemClock
 from loopline.config import Settings
@@ -110,6 +111,7 @@ class Up:
         self._claim.close()
 
     def _schedule(self) -> None:
+        make_way()
         while not self._stop.wait(STEP_SECONDS):
             self._operating.keep()
             self._operating.watch()

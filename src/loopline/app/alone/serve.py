@@ -19,6 +19,7 @@ from loopline.access.roles import Role
 from loopline.app.alone.model_file import Asked, ModelFile, decision_at, read_model
 from loopline.app.alone.python_folder import read_folder
 from loopline.app.home import open_home
+from loopline.app.priority import make_way
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.deploy.process import ScoringProcess
@@ -130,6 +131,7 @@ class Serve:
         """Ship what is predicted and follow new tokens, until SIGINT or SIGTERM; then drain."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._end)
+        make_way()
         try:
             while not self._stop.wait(STEP_SECONDS):
                 self._keep()

@@ -132,12 +132,16 @@ class Batchers:
         self._patience = patience
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._known: WeakKeyDictionary[Engine, Batcher | None] = WeakKeyDictionary()
+        self._last: tuple[Engine, Batcher | None] | None = None
 
     def of(self, engine: Engine) -> Batcher | None:
         """None for an engine whose model answers faster than a batch could be made."""
+        if self._last is not None and self._last[0] is engine:
+            return self._last[1]
         if engine not in self._known:
             self._known[engine] = self._made(engine)
-        return self._known[engine]
+        self._last = engine, self._known[engine]
+        return self._last[1]
 
     def _made(self, engine: Engine) -> Batcher | None:
         rungs = engine.ladder.rungs

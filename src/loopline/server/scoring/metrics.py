@@ -4,13 +4,13 @@ Each worker writes what it counted to a file of its own, twice a second; whichev
 that takes a dead one's place goes on from its file, so counters only grow, short of what the dead one counted since.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from loopline.scoring.block import Predictions
 from loopline.scoring.breaker import State
@@ -49,12 +49,29 @@ class _Histogram(msgspec.Struct):
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
     total: float = 0.0
 
-    def note(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
-
     def __add__(self, other: "_Histogram") -> "_Histogram":
         return _Histogram([a + b for a, b in zip(self.counts, other.counts, strict=True)], self.total + other.total)
+
+
+class _Stream:
+    """What is added to a histogram. A request only appends; what waits is sorted into buckets all at once, now and then."""
+
+    __slots__ = ("_histogram", "_waiting", "note")
+
+    def __init__(self, histogram: _Histogram) -> None:
+        self._histogram = histogram
+        self._waiting: list[float] = []
+        self.note = self._waiting.append
+
+    def settle(self) -> None:
+        if not self._waiting:
+            return
+        seconds = np.array(self._waiting)
+        self._waiting.clear()
+        places = np.searchsorted(BUCKETS, seconds, side="left")
+        added = np.bincount(places, minlength=len(BUCKETS) + 1).tolist()
+        self._histogram.counts = [a + b for a, b in zip(self._histogram.counts, added, strict=True)]
+        self._histogram.total += float(seconds.sum())
 
 
 class _Counted(msgspec.Struct):
@@ -74,8 +91,8 @@ class Metrics:
         self._counters: Counter[tuple[str, Labels]] = Counter()
         self._histograms: dict[tuple[str, Labels], _Histogram] = {}
         self._requests: dict[tuple[str, int], int] = {}
-        self._latency = self._histogram("request_seconds", ())
-        self._stages: dict[str, _Histogram] = {}
+        self._latency = _Stream(self._histogram("request_seconds", ()))
+        self._stages: dict[str, _Stream] = {}
         self._sequences: dict[str, int] = {}
         self._gauges: dict[tuple[str, Labels], int] = {}
         if self._path is not None:
@@ -91,7 +108,7 @@ class Metrics:
         """Note how long a stage of the path took."""
         found = self._stages.get(stage)
         if found is None:
-            found = self._stages[stage] = self._histogram("stage_seconds", (("stage", stage),))
+            found = self._stages[stage] = _Stream(self._histogram("stage_seconds", (("stage", stage),)))
         found.note(seconds)
 
     def count_predictions(self, predictions: Predictions) -> None:
@@ -141,6 +158,8 @@ class Metrics:
         return "\n".join([*_lines(every), ""])
 
     def _counted(self) -> _Counted:
+        for stream in (self._latency, *self._stages.values()):
+            stream.settle()
         requests = [
             ("requests_total", [("route", route), ("status", str(status))], float(count))
             for (route, status), count in self._requests.items()
@@ -165,8 +184,6 @@ class Metrics:
         for name, labels, found in before.histograms:
             mine = self._histogram(name, tuple(labels))
             mine.counts, mine.total = found.counts, found.total
-            if name == "stage_seconds":
-                self._stages[labels[0][1]] = mine
 
     def _others(self) -> Iterator[_Counted]:
         if self._path is not None:

@@ -80,10 +80,14 @@ class Readers:
 
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[Contract, Reader] = WeakKeyDictionary()
+        self._last: tuple[Contract, Reader] | None = None
 
     def of(self, contract: Contract) -> Reader:
         """Made when it is first asked for."""
+        if self._last is not None and self._last[0] is contract:
+            return self._last[1]
         found = self._known.get(contract)
         if found is None:
             found = self._known[contract] = Reader(contract)
+        self._last = contract, found
         return found
