@@ -29,9 +29,9 @@ def carry(deployment: Deployment, given: Columns, times: Sequence[datetime]) -> 
 
     Raises `InvalidInput` "scoring.bad_time" for a target that is no time.
     """
-    names = carried_columns(deployment)
-    if not names:
+    if deployment.group is None and deployment.target is None and not deployment.label_by:
         return None
+    names = carried_columns(deployment)
     columns = {name: _column(name, deployment, given, times) for name in sorted(names)}
     frame = pl.DataFrame(columns)
     made = {}

@@ -28,15 +28,24 @@ class Answers(msgspec.Struct, frozen=True, gc=False):
     predictions: list[Answer]
 
 
-_OWN = ("prediction_id", "key", "score", "decision", "action", "propensity")
-
-
 def answers(predictions: Predictions) -> list[Answer]:
     """Each prediction, in the order of the request; of one block, as nearly always, without a detour."""
     return predictions.ordered([_block_answers(block) for block in predictions.blocks])
 
 
 def _block_answers(block: Block) -> list[Answer]:
-    columns = (block.column(name) for name in _OWN)
-    model, decision, variant = block.model_version, block.decision_version, block.variant
-    return list(map(Answer, *columns, block.column("degraded"), repeat(model), repeat(decision), repeat(variant)))
+    return list(
+        map(
+            Answer,
+            block.prediction_id,
+            block.key,
+            block.score,
+            block.decision,
+            block.column("action") if block.action is None else block.action,
+            repeat(1.0) if block.propensity is None else block.propensity,
+            repeat(()) if block.degraded is None else block.degraded,
+            repeat(block.model_version),
+            repeat(block.decision_version),
+            repeat(block.variant),
+        )
+    )
