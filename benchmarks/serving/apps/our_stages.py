@@ -17,7 +17,7 @@ from typing import Any
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.scoring.spool import Spool
-from loopline.server.scoring import predicting
+from loopline.server.scoring import recording
 from loopline.server.scoring.app import App
 from loopline.server.scoring.batcher import Batchers
 from loopline.server.scoring.connection import Connection
@@ -29,6 +29,7 @@ from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.predicting import Predicting
 from loopline.server.scoring.reading import Reader
 from loopline.server.scoring.serving import Serving
+from loopline.server.scoring.unloaded import Unloaded
 from loopline.storage.artifacts import open_artifacts
 
 HOME, TOKEN, BODY, SCRATCH = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]).read_bytes(), Path(sys.argv[4])
@@ -76,8 +77,8 @@ def stages() -> Mapping[str, float]:
     spool = Spool(SCRATCH, fsync=False)
     loader = Loader(settings, open_artifacts(settings.artifacts_url), _no_features, clock=SystemClock(), instance="s")
     metrics = Metrics()
-    endpoints = Endpoints(Predicting(GroupCommit(spool, fsync=False), metrics, Batchers()), metrics)
-    app = App(endpoints, metrics, clock=SystemClock(), host="127.0.0.1")
+    predictions = Predicting(GroupCommit(spool, fsync=False), metrics, Batchers(), Unloaded())
+    app = App(Endpoints(predictions, metrics).routes(), metrics, clock=SystemClock(), host="127.0.0.1")
     app.serving = loader.load(Serving())
     clocks = Clocks()
     engine = app.serving.engine("model")
@@ -89,7 +90,7 @@ def stages() -> Mapping[str, float]:
         (engine, "ask", "contract, features"),
         (engine, "score", "model, ranges"),
         (engine, "answer", "decide, make the record"),
-        (predicting, "encode", "encode the record"),
+        (recording, "encode", "encode the record"),
         (spool, "append", "append it to the log"),
         (Response, "json", "answer as JSON"),
     ):
