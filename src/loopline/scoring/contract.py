@@ -5,6 +5,7 @@ number outside their range, a null where they had none) are treated as the endpo
 """
 
 import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -94,14 +95,14 @@ class Contract:
         coded = [code(columns[name]) if name in columns else [_NAN] * count for name, code in self._coders]
         if not coded:
             return np.empty((count, 0), dtype=np.float32)
-        cells = [values[0] for values in coded] if count == 1 else coded
         try:
+            if count == 1:
+                return _one_row([values[0] for values in coded])
             with np.errstate(over="ignore"):
-                matrix = np.array(cells, dtype=np.float32)
+                return np.ascontiguousarray(np.array(coded, dtype=np.float32).T)
         except OverflowError:  # a whole number that no float can hold
             self._refuse_large(columns)
             raise
-        return matrix.reshape(1, len(coded)) if count == 1 else np.ascontiguousarray(matrix.T)
 
     def encode_frame(self, frame: pl.DataFrame) -> Matrix:
         """As `encode`, for a frame; a field it lacks is NaN in every row."""
@@ -127,12 +128,27 @@ class Contract:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The numbers and the categories as the model takes them, before encoding: lists by name, NaN as None, with what was `imputed`."""
         listed = _as_list if ordinary else _as_numbers
-        numbers = {name: listed(columns[name]) if name in columns else [None] * count for name in self._numbers}
-        categories = {name: _as_list(columns[name]) if name in columns else [None] * count for name in self._categories}
+        numbers: dict[str, Any] = {}
+        categories: dict[str, Any] = {}
+        for name in self._numbers:
+            values = columns.get(name)
+            plain = ordinary and type(values) is list
+            numbers[name] = values if plain else [None] * count if values is None else listed(values)
+        for name in self._categories:
+            values = columns.get(name)
+            categories[name] = [None] * count if values is None else _as_list(values)
         for name, found in (imputed or {}).items():
             held = numbers if name in numbers else categories
             held[name] = [found.get(row, value) for row, value in enumerate(held[name])]
         return numbers, categories
+
+
+def _one_row(cells: list[Any]) -> Matrix:
+    """A matrix of one row, None as NaN; what a 32-bit float cannot hold becomes infinite. Without numpy's way of finding out what it
+    is given, which takes longer than a small model.
+    """
+    held = array("f", [_NAN if value is None else value for value in cells])
+    return np.frombuffer(held, dtype=np.float32).reshape(1, len(cells))
 
 
 def _coder(field: Field) -> Callable[[Values], Values]:

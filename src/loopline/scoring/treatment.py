@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import le
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -64,12 +65,15 @@ class Treatment:
         self._places = {field.name: place for place, field in enumerate(fields)}
         self._lowest = np.array([_bound(field.minimum, -_LARGEST) for field in fields], dtype=np.float32)
         self._highest = np.array([_bound(field.maximum, _LARGEST) for field in fields], dtype=np.float32)
+        self._lows, self._highs = self._lowest.tolist(), self._highest.tolist()
         self._nan_is_odd = np.array([field.kind == "category" or not field.nulls for field in fields], dtype=bool)
         self._typical = [_typical(field) for field in fields]
 
     def hold(self, matrix: Matrix) -> bool:
         """Whether every cell has a value, and one like those of the training rows."""
-        # Looking for a zero among the bytes takes a third of the time of `all` for a row, and no longer for many.
+        if len(matrix) == 1:  # for ten numbers a round through numpy takes longer than looking at them
+            [cells] = matrix.tolist()
+            return all(map(le, self._lows, cells)) and all(map(le, cells, self._highs))
         return b"\0" not in ((matrix >= self._lowest) & (matrix <= self._highest)).tobytes()
 
     def treat(self, matrix: Matrix, rows: Rows) -> Treated:

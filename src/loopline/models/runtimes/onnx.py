@@ -39,10 +39,12 @@ class OnnxModel:
         self._session = _session(content)
         self._inputs = [_Input(found) for found in self._session.get_inputs()]
         self._outputs = _outputs_of(self._session, output)
+        # The session below is what runs; the one above it looks for devices that are not there at every call.
+        self._run = getattr(self._session, "_sess", self._session).run
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes."""
-        found = self._session.run(self._outputs, _fed(self._inputs, matrix))
+        found = self._run(self._outputs, _fed(self._inputs, matrix), None)
         if len(found) > 1:
             return np.column_stack([part.reshape(-1) for part in found]).astype(np.float64)
         return as_output(_as_array(found[0]), self._output)

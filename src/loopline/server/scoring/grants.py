@@ -20,24 +20,21 @@ class Grants:
 
     def __init__(self, manifests: Iterable[Manifest]) -> None:
         self._by_digest: dict[str, list[TokenGrant]] = {}
-        self._identities: dict[str, Identity] = {}
+        self._identities: dict[str, tuple[Identity, datetime | None]] = {}
         for manifest in manifests:
             revoked = {_hex(digest) for digest in manifest.revoked}
             for grant in manifest.tokens:
                 if _hex(grant.digest) not in revoked:
                     self._by_digest.setdefault(_hex(grant.digest), []).append(grant)
-        for digest, grants in self._by_digest.items():
-            if all(grant.expires_at is None for grant in grants):
-                self._identities[digest] = _identity(grants)
 
     def identify(self, secret: str, now: datetime) -> Identity:
         """Whose token `secret` is, with what it permits. Raises `NotAuthenticated`: token.missing, token.unknown, token.expired."""
         if not secret:
             raise NotAuthenticated("token.missing", "this needs a token", remedy="Send Authorization: Bearer <token>.")
         digest = _hex(secret_digest(secret))
-        lasting = self._identities.get(digest)
-        if lasting is not None:
-            return lasting
+        known = self._identities.get(digest)
+        if known is not None and (known[1] is None or now < known[1]):
+            return known[0]
         found = self._by_digest.get(digest)
         if not found:
             raise NotAuthenticated(
@@ -46,7 +43,9 @@ class Grants:
         live = [grant for grant in found if grant.expires_at is None or now < grant.expires_at]
         if not live:
             raise NotAuthenticated("token.expired", "the token has expired", remedy="Issue a new one.")
-        return _identity(live)
+        identity = _identity(live)
+        self._identities[digest] = identity, min((grant.expires_at for grant in live if grant.expires_at), default=None)
+        return identity
 
 
 def _identity(grants: list[TokenGrant]) -> Identity:

@@ -15,6 +15,8 @@ from loopline.server.scoring.recording import Recording
 from loopline.server.scoring.shadows import Shadows
 from loopline.server.scoring.unloaded import Unloaded
 
+STAGES = ("check", "features", "score", "decide", "log")
+
 Rows = Sequence[Mapping[str, Any]] | Columns
 
 
@@ -30,7 +32,7 @@ class Predicting:
         shadows: Shadows | None = None,
     ) -> None:
         self._recording = Recording(commit, metrics)
-        self._metrics = metrics
+        self._stages = {stage: metrics.stage(stage) for stage in STAGES}
         self._batchers = batchers
         self._unloaded = unloaded
         self._shadows = shadows or Shadows(commit, metrics)
@@ -80,7 +82,7 @@ class Predicting:
         return self._kept(kept, engine, asked, now, caller)
 
     def _note(self, stage: str, began: float, ended: float, caller: Caller) -> None:
-        self._metrics.count_stage(stage, ended - began)
+        self._stages[stage](ended - began)
         if caller.stages is not None:
             caller.stages.append((stage, began, ended))
 
