@@ -79,7 +79,7 @@ def test_messages_about_rows_say_which_and_not_whose(tmp_path):
     contract = Contract(None, key="order", at="at")
     for rows in ([{"order": PLANTED, "at": PLANTED}], [{"order": PLANTED, "at": NOW}] * 2):
         with pytest.raises(InvalidInput) as caught:
-            contract.check(rows)
+            contract.check(contract.read(rows))
         assert PLANTED not in str(caught.value.as_dict())
     with pytest.raises(InvalidInput) as caught:
         push_labels(

@@ -65,6 +65,8 @@ def test_predictions_labels_and_features_inherit():
         "shop.outcomes": keys,
         "predictions.shop.returns": predictions,
         "predictions.shop.never.returns": predictions,
+        "shadows.shop.returns": predictions,
+        "shadows.shop.never.returns": predictions,
         "labels.shop.returns": keys,
         "labels.shop.never.returns": keys,
     }

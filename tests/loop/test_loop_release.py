@@ -238,7 +238,7 @@ def test_environments_are_not_skipped_and_unknown_ones_are_refused(world):
         "environment.unknown": lambda: changes.promote(
             world.resources, **LATE, version=2, actor="a", reason="r", to="moon"
         ),
-        "approval.asked_for": lambda: changes.roll_back(world.resources, **LATE, actor="a", reason="r", to=2),
+        "approval.needed": lambda: changes.roll_back(world.resources, **LATE, actor="a", reason="r", to=2),
     }
     for code, attempt in attempts.items():
         with pytest.raises(LooplineError) as caught:

@@ -68,7 +68,7 @@ def test_what_is_wrong_is_told(served):
         answer = post(served, PATH, "subjects:erase", **({"reason": "asked"} | body))
         return answer.status_code, answer.json()["code"]
 
-    assert code(subject=GUEST) == (400, "erasure.no_subject")
+    assert code(subject=GUEST) == (404, "erasure.unknown_person")
     fill(served)
     assert code(subject=GUEST, column="seat") == (400, "erasure.no_subject")
     assert code(subject="guest-1") == (404, "erasure.unknown_person")
