@@ -9,6 +9,7 @@ from loopline.cli.options import AsJson, Home, Project, opened
 from loopline.cli.output import show, table
 from loopline.cli.projects import the_project
 from loopline.client.client import Client
+from loopline.errors import AccessDenied, Unavailable
 from loopline.loop.endpoints import LATELY, Endpoint, endpoints
 
 app = typer.Typer(add_completion=False)
@@ -37,9 +38,15 @@ def command(
 
 
 def _counts(url: str, token: str) -> list[dict[str, Any]]:
-    """What the process counted since it started, by endpoint and variant."""
-    with Client(url, token) as client:
-        samples = client.metrics()
+    """What the process counted since it started, by endpoint and variant; nothing where it does not answer, and that is told: what
+    the log says is told all the same.
+    """
+    try:
+        with Client(url, token) as client:
+            samples = client.metrics()
+    except (Unavailable, AccessDenied) as error:
+        typer.echo(f"loopline: {error}", err=True)
+        return []
     return [
         {**labels, "predictions": int(value)}
         for name, labels, value in samples
