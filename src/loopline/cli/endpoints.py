@@ -33,20 +33,19 @@ def command(
     resources = opened(home)
     found = endpoints(resources, the_project(resources, project), lately=lately)
     counts = _counts(url, token) if url else None
-    value: Any = found if counts is None else {"endpoints": found, "process": counts}
-    show(value, as_json=as_json, render=lambda console: _print(console, found, counts))
+    value: Any = {"endpoints": found, "process": counts} if url else found
+    show(value, as_json=as_json, render=lambda console: _print(console, found, counts, url))
 
 
-def _counts(url: str, token: str) -> list[dict[str, Any]]:
-    """What the process counted since it started, by endpoint and variant; nothing where it does not answer, and that is told: what
-    the log says is told all the same.
+def _counts(url: str, token: str) -> list[dict[str, Any]] | None:
+    """What the process counted since it started, by endpoint and variant; None where it does not say: what the log says is told
+    all the same.
     """
     try:
         with Client(url, token) as client:
             samples = client.metrics()
-    except (Unavailable, AccessDenied) as error:
-        typer.echo(f"loopline: {error}", err=True)
-        return []
+    except (Unavailable, AccessDenied):
+        return None
     return [
         {**labels, "predictions": int(value)}
         for name, labels, value in samples
@@ -54,7 +53,7 @@ def _counts(url: str, token: str) -> list[dict[str, Any]]:
     ]
 
 
-def _print(console: Console, found: list[Endpoint], counts: list[dict[str, Any]] | None) -> None:
+def _print(console: Console, found: list[Endpoint], counts: list[dict[str, Any]] | None, url: str) -> None:
     rows = [
         (
             one.endpoint,
@@ -84,6 +83,8 @@ def _print(console: Console, found: list[Endpoint], counts: list[dict[str, Any]]
         "p99 ms",
     ]
     console.print(table("Endpoints", columns, rows))
+    if url and counts is None:
+        console.print(f"[dim]{url} does not say what it counted: is it running, and may the token read its status?[/]")
     if counts is not None:
         told = [(one["endpoint"], one["variant"], one.get("became", "answered"), one["predictions"]) for one in counts]
         console.print(table("Since the process started", ["endpoint", "variant", "became", "predictions"], told))
