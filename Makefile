@@ -71,4 +71,4 @@ constraints:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-peers .loopline demo-report.html dist
+	rm -rf $(VENV) .venv-newest .venv-clients .venv-peers .venv-peers .loopline demo-report.html dist
