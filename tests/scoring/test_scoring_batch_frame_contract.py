@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline.errors import InvalidInput
+from loopline.scoring.asked import Asked
 from loopline.scoring.batch.frame_contract import REASON, FrameContract
 from loopline.scoring.contract import Contract
-from loopline.scoring.engine import Asked
 
 _spec = spec_from_file_location("batch_work", Path(__file__).with_name("batch_work.py"))
 work = module_from_spec(_spec)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from loopline.errors import InvalidInput, Unavailable
 from loopline.models.manifest import PackagedVersion, Variant
+from loopline.scoring.asked import Caller
 from loopline.scoring.block import encode
 from loopline.scoring.block_frame import prediction_frame
-from loopline.scoring.engine import Caller, Engine
+from loopline.scoring.engine import Engine
 from loopline.scoring.ladder import Ahead
 from loopline.scoring.record import prediction_table
 from loopline.scoring.shipper import ship

@@ -9,8 +9,9 @@ from loopline.errors import Unavailable
 from loopline.models.breaker_terms import BreakerTerms
 from loopline.models.ladder_terms import LadderTerms, ladder
 from loopline.models.rule import rule
+from loopline.scoring.asked import Caller
 from loopline.scoring.breaker import Breaker
-from loopline.scoring.engine import Caller, Engine
+from loopline.scoring.engine import Engine
 from loopline.scoring.guarded import Guarded
 from loopline.scoring.pace import Pace
 

@@ -8,7 +8,8 @@ import pytest
 
 from loopline.clock import SystemClock
 from loopline.models.manifest import PackagedVersion, Variant
-from loopline.scoring.engine import Caller, Engine
+from loopline.scoring.asked import Caller
+from loopline.scoring.engine import Engine
 from loopline.scoring.segment import read_segment
 from loopline.scoring.shipper import ship_all
 from loopline.scoring.spool import Spool

@@ -4,8 +4,9 @@ from collections.abc import Awaitable
 
 from loopline.errors import InvalidInput, NotFound
 from loopline.models.explainer import require_few
+from loopline.scoring.asked import Caller
 from loopline.scoring.block import Predictions
-from loopline.scoring.engine import Caller, Engine
+from loopline.scoring.engine import Engine
 from loopline.server.scoring.routes import Call
 from loopline.server.scoring.serving import Serving
 

@@ -5,9 +5,10 @@ from collections.abc import Awaitable
 import msgspec
 
 from loopline.access.permissions import Permission
+from loopline.scoring.asked import Caller
 from loopline.scoring.block import Predictions
 from loopline.scoring.columns import Columns
-from loopline.scoring.engine import Caller, Engine
+from loopline.scoring.engine import Engine
 from loopline.server.scoring.answers import Answers, answers
 from loopline.server.scoring.calls import awaited, caller, engine_of, require_explainable
 from loopline.server.scoring.explaining import explain

@@ -7,7 +7,7 @@ from typing import Any
 from loopline.access.identity import Identity, require
 from loopline.access.permissions import Permission
 from loopline.clock import Clock
-from loopline.scoring.engine import Caller
+from loopline.scoring.asked import Caller
 from loopline.server.protocols.oip import grpc, metadata
 from loopline.server.protocols.oip.messages import messages, parse
 from loopline.server.protocols.oip.tensors import InferAnswer

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable
 from dataclasses import replace
 
+from loopline.scoring.asked import Caller
 from loopline.scoring.block import Predictions
-from loopline.scoring.engine import Caller, Engine
+from loopline.scoring.engine import Engine
 from loopline.server.protocols.oip.columns import Layout, columns
 from loopline.server.protocols.oip.outputs import explanation_tensor, output_tensors, wanted_outputs
 from loopline.server.protocols.oip.tensors import InferAnswer, InferRequest, Tensor, answer_parameters

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+from loopline.scoring.asked import Asked, Caller, Shared
 from loopline.scoring.block import Predictions
 from loopline.scoring.columns import Columns
-from loopline.scoring.engine import Asked, Caller, Engine, Shared
+from loopline.scoring.engine import Engine
 from loopline.scoring.ladder import Ahead, Scored
 from loopline.server.scoring.batcher import Batchers, deadline_exceeded
 from loopline.server.scoring.group_commit import GroupCommit

@@ -8,8 +8,9 @@ from time import perf_counter
 import structlog
 
 from loopline.errors import trace
+from loopline.scoring.asked import Asked, Caller
 from loopline.scoring.block import Predictions, encode
-from loopline.scoring.engine import Asked, Caller, Engine
+from loopline.scoring.engine import Engine
 from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.metrics import Metrics
 
