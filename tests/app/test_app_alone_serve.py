@@ -180,6 +180,37 @@ def test_it_is_served_signed_authenticated_and_logged(models, tmp_path):
     assert (tmp_path / "home" / "serve" / "orders" / "serve.json").exists()
 
 
+def serving(models, tmp_path, port: int, **options) -> subprocess.Popen:
+    SAMPLE.write_parquet(tmp_path / "sample.parquet")
+    command = [sys.executable, "-c", "from loopline.cli.main import main; main()", "serve", str(models[0] / "two.json")]
+    command += ["--sample", str(tmp_path / "sample.parquet"), "--without", "order", "--name", "orders"]
+    command += ["--home", str(tmp_path / "home"), "--port", str(port), "--json"]
+    return subprocess.Popen(command, text=True, env={**os.environ, "LOOPLINE_DURABLE": "0"}, **options)
+
+
+def test_a_port_that_something_listens_on_is_told_and_not_taken_for_ours(models, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with serving(models, tmp_path, taken.getsockname()[1], stderr=subprocess.PIPE) as process:
+            assert process.wait(60) == 4
+            assert "up.port_taken" in process.stderr.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_before_it_is_ready_it_leaves_nothing_running(models, tmp_path, number):
+    port = free_port()
+    held = tmp_path / "home" / "serve" / "orders" / "log" / f"scoring-{port}.pid"
+    with serving(models, tmp_path, port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 60
+        while not (held.exists() and held.read_text()) and time.monotonic() < until:
+            time.sleep(0.01)
+        child = int(held.read_text())
+        process.send_signal(number)
+        assert process.wait(60) != 0
+    assert not Path(f"/proc/{child}").exists()
+
+
 def document(process: subprocess.Popen) -> str:
     text, until = "", time.monotonic() + 60
     while time.monotonic() < until:

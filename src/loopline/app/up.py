@@ -1,7 +1,6 @@
 """`up`: control plane, scheduler and scoring, started together and stopped together."""
 
 import signal
-import socket
 import threading
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from loopline.access.principals import create_principal, get_principal
 from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replayed_until
+from loopline.app.ports import check_port
 from loopline.app.priority import make_way
 from loopline.app.work import lane_works
 from loopline.clock import SystemClock
@@ -73,8 +73,8 @@ class Up:
         """
         try:
             self._scoring.end_outlived()
-            _check_port(self.settings.host, self.settings.port, "LOOPLINE_PORT")
-            _check_port(self.settings.host, self.settings.scoring_port, "LOOPLINE_SCORING_PORT")
+            check_port(self.settings.host, self.settings.port, "LOOPLINE_PORT")
+            check_port(self.settings.host, self.settings.scoring_port, "LOOPLINE_SCORING_PORT")
             self._operating.prepare()
             self._scoring.start()
             self._scoring.ready()
@@ -151,20 +151,6 @@ def _claim(settings: Settings) -> Lock:
             f"`loopline up` runs on {settings.home} already",
             remedy="Stop it first, or give this one another --home.",
         ) from taken
-
-
-def _check_port(host: str, port: int, variable: str) -> None:
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise Conflict(
-                "up.port_taken",
-                f"{host}:{port} cannot be listened on: {error.strerror}",
-                remedy=f"Stop what listens there, or choose another port with {variable}.",
-            ) from error
 
 
 def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:

@@ -1,5 +1,6 @@
 """`loopline serve`."""
 
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,7 @@ def command(
     several = (tuple(others), _shares(weights), python)
     request = Request(model, rows, called, key, at, apart, asked, threshold, *several, terms, ladder)
     serving = Serve(settings, request, operator())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was begun, as a Ctrl-C does
     served = serving.start()
     _keep(settings.home, model, sample, served)
     show(served, as_json=as_json, render=lambda console: _print(console, served, key))

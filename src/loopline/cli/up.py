@@ -1,5 +1,6 @@
 """`loopline up`."""
 
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -36,6 +37,7 @@ def command(
     start = begin.replace(tzinfo=UTC) if begin else None
     settings = Settings.read(home)
     running = Up(replace(settings, workers=workers or settings.workers), load_loop(file), begin=start)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was begun, as a Ctrl-C does
     where = running.start()
     show(where, as_json=as_json, render=lambda console: _print(console, where))
     running.run()

@@ -19,6 +19,7 @@ from loopline.access.roles import Role
 from loopline.app.alone.model_file import Asked, ModelFile, decision_at, read_model
 from loopline.app.alone.python_folder import read_folder
 from loopline.app.home import open_home
+from loopline.app.ports import check_port
 from loopline.app.priority import make_way
 from loopline.clock import SystemClock
 from loopline.config import Settings
@@ -122,9 +123,14 @@ class Serve:
         token = self._token()
         self._publish(version, package)
         self._scoring.end_outlived()
-        self._scoring.start()
-        self._scoring.ready()
-        self._scoring.supervise()
+        check_port(self.settings.host, self.settings.scoring_port, "--port")
+        try:
+            self._scoring.start()
+            self._scoring.ready()
+            self._scoring.supervise()
+        except BaseException:  # also a Ctrl-C: nobody would end the child then
+            self._scoring.stop()
+            raise
         return self._served(version, package, token)
 
     def run(self) -> None:
