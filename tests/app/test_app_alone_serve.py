@@ -192,9 +192,9 @@ def test_a_port_that_something_listens_on_is_told_and_not_taken_for_ours(models,
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with serving(models, tmp_path, taken.getsockname()[1], stderr=subprocess.PIPE) as process:
+        with serving(models, tmp_path, taken.getsockname()[1], stdout=subprocess.PIPE) as process:
             assert process.wait(60) == 4
-            assert "up.port_taken" in process.stderr.read()
+            assert json.loads(process.stdout.read())["error"]["code"] == "up.port_taken"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
