@@ -14,7 +14,6 @@ from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replayed_until
 from loopline.app.ports import check_port
-from loopline.app.priority import make_way
 from loopline.app.work import lane_works
 from loopline.clock import SystemClock
 from loopline.config import Settings
@@ -111,7 +110,6 @@ class Up:
         self._claim.close()
 
     def _schedule(self) -> None:
-        make_way()
         while not self._stop.wait(STEP_SECONDS):
             self._operating.keep()
             self._operating.watch()

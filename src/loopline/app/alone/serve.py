@@ -20,7 +20,6 @@ from loopline.app.alone.model_file import Asked, ModelFile, decision_at, read_mo
 from loopline.app.alone.python_folder import read_folder
 from loopline.app.home import open_home
 from loopline.app.ports import check_port
-from loopline.app.priority import make_way
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.deploy.process import ScoringProcess
@@ -137,7 +136,6 @@ class Serve:
         """Ship what is predicted and follow new tokens, until SIGINT or SIGTERM; then drain."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._end)
-        make_way()
         try:
             while not self._stop.wait(STEP_SECONDS):
                 self._keep()
