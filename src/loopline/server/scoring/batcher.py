@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from loopline.scoring.guarded import Scorer
 from loopline.scoring.ladder import Ahead, Outputs
 from loopline.scoring.pace import Pace
 from loopline.scoring.treatment import Matrix
+from loopline.server.scoring.made_once import MadeOnce
 
 AT_ONCE_SECONDS = 0.0005
 TARGET_SECONDS = 0.05
@@ -131,17 +131,11 @@ class Batchers:
         self._target = target
         self._patience = patience
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
-        self._known: WeakKeyDictionary[Engine, Batcher | None] = WeakKeyDictionary()
-        self._last: tuple[Engine, Batcher | None] | None = None
+        self._batchers: MadeOnce[Engine, Batcher | None] = MadeOnce(self._made)
 
     def of(self, engine: Engine) -> Batcher | None:
         """None for an engine whose model answers faster than a batch could be made."""
-        if self._last is not None and self._last[0] is engine:
-            return self._last[1]
-        if engine not in self._known:
-            self._known[engine] = self._made(engine)
-        self._last = engine, self._known[engine]
-        return self._last[1]
+        return self._batchers.of(engine)
 
     def _made(self, engine: Engine) -> Batcher | None:
         rungs = engine.ladder.rungs

@@ -13,9 +13,10 @@ from loopline.server.scoring.answers import Answers, answers
 from loopline.server.scoring.calls import awaited, caller, engine_of, require_explainable
 from loopline.server.scoring.explaining import explain
 from loopline.server.scoring.http import Response
+from loopline.server.scoring.made_once import MadeOnce
 from loopline.server.scoring.metrics import CONTENT_TYPE, Metrics
 from loopline.server.scoring.predicting import Predicting
-from loopline.server.scoring.reading import Readers
+from loopline.server.scoring.reading import Reader
 from loopline.server.scoring.routes import Call, Route
 
 
@@ -24,7 +25,7 @@ class Endpoints:
 
     def __init__(self, predicting: Predicting, metrics: Metrics) -> None:
         self._predicting = predicting
-        self._readers = Readers()
+        self._readers = MadeOnce(Reader)
         self._metrics = metrics
 
     def routes(self) -> list[Route]:

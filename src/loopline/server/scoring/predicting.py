@@ -10,6 +10,7 @@ from loopline.scoring.columns import Columns
 from loopline.scoring.engine import Engine
 from loopline.scoring.ladder import Ahead, Scored
 from loopline.server.scoring.batcher import Batchers, deadline_exceeded
+from loopline.server.scoring.calls import awaited
 from loopline.server.scoring.group_commit import GroupCommit
 from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.recording import Recording
@@ -65,8 +66,7 @@ class Predicting:
         began = perf_counter()
         found = await ahead
         self._note("score", began, perf_counter(), caller)
-        recorded = self._recorded(engine, asked, engine.score(asked, found), caller)
-        return recorded if isinstance(recorded, Predictions) else await recorded
+        return await awaited(self._recorded(engine, asked, engine.score(asked, found), caller))
 
     def _recorded(
         self, engine: Engine, asked: Asked, scored: Scored | Shared, caller: Caller

@@ -6,7 +6,6 @@ cell: that is slow, and can say which row and column is wrong.
 
 from collections.abc import Sequence
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -73,21 +72,3 @@ class Reader:
             Columns(held, len(found.rows), typed=True) if held else [],
             PredictRequest([], found.request_id, found.explain),
         )
-
-
-class Readers:
-    """The reader of each contract that is served."""
-
-    def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Contract, Reader] = WeakKeyDictionary()
-        self._last: tuple[Contract, Reader] | None = None
-
-    def of(self, contract: Contract) -> Reader:
-        """Made when it is first asked for."""
-        if self._last is not None and self._last[0] is contract:
-            return self._last[1]
-        found = self._known.get(contract)
-        if found is None:
-            found = self._known[contract] = Reader(contract)
-        self._last = contract, found
-        return found
