@@ -116,7 +116,7 @@ def derive_id(prefix: str, seed: int, *path: object) -> str:
 
 
 def derive_ids(prefix: str, seed: int, path: Sequence[object], lasts: Iterable[Iterable[object]]) -> list[str]:
-    """`derive_id(prefix, seed, *path, *last)` for each of many, at a third of the time."""
+    """`derive_id(prefix, seed, *path, *last)` for each of many: what they share is digested once."""
     begun = hashlib.sha256(_joined((seed, prefix, *path, "")))
     ids = []
     for last in lasts:

@@ -27,7 +27,6 @@ SHADOW: Final = "shadow"
 RUNNING, ENDED = "running", "ended"
 PROMOTED, ROLLED_BACK, SUPERSEDED, TAKEN_AWAY = "promoted", "rolled_back", "superseded", "stopped"
 STARTED, SHARED, STOPPED = "variant.started", "variant.share", "variant.ended"
-ENTRIES = (STARTED, SHARED, STOPPED)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
 _TAKEN = {CHAMPION, PREVIOUS, FALLBACK, RULE}

@@ -12,9 +12,6 @@ import msgspec
 
 from loopline.scoring.record import Prediction
 
-Numbers = Mapping[str, Sequence[float | None]]
-Categories = Mapping[str, Sequence[str | None]]
-
 SHARED = (
     "project",
     "endpoint",

@@ -38,7 +38,7 @@ from loopline.scoring.ladder import MODEL_UNAVAILABLE, Ahead, Ladder, Rung, Scor
 from loopline.scoring.pace import Pace
 from loopline.scoring.record import CHAMPION, PREVIOUS, code_lists
 from loopline.scoring.treatment import Codes, Matrix
-from loopline.values import derive_id
+from loopline.values import derive_ids
 
 _MILLISECONDS = 1000.0
 _NONE = [None]
@@ -265,7 +265,7 @@ class Engine:
         scored = self.ladder.score(framed)
         codes = scored.codes or [()] * frame.height
         moments = zip(keys.to_list(), times.to_physical().to_list(), strict=True)
-        ids = [derive_id("pr", seed, self.project, self.deployment.model, key, at) for key, at in moments]
+        ids = derive_ids("pr", seed, (self.project, self.deployment.model), moments)
         scores = self._output.scores(scored.outputs)
         decided: list[str] = self._decision.decide(scored.outputs).tolist()
         action, propensity = self._actions(ids, decided, scored, scored.codes, scored_at)

@@ -104,10 +104,6 @@ class Metrics:
         self._requests[route, status] = self._requests.get((route, status), 0) + 1
         self._latency.note(seconds)
 
-    def count_stage(self, stage: str, seconds: float) -> None:
-        """Note how long a stage of the path took."""
-        self.stage(stage)(seconds)
-
     def stage(self, stage: str) -> Callable[[float], None]:
         """What notes how long a stage took, in seconds; for whoever does so with every request."""
         found = self._stages.get(stage)
