@@ -88,6 +88,7 @@ class Metrics:
 
     def __init__(self, folder: Path | None = None, slot: int = 0) -> None:
         self._path = None if folder is None else folder / f"{slot}.counted"
+        self._kept = b""
         self._counters: Counter[tuple[str, Labels]] = Counter()
         self._histograms: dict[tuple[str, Labels], _Histogram] = {}
         self._requests: dict[tuple[str, int], int] = {}
@@ -145,10 +146,14 @@ class Metrics:
         """Write what was counted to the worker's file. A disk that is full loses numbers, not predictions."""
         if self._path is None:
             return
+        content = msgspec.msgpack.encode(self._counted())
+        if content == self._kept:  # a worker that nobody asks leaves the disk alone
+            return
         half = self._path.with_suffix(".half")
         try:
-            half.write_bytes(msgspec.msgpack.encode(self._counted()))
+            half.write_bytes(content)
             half.replace(self._path)
+            self._kept = content
         except OSError:
             half.unlink(missing_ok=True)
 
