@@ -24,24 +24,28 @@ def carried_columns(deployment: Deployment) -> frozenset[str]:
     return frozenset(name for name in (deployment.group, deployment.target, *deployment.label_by) if name is not None)
 
 
+def carried_expressions(deployment: Deployment) -> list[pl.Expr]:
+    """`_group`, `_target_time` and `_label_key` of rows that hold the carried columns, as far as the deployment has them."""
+    made = []
+    if deployment.group is not None:
+        made.append(pl.col(deployment.group).cast(pl.String).alias(GROUP))
+    if deployment.target is not None:
+        made.append(pl.col(deployment.target).alias(TARGET))
+    if deployment.label_by:
+        made.append(key_text(deployment.label_by).alias(LABEL_KEY))
+    return made
+
+
 def carry(deployment: Deployment, given: Columns, times: Sequence[datetime]) -> pl.DataFrame | None:
     """`_group`, `_target_time` and `_label_key` of a request's rows, as far as the deployment has them; None where it has none.
 
     Raises `InvalidInput` "scoring.bad_time" for a target that is no time.
     """
-    if deployment.group is None and deployment.target is None and not deployment.label_by:
+    made = carried_expressions(deployment)
+    if not made:
         return None
-    names = carried_columns(deployment)
-    columns = {name: _column(name, deployment, given, times) for name in sorted(names)}
-    frame = pl.DataFrame(columns)
-    made = {}
-    if deployment.group is not None:
-        made[GROUP] = pl.col(deployment.group).cast(pl.String)
-    if deployment.target is not None:
-        made[TARGET] = pl.col(deployment.target)
-    if deployment.label_by:
-        made[LABEL_KEY] = key_text(deployment.label_by)
-    return frame.select(**made)
+    names = sorted(carried_columns(deployment))
+    return pl.DataFrame({name: _column(name, deployment, given, times) for name in names}).select(made)
 
 
 def _column(name: str, deployment: Deployment, given: Columns, times: Sequence[datetime]) -> pl.Series:

@@ -20,9 +20,8 @@ from loopline.models.contract_terms import FLAGGED, ContractTerms
 from loopline.models.signature import Field, Signature
 from loopline.scoring.columns import Columns, Values, as_list, columns_of, require_columns
 from loopline.scoring.times import moments
-from loopline.scoring.treatment import Imputed, Matrix, Rows, Treated, Treatment, refuse_infinite
+from loopline.scoring.treatment import LARGEST, Imputed, Matrix, Rows, Treated, Treatment, refuse_infinite
 
-_LARGEST = float(np.finfo(np.float32).max)
 _NAN = math.nan
 
 
@@ -186,7 +185,7 @@ def _check_numbers(values: Values, name: str) -> None:
 def _check_number(value: Any, index: int, name: str) -> None:
     kind = type(value)
     if kind is float or kind is int:
-        if not -_LARGEST <= value <= _LARGEST and value == value:  # noqa: PLR0124 - only NaN differs from itself
+        if not -LARGEST <= value <= LARGEST and value == value:  # noqa: PLR0124 - only NaN differs from itself
             refuse_infinite(index, name)
     elif value is not None:
         if kind is bool or not isinstance(value, Real):

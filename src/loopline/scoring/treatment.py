@@ -27,7 +27,9 @@ FEATURE_MISSING = "feature_missing"
 FEATURE_STALE = "feature_stale"
 IMPUTED = "imputed"
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that a 32-bit float holds."""
+
 _NO_TIMES = frozenset({"scoring.feature_missing", "scoring.feature_stale"})
 
 
@@ -63,8 +65,8 @@ class Treatment:
         self._fields = fields
         self._terms = terms
         self._places = {field.name: place for place, field in enumerate(fields)}
-        self._lowest = np.array([_bound(field.minimum, -_LARGEST) for field in fields], dtype=np.float32)
-        self._highest = np.array([_bound(field.maximum, _LARGEST) for field in fields], dtype=np.float32)
+        self._lowest = np.array([_bound(field.minimum, -LARGEST) for field in fields], dtype=np.float32)
+        self._highest = np.array([_bound(field.maximum, LARGEST) for field in fields], dtype=np.float32)
         self._lows, self._highs = self._lowest.tolist(), self._highest.tolist()
         self._nan_is_odd = np.array([field.kind == "category" or not field.nulls for field in fields], dtype=bool)
         self._typical = [_typical(field) for field in fields]

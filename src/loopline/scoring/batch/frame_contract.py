@@ -14,7 +14,8 @@ import polars as pl
 from loopline.errors import InvalidInput
 from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
-from loopline.scoring.carried import GROUP, LABEL_KEY, TARGET, carried_columns
+from loopline.scoring.carried import carried_columns, carried_expressions
+from loopline.scoring.treatment import LARGEST
 from loopline.sources.times import read_times
 from loopline.tables.casting import cast_each
 from loopline.tables.schema import UTC_TIME
@@ -22,7 +23,6 @@ from loopline.tables.source import key_text
 
 ROW, REASON = "_row", "_reason"
 
-_LARGEST = float(np.finfo(np.float32).max)
 _KEYS = (pl.String, pl.Boolean, pl.Date, pl.Datetime)
 _TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 
@@ -82,7 +82,7 @@ class FrameContract:
                 columns=absent,
             )
         read = [self._read(whole[name], kind) for name, kind in self.columns.items()]
-        made = pl.DataFrame([column for column, _ in read]).with_columns(self._carried())
+        made = pl.DataFrame([column for column, _ in read]).with_columns(carried_expressions(self.deployment))
         reasons = made.select(pl.coalesce(*(reason for _, reason in read)).alias(REASON))
         rows = pl.Series(ROW, np.arange(first, first + frame.height, dtype=np.uint64))
         return made.with_columns(rows, reasons[REASON])
@@ -108,17 +108,6 @@ class FrameContract:
         if kind == "number":
             return _number(column, text=self.text)
         return _READERS[kind](column)
-
-    def _carried(self) -> list[pl.Expr]:
-        said = self.deployment
-        made: list[pl.Expr] = []
-        if said.group is not None:
-            made.append(pl.col(said.group).cast(pl.String).alias(GROUP))
-        if said.target is not None:
-            made.append(pl.col(said.target).alias(TARGET))
-        if said.label_by:
-            made.append(key_text(said.label_by).alias(LABEL_KEY))
-        return made
 
 
 def first_refused(rows: pl.DataFrame, key: str) -> InvalidInput | None:
@@ -202,7 +191,7 @@ def _number(column: pl.Series, *, text: bool) -> _Read:
         column = column.set((column.str.strip_chars() == "").fill_null(value=False), None)
     numbers = cast_each(column, pl.Float64()) if text else column.cast(pl.Float64())
     wrong = numbers.is_null() & column.is_not_null()
-    infinite = (numbers.abs() > _LARGEST).fill_null(value=False) & numbers.is_not_nan().fill_null(value=True)
+    infinite = (numbers.abs() > LARGEST).fill_null(value=False) & numbers.is_not_nan().fill_null(value=True)
     not_a_number, not_finite = (
         _reason(wrong, "scoring.not_a_number", column.name),
         _reason(infinite, "scoring.not_finite", column.name),
