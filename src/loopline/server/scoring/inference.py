@@ -11,6 +11,7 @@ from loopline.server.protocols.oip.outputs import explanation_tensor, output_ten
 from loopline.server.protocols.oip.tensors import InferAnswer, InferRequest, Tensor, answer_parameters
 from loopline.server.scoring.calls import awaited, require_explainable
 from loopline.server.scoring.explaining import explain
+from loopline.server.scoring.made_once import MadeOnce
 from loopline.server.scoring.predicting import Predicting
 
 
@@ -19,6 +20,7 @@ class Inference:
 
     def __init__(self, predicting: Predicting) -> None:
         self._predicting = predicting
+        self._layouts = MadeOnce(Layout.of)
 
     def infer(self, engine: Engine, request: InferRequest, caller: Caller) -> InferAnswer | Awaitable[InferAnswer]:
         """The answer, at once or to be waited for; see `Predicting.predict`.
@@ -26,7 +28,7 @@ class Inference:
         Raises `InvalidInput` as `columns` and `wanted_outputs`, before anything is scored.
         """
         wanted = wanted_outputs(request, engine.deployment.output)
-        rows = columns(request, Layout.of(engine.contract))
+        rows = columns(request, self._layouts.of(engine.contract))
         if request.explains:
             require_explainable(engine, rows.count)
         found = self._predicting.predict(engine, rows, caller)

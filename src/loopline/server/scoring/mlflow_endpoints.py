@@ -16,6 +16,7 @@ from loopline.server.scoring.answers import Answer, answers
 from loopline.server.scoring.calls import awaited, caller, engine_of, require_explainable
 from loopline.server.scoring.explaining import explain
 from loopline.server.scoring.http import Response
+from loopline.server.scoring.made_once import MadeOnce
 from loopline.server.scoring.oip_endpoints import PROBE
 from loopline.server.scoring.predicting import Predicting
 from loopline.server.scoring.problem import problem
@@ -33,6 +34,7 @@ class MlflowEndpoints:
     def __init__(self, predicting: Predicting, repository: Repository) -> None:
         self._predicting = predicting
         self._repository = repository
+        self._layouts = MadeOnce(Layout.of)
 
     def routes(self) -> list[Route]:
         """The routes of MLflow's server, and those of its gateway's client, which names an endpoint in the path."""
@@ -58,7 +60,7 @@ class MlflowEndpoints:
             raise _no_endpoint(call)
         engine = engine_of(call)
         kind = call.headers.get(b"content-type", b"").decode("latin-1")
-        asked = mlflow.decode(call.body, kind, Layout.of(engine.contract))
+        asked = mlflow.decode(call.body, kind, self._layouts.of(engine.contract))
         output = _output(asked.params, wide=engine.deployment.output.wide)
         explained = asked.params.get(mlflow.EXPLAIN) is True
         if explained:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Layout:
         """What a contract asks for."""
         return cls(frozenset(contract.columns), contract.given)
 
-    @property
+    @cached_property
     def matrix(self) -> tuple[str, ...] | None:
         """The fields a matrix holds, column by column; None where one of them is no number."""
         all_numbers = all(field.kind == "number" for field in self.given)
