@@ -174,8 +174,9 @@ def _check_numbers(values: Values, name: str) -> None:
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "fiu":
             _refuse_type("scoring.not_a_number", "a number", values[0], 0, name)
-        if values.dtype.kind == "f" and np.isinf(values.astype(np.float32)).any():
-            refuse_infinite(int(np.argmax(np.isinf(values.astype(np.float32)))), name)
+        infinite = np.isinf(values.astype(np.float32))
+        if infinite.any():
+            refuse_infinite(int(np.argmax(infinite)), name)
         return
     if not _PLAIN.issuperset(map(type, values)):
         for index, value in enumerate(values):
