@@ -172,7 +172,7 @@ def test_no_part_is_slower_for_what_another_did(make):
     models["c"].outputs = slowly
     asked = engine.ask(request(KEYS))
     found = engine.answer(asked, engine.score(asked), Caller(arrived=perf()))
-    took = {block.variant: block.latency_ms for block in found.blocks}
+    took = {block.maker.variant: block.origins[0].latency_ms for block in found.blocks}
     assert took["c"] - took["champion"] > 40
 
 
@@ -183,9 +183,10 @@ def test_a_shadow_is_logged_apart_under_the_ids_of_the_answers(make, tmp_path):
     assert "s" not in {one.variant for one in found}
     ids = found.column("prediction_id")
     block = engine.shadow(asked.taken([3, 1]), "s", [ids[3], ids[1]], Caller("gate"))
-    assert (block.shadow, block.variant, block.model_version, block.key) == (True, "s", 7, ["k3", "k1"])
+    assert (block.maker.shadow, block.maker.variant, block.maker.model_version) == (True, "s", 7)
+    assert block.key == ["k3", "k1"]
     assert models["s"].weight == 4e-3
-    assert block.score[0] == pytest.approx(1 / (1 + np.exp(-4e-3 * (121.0 + 0 + 1.5))))
+    assert block.column("score")[0] == pytest.approx(1 / (1 + np.exp(-4e-3 * (121.0 + 0 + 1.5))))
     spool = Spool(tmp_path / "spool", fsync=False)
     spool.append([encode(one) for one in (*found.blocks, block)])
     spool.close()

@@ -4,26 +4,24 @@ from datetime import UTC, datetime
 
 import pytest
 
-from loopline.scoring.block import Block, Predictions, decode, encode
+from loopline.scoring.block import Block, Maker, Origin, Predictions, decode, encode, floats, moments
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def block(*keys, variant="champion", **more):
+    maker = Maker("p", "e", "m", 1, 1, variant, ("x",), ("c",))
     return Block(
-        project="p",
-        endpoint="e",
-        model="m",
-        model_version=1,
-        decision_version=1,
-        variant=variant,
+        made_by=maker.encoded(),
         scored_at=AT,
+        origins=[Origin(1, "ann", None, 0.5)] * len(keys),
         prediction_id=[f"pr_{key}" for key in keys],
         key=list(keys),
-        at=[AT] * len(keys),
-        score=[ord(key) / 200 for key in keys],
+        at=moments([AT] * len(keys)),
+        score=floats([ord(key) / 200 for key in keys]),
         decision=["positive"] * len(keys),
-        numbers={"x": [float(ord(key)) for key in keys]},
+        cells=floats([float(ord(key)) for key in keys]),
+        texts=[[key.upper() for key in keys]],
         **more,
     )
 

@@ -106,10 +106,13 @@ def test_each_cell_is_treated_as_its_policy_says(given_rows, general, own, waits
         return
     treated = found.treat(matrix, asked)
     assert (treated.codes or [()] * len(rows)) == codes
-    numbers, categories = found.used(columns, len(rows), imputed=treated.imputed)
-    assert [
-        list(row) for row in zip(*({**numbers, **categories}[name] for name in SIGNATURE.names), strict=True)
-    ] == used
+    cells, texts = found.used(columns, found.cells(columns, len(rows)), treated.imputed)
+    held = {
+        name: [None if missing(value) else value for value in own]
+        for name, own in zip(found.numbers, cells.T.tolist(), strict=True)
+    }
+    held |= dict(zip(found.categories, texts, strict=True))
+    assert [list(row) for row in zip(*(held[name] for name in SIGNATURE.names), strict=True)] == used
     expected = [[CODES.get(value, math.nan) if isinstance(value, str) else value for value in row] for row in used]
     np.testing.assert_array_equal(matrix, np.array(expected, dtype=np.float32))
 

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from loopline.scoring.columns import Columns, Values
-from loopline.scoring.contract import Contract
+from loopline.scoring.contract import Cells, Contract
 from loopline.scoring.features import NOTHING, LookedUp
 from loopline.scoring.ladder import Scored
 from loopline.scoring.treatment import Gaps, Matrix
@@ -17,7 +17,7 @@ from loopline.scoring.treatment import Gaps, Matrix
 _MILLISECONDS = 1000.0
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
+class Asked(msgspec.Struct, gc=False):
     """A request that was found right: its rows with all that was looked up, what was wrong with the look-up, and how many seconds it
     took.
     """
@@ -29,6 +29,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     found: LookedUp = NOTHING
     looking_up: float = 0.0
     parts: tuple["Part", ...] = ()
+    _cells: tuple[Contract, Cells] | None = None
 
     @property
     def count(self) -> int:
@@ -47,7 +48,13 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self, contract: Contract) -> Matrix:
         """The matrix of a model's contract."""
-        return contract.encode(self.values, self.count)
+        return contract.encode(self.values, self.count, self.cells(contract))
+
+    def cells(self, contract: Contract) -> Cells:
+        """The numbers of a contract: made once, for the model and for the log."""
+        if self._cells is None or self._cells[0] is not contract:
+            self._cells = contract, contract.cells(self.values, self.count)
+        return self._cells[1]
 
     def cell(self, index: int, name: str) -> Any:
         """The value of one field in one row, None where there is none."""

@@ -1,35 +1,25 @@
-"""A block: the predictions that one model made for one request, column by column, as they are spooled.
+"""A block: the predictions that one model made at one moment, column by column, as they are spooled.
 
-A request is logged as one frame, not as one a row: what its rows share is written once, and the rest lies in columns, as it came
-and as its table keeps it.
+What was answered together is logged as one frame, not as one a row: what its rows share is written once, and the rest lies in
+columns, numbers as the machine has them, so that bringing a block to its table costs less than making it did.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any, overload
 
 import msgspec
+import numpy as np
 
 from loopline.scoring.record import Prediction
+from loopline.values import from_micros, micros
 
-SHARED = (
-    "project",
-    "endpoint",
-    "model",
-    "model_version",
-    "decision_version",
-    "variant",
-    "scored_at",
-    "principal",
-    "trace_id",
-    "latency_ms",
-)
-_BY_ROW = (
-    "prediction_id",
-    "key",
-    "at",
-    "score",
-    "decision",
+_OF_MAKER = ("project", "endpoint", "model", "model_version", "decision_version", "variant")
+_OF_ORIGIN = ("principal", "trace_id", "latency_ms")
+SHARED = (*_OF_MAKER, "scored_at", *_OF_ORIGIN)
+LISTED = (
     "degraded",
     "outputs",
     "action",
@@ -41,16 +31,19 @@ _BY_ROW = (
     "label_key",
     "payload_digest",
 )
-_NEEDED = frozenset({"prediction_id", "key", "at", "score", "decision"})
+_BY_ROW = ("prediction_id", "key", "at", "score", "decision", *LISTED)
 ABSENT: Mapping[str, Any] = {"degraded": (), "propensity": 1.0}
 
+FLOAT, INT = np.dtype("<f8"), np.dtype("<i8")
 
-class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """Predictions that share who made them, for whom and when; the fields are those of `Prediction`, lists have one element a row.
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
+"""A block as the payload of a spool frame."""
 
-    None instead of a list says that no row has a value; for `degraded` that all are in full health, for `action` that it is the
-    decision, for `propensity` that it was certain. `numbers` and `categories` hold the features as used, by name. Nobody was answered a
-    `shadow`.
+
+class Maker(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who made predictions; the fields are those of `Prediction`. `numbers` and `categories` name the features they were made of.
+    Nobody was answered a `shadow`.
     """
 
     project: str
@@ -59,16 +52,44 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     model_version: int
     decision_version: int
     variant: str
-    scored_at: datetime
-    prediction_id: list[str]
-    key: list[str]
-    at: list[datetime]
-    score: list[float | None]
-    decision: list[str]
-    degraded: list[tuple[str, ...]] | None = None
+    numbers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    shadow: bool = False
+
+    def encoded(self) -> bytes:
+        """As a block holds it; whoever makes many blocks keeps it."""
+        return _encoder.encode(self)
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """For whom the next `rows` predictions were made; the other fields are those of `Prediction`."""
+
+    rows: int
     principal: str | None = None
     trace_id: str | None = None
     latency_ms: float | None = None
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """Predictions that share who made them and when; the fields are those of `Prediction`, lists have one element a row.
+
+    `made_by` is an encoded `Maker`. `at` holds microseconds since 1970 UTC as 64-bit integers, `score` and `cells` 64-bit floats with NaN
+    for none, all little-endian; `cells` are the numbers among the features as used, row by row, `texts` the categories, one list a name.
+    None instead of a list says that no row has a value; for `degraded` that all are in full health, for `action` that it is the
+    decision, for `propensity` that it was certain.
+    """
+
+    made_by: bytes
+    scored_at: datetime
+    origins: list[Origin]
+    prediction_id: list[str]
+    key: list[str]
+    at: bytes
+    score: bytes
+    decision: list[str]
+    cells: bytes = b""
+    texts: list[list[str | None]] = []
+    degraded: list[tuple[str, ...]] | None = None
     outputs: list[tuple[float, ...]] | None = None
     action: list[str | None] | None = None
     propensity: list[float | None] | None = None
@@ -78,35 +99,54 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     position: list[int | None] | None = None
     label_key: list[str | None] | None = None
     payload_digest: list[str | None] | None = None
-    numbers: dict[str, list[float | None]] = {}
-    categories: dict[str, list[str | None]] = {}
-    shadow: bool = False
 
     def __len__(self) -> int:
         return len(self.key)
 
+    @property
+    def maker(self) -> Maker:
+        """Who made them."""
+        return maker_of(self.made_by)
+
+    @property
+    def numbers(self) -> dict[str, list[float | None]]:
+        """The numbers among the features as used, by name."""
+        names = self.maker.numbers
+        cells = np.frombuffer(self.cells, FLOAT).reshape(len(self), len(names)).T.tolist() if names else []
+        return {name: _no_nan(values) for name, values in zip(names, cells, strict=True)}
+
+    @property
+    def categories(self) -> dict[str, list[str | None]]:
+        """The categories among the features as used, by name."""
+        return dict(zip(self.maker.categories, self.texts, strict=True))
+
     @classmethod
     def of(cls, prediction: Prediction) -> "Block":
         """The block of one prediction."""
-        shared = {name: getattr(prediction, name) for name in SHARED}
-        own: dict[str, Any] = {
-            name: None if value is None and name not in _NEEDED else [value]
-            for name in _BY_ROW
-            for value in [getattr(prediction, name)]
-        }
+        maker = Maker(
+            **{name: getattr(prediction, name) for name in _OF_MAKER},
+            numbers=tuple(prediction.numbers),
+            categories=tuple(prediction.categories),
+        )
+        own = {name: [value] for name in LISTED if (value := getattr(prediction, name)) is not None}
         return cls(
-            **shared,
+            made_by=maker.encoded(),
+            scored_at=prediction.scored_at,
+            origins=[Origin(1, prediction.principal, prediction.trace_id, prediction.latency_ms)],
+            prediction_id=[prediction.prediction_id],
+            key=[prediction.key],
+            at=moments([prediction.at]),
+            score=floats([prediction.score]),
+            decision=[prediction.decision],
+            cells=floats(list(prediction.numbers.values())),
+            texts=[[value] for value in prediction.categories.values()],
             **own,
-            numbers={name: [value] for name, value in prediction.numbers.items()},
-            categories={name: [value] for name, value in prediction.categories.items()},
         )
 
     def row(self, place: int) -> Prediction:
         """The prediction at `place`."""
-        shared = {name: getattr(self, name) for name in SHARED}
-        own = {name: self.column(name)[place] for name in _BY_ROW}
+        own = {name: self.column(name)[place] for name in (*SHARED, *_BY_ROW)}
         return Prediction(
-            **shared,
             **own,
             numbers={name: values[place] for name, values in self.numbers.items()},
             categories={name: values[place] for name, values in self.categories.items()},
@@ -114,26 +154,90 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
 
     def column(self, name: str) -> Sequence[Any]:
         """One value a row for a field of `Prediction` other than the features."""
-        values = getattr(self, name)
         if name in SHARED:
-            return [values] * len(self)
+            return self._shared(name)
+        values = getattr(self, name)
+        if name == "score":
+            return _no_nan(np.frombuffer(values, FLOAT).tolist())
+        if name == "at":
+            return [from_micros(value) for value in np.frombuffer(values, INT).tolist()]
         if values is not None:
             return values  # type: ignore[no-any-return]
         return [decided or None for decided in self.decision] if name == "action" else [ABSENT.get(name)] * len(self)
 
+    def _shared(self, name: str) -> Sequence[Any]:
+        if name in _OF_ORIGIN:
+            return list(chain.from_iterable(repeat(getattr(one, name), one.rows) for one in self.origins))
+        return [self.scored_at if name == "scored_at" else getattr(self.maker, name)] * len(self)
+
+    def part(self, start: int, end: int) -> "Block":
+        """The rows from `start` to `end` as they are answered: without the features they were made of."""
+        score, at = self.score[start * 8 : end * 8], self.at[start * 8 : end * 8]
+        own = {name: values[start:end] for name in LISTED if (values := getattr(self, name)) is not None}
+        return Block(
+            made_by=self.made_by,
+            scored_at=self.scored_at,
+            origins=[],
+            prediction_id=self.prediction_id[start:end],
+            key=self.key[start:end],
+            at=at,
+            score=score,
+            decision=self.decision[start:end],
+            **own,
+        )
+
     def without(self, places: set[int]) -> "Block":
         """The block without the rows at `places`."""
         kept = [place for place in range(len(self)) if place not in places]
+        left = np.array(kept, dtype=np.intp)
+        cells = np.frombuffer(self.cells, FLOAT).reshape(len(self), len(self.maker.numbers))
 
         def rest(values: Sequence[Any] | None) -> list[Any] | None:
             return None if values is None else [values[place] for place in kept]
 
-        own = {name: rest(getattr(self, name)) for name in _BY_ROW}
-        fields = {
-            "numbers": {name: rest(values) for name, values in self.numbers.items()},
-            "categories": {name: rest(values) for name, values in self.categories.items()},
+        own: dict[str, Any] = {
+            name: rest(getattr(self, name)) for name in ("prediction_id", "key", "decision", *LISTED)
         }
-        return msgspec.structs.replace(self, **own, **fields)
+        return msgspec.structs.replace(
+            self,
+            origins=list(_fewer(self.origins, places)),
+            at=np.frombuffer(self.at, INT)[left].tobytes(),
+            score=np.frombuffer(self.score, FLOAT)[left].tobytes(),
+            cells=cells[left].tobytes(),
+            texts=[rest(values) for values in self.texts],
+            **own,
+        )
+
+
+@lru_cache(maxsize=1024)
+def maker_of(made_by: bytes) -> Maker:
+    """The maker that is encoded in a block."""
+    return msgspec.msgpack.decode(made_by, type=Maker)
+
+
+def moments(times: Sequence[datetime]) -> bytes:
+    """Times as a block holds them."""
+    if len(times) > 1 and times[0] is times[-1] and times.count(times[0]) == len(times):
+        return np.full(len(times), micros(times[0]), INT).tobytes()
+    return np.array([micros(value) for value in times], INT).tobytes()
+
+
+def floats(values: Sequence[float | None]) -> bytes:
+    """Numbers as a block holds them."""
+    return np.array(values, FLOAT).tobytes()
+
+
+def _no_nan(values: list[Any]) -> list[Any]:
+    return [None if value != value else value for value in values]  # noqa: PLR0124 - only NaN differs from itself
+
+
+def _fewer(origins: Sequence[Origin], places: set[int]) -> Iterator[Origin]:
+    start = 0
+    for origin in origins:
+        left = sum(place not in places for place in range(start, start + origin.rows))
+        start += origin.rows
+        if left:
+            yield msgspec.structs.replace(origin, rows=left)
 
 
 class Predictions(Sequence[Prediction]):
@@ -200,9 +304,6 @@ class Predictions(Sequence[Prediction]):
                 found[place] = value
         return found
 
-
-encode = msgspec.msgpack.Encoder().encode
-"""A block as the payload of a spool frame."""
 
 _decoder = msgspec.msgpack.Decoder(Block)
 

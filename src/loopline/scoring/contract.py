@@ -13,14 +13,17 @@ from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.models.contract_terms import FLAGGED, ContractTerms
-from loopline.models.signature import Field, Signature
+from loopline.models.signature import Signature
 from loopline.scoring.columns import Columns, Values, as_list, columns_of, require_columns
 from loopline.scoring.times import moments
 from loopline.scoring.treatment import LARGEST, Imputed, Matrix, Rows, Treated, Treatment, refuse_infinite
+
+Cells = npt.NDArray[np.float64]
 
 _NAN = math.nan
 
@@ -58,9 +61,14 @@ class Contract:
         self.carried = tuple(sorted(carried - taken - entities))
         self.columns = (key, at, *(field.name for field in self.given), *self.entities, *self.carried, *kept)
         self._checks = tuple((field.name, _CHECKS[field.kind]) for field in self.given)
-        self._coders = tuple((field.name, _coder(field)) for field in signature.fields)
-        self._numbers = tuple(field.name for field in signature.fields if field.kind == "number")
-        self._categories = tuple(field.name for field in signature.fields if field.kind == "category")
+        self.numbers = tuple(field.name for field in signature.fields if field.kind == "number")
+        self.categories = tuple(field.name for field in signature.fields if field.kind == "category")
+        self._number_places = [place for place, field in enumerate(signature.fields) if field.kind == "number"]
+        self._coders = tuple(
+            (field.name, place, {name: float(code) for code, name in enumerate(field.categories)})
+            for place, field in enumerate(signature.fields)
+            if field.kind == "category"
+        )
         self._treatment = Treatment(signature, terms)
 
     def read(self, rows: Sequence[Any]) -> Columns:
@@ -69,15 +77,16 @@ class Contract:
         """
         return columns_of(rows, self.columns, optional=self.optional, more=self.open)
 
-    def check(self, columns: Columns) -> tuple[list[str], list[datetime]]:
-        """The keys and times (UTC) of the rows in `columns`, once every row is found to be right.
+    def check(self, columns: Columns, counts: Sequence[int] = ()) -> tuple[list[str], list[datetime]]:
+        """The keys and times (UTC) of the rows in `columns`, once every row is found to be right. `counts` are the numbers of rows of each
+        request in them, where they are of several: no request may name a key twice.
 
         Raises `InvalidInput` naming the first wrong row of a column: `scoring.unknown_column`, `scoring.missing_column`,
         `scoring.bad_key`, `scoring.duplicate_key`, `scoring.bad_time`, `scoring.not_a_number`, `scoring.not_a_category`,
         `scoring.not_finite`.
         """
         require_columns(columns, self.columns, optional=self.optional, more=self.open)
-        keys = _keys(columns[self.key], self.key)
+        keys = _keys(columns[self.key], self.key, counts)
         times = moments(columns[self.at], self.at)
         if not columns.typed:
             for name, check in self._checks:
@@ -86,22 +95,34 @@ class Contract:
             _check_entities(columns[name], name)
         return keys, times
 
-    def encode(self, columns: Mapping[str, Values], count: int) -> Matrix:
-        """The model's matrix (count, fields) for columns that hold every field's values; what is absent or null becomes NaN.
-
-        The same numbers as `Signature.encode` gives for a frame, without building one. C-contiguous.
-        """
-        coded = [code(columns[name]) if name in columns else [_NAN] * count for name, code in self._coders]
-        if not coded:
-            return np.empty((count, 0), dtype=np.float32)
+    def cells(self, columns: Mapping[str, Values], count: int) -> Cells:
+        """The numbers among the features, as 64-bit floats of shape (count, numbers); what is absent or null is NaN. C-contiguous."""
+        held = [columns[name] if name in columns else [_NAN] * count for name in self.numbers]
+        if not held:
+            return np.empty((count, 0))
         try:
             if count == 1:
-                return _one_row([values[0] for values in coded])
-            with np.errstate(over="ignore"):
-                return np.ascontiguousarray(np.array(coded, dtype=np.float32).T)
+                return _one_row([values[0] for values in held])
+            return np.ascontiguousarray(np.array(held, dtype=np.float64).T)
         except OverflowError:  # a whole number that no float can hold
             self._refuse_large(columns)
             raise
+
+    def encode(self, columns: Mapping[str, Values], count: int, cells: Cells | None = None) -> Matrix:
+        """The model's matrix (count, fields) for columns that hold every field's values; what is absent or null becomes NaN. `cells` are
+        those of the columns, where they are made already.
+
+        The same numbers as `Signature.encode` gives for a frame, without building one. C-contiguous.
+        """
+        cells = self.cells(columns, count) if cells is None else cells
+        with np.errstate(over="ignore"):  # what a 32-bit float cannot hold becomes infinite
+            if not self._coders:
+                return cells.astype(np.float32)
+            matrix = np.empty((count, len(self.signature.fields)), dtype=np.float32)
+            matrix[:, self._number_places] = cells
+        for name, place, codes in self._coders:
+            matrix[:, place] = [codes.get(value, _NAN) for value in columns[name]] if name in columns else _NAN
+        return matrix
 
     def encode_frame(self, frame: pl.DataFrame) -> Matrix:
         """As `encode`, for a frame; a field it lacks is NaN in every row."""
@@ -123,51 +144,30 @@ class Contract:
                     _check_number(value, index, field.name)
 
     def used(
-        self, columns: Mapping[str, Values], count: int, *, ordinary: bool = False, imputed: Imputed | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The numbers and the categories as the model takes them, before encoding: lists by name, NaN as None, with what was `imputed`."""
-        listed = _as_list if ordinary else _as_numbers
-        numbers: dict[str, Any] = {}
-        categories: dict[str, Any] = {}
-        for name in self._numbers:
-            values = columns.get(name)
-            plain = ordinary and type(values) is list
-            numbers[name] = values if plain else [None] * count if values is None else listed(values)
-        for name in self._categories:
-            values = columns.get(name)
-            categories[name] = [None] * count if values is None else _as_list(values)
-        for name, found in (imputed or {}).items():
-            held = numbers if name in numbers else categories
-            held[name] = [found.get(row, value) for row, value in enumerate(held[name])]
-        return numbers, categories
+        self, columns: Mapping[str, Values], cells: Cells, imputed: Imputed
+    ) -> tuple[Cells, list[list[str | None]]]:
+        """The numbers and, category by category, the texts as the model takes them, before encoding, with what was `imputed`."""
+        texts: list[Any] = [
+            _as_list(columns[name]) if name in columns else [None] * len(cells) for name in self.categories
+        ]
+        for name, found in imputed.items():
+            if name in self.categories:
+                held = texts[self.categories.index(name)]
+                texts[self.categories.index(name)] = [found.get(row, value) for row, value in enumerate(held)]
+            else:
+                cells = cells.copy()
+                cells[list(found), self.numbers.index(name)] = list(found.values())
+        return cells, texts
 
 
-def _one_row(cells: list[Any]) -> Matrix:
-    """A matrix of one row, None as NaN; what a 32-bit float cannot hold becomes infinite. Without numpy's way of finding out what it
-    is given, which takes longer than a small model.
-    """
-    held = array("f", [_NAN if value is None else value for value in cells])
-    return np.frombuffer(held, dtype=np.float32).reshape(1, len(cells))
-
-
-def _coder(field: Field) -> Callable[[Values], Values]:
-    if field.kind == "number":
-        return _itself
-    codes = {name: float(code) for code, name in enumerate(field.categories)}
-    return lambda values: [codes.get(value, _NAN) for value in values]
+def _one_row(values: list[Any]) -> Cells:
+    """Without numpy's way of finding out what it is given, which takes longer than a small model."""
+    held = array("d", [_NAN if value is None else value for value in values])
+    return np.frombuffer(held).reshape(1, len(values))
 
 
 def _as_list(values: Values) -> list[Any]:
     return values if type(values) is list else as_list(values)
-
-
-def _itself(values: Values) -> Values:
-    return values
-
-
-def _as_numbers(values: Values) -> list[Any]:
-    found = as_list(values)
-    return [None if value is None or value != value else float(value) for value in found]  # noqa: PLR0124 - only NaN differs from itself
 
 
 def _check_numbers(values: Values, name: str) -> None:
@@ -214,7 +214,7 @@ _ENTITIES = frozenset({str, int, type(None)})
 _CHECKS: Mapping[str, Callable[[Values, str], None]] = {"number": _check_numbers, "category": _check_categories}
 
 
-def _keys(values: Values, name: str) -> list[str]:
+def _keys(values: Values, name: str, counts: Sequence[int]) -> list[str]:
     keys = as_list(values)
     for index, key in enumerate(keys):
         if type(key) is not str or not key:
@@ -225,8 +225,11 @@ def _keys(values: Values, name: str) -> list[str]:
                 row=index,
                 column=name,
             )
-    if len(keys) > 1 and len(set(keys)) < len(keys):
-        _refuse_duplicate(keys, name)
+    start = 0
+    for count in counts or (len(keys),):
+        if count > 1 and len(set(keys[start : start + count])) < count:
+            _refuse_duplicate(keys[start : start + count], name)
+        start += count
     return keys
 
 

@@ -24,7 +24,7 @@ from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
 from loopline.scoring.asked import NOBODY, Asked, Caller, Part, Shared
 from loopline.scoring.beside import Beside, Scorers
-from loopline.scoring.block import Block, Predictions
+from loopline.scoring.block import Block, Maker, Origin, Predictions, moments
 from loopline.scoring.bottom import Bottom
 from loopline.scoring.carried import carried_columns, carry, recorded
 from loopline.scoring.columns import Columns, as_list
@@ -90,6 +90,7 @@ class Engine:
         self._decision = decode_decision(deployment.decision)
         self._decide_one: Callable[[Any], str] = self._decision.decide_one
         self._explorer = Explorer(deployment.explore, self._decision, budget)
+        self._makers: dict[tuple[str, int, bool], bytes] = {}
         self._output = deployment.output
         bottom = Bottom.of(deployment)
         self._ruled = bottom.columns
@@ -114,12 +115,37 @@ class Engine:
         asked = self.ask(rows)
         return self.answer(asked, self.score(asked), Caller(principal, request_id))
 
-    def ask(self, rows: Sequence[Mapping[str, Any]] | Columns, caller: Caller = NOBODY) -> Asked:
-        """Check rows, given as objects or as columns, and look their features up, by the time `caller` allows. Raises `InvalidInput`."""
+    @property
+    def joins(self) -> bool:
+        """Whether rows of several callers can be answered together: none is split off, drawn for, or carries anything along."""
+        plain = not (self.beside.ladders or self.beside.shares.shadows or self._explorer.explores)
+        return plain and not self.contract.carried and bool(self.ladder.rungs)
+
+    def together(self, rows: Columns, callers: Sequence[tuple[int, Caller]]) -> Block:
+        """The predictions for rows of several callers, given how many are whose, as if each had asked alone.
+
+        Raises whatever is wrong with any row, or with the champion's model: then nothing is answered, and each is to be asked alone.
+        """
+        asked = self.ask(rows, counts=[count for count, _ in callers])
+        scored = self.ladder.top(asked)
+        ids = self._ids.new(asked.count)
+        origins = [Origin(count, one.principal, one.trace_id, one.latency_ms()) for count, one in callers]
+        return self._block(asked, scored, ids, origins, self._clock.now())
+
+    def ask(
+        self,
+        rows: Sequence[Mapping[str, Any]] | Columns,
+        caller: Caller = NOBODY,
+        *,
+        counts: Sequence[int] = (),
+    ) -> Asked:
+        """Check rows, given as objects or as columns, and look their features up, by the time `caller` allows. `counts` are the numbers of
+        rows of each request, where they are of several. Raises `InvalidInput`.
+        """
         columns = rows if isinstance(rows, Columns) else self.contract.read(rows)
         if self.deployment.fills:
             columns = self._filled(columns)
-        keys, times = self.contract.check(columns)
+        keys, times = self.contract.check(columns, counts)
         carried = carry(self.deployment, columns, times)
         if not keys or isinstance(self._features, NoFeatures):
             return self._parted(Asked(keys, times, columns, carried))
@@ -188,9 +214,9 @@ class Engine:
         rung, began = self.beside.shadows[name], perf_counter()
         alone = Ladder(self.deployment.endpoint, [rung], rung.contract, self._output, Bottom(self._output, None))
         scored = alone.score(asked)
-        by_request = Caller(caller.principal, None, began, None, caller.trace_id)
-        [block] = self._one_block(asked, scored, by_request, self._clock.now(), answered).blocks
-        return msgspec.structs.replace(block, shadow=True)
+        took = (perf_counter() - began) * _MILLISECONDS
+        origin = Origin(asked.count, caller.principal, caller.trace_id, took)
+        return self._block(asked, scored, list(answered), [origin], self._clock.now(), shadow=True)
 
     def _parted(self, asked: Asked) -> Asked:
         """With the rows of each variant apart, where any falls to another than the champion. A ranking's group stays together."""
@@ -209,46 +235,65 @@ class Engine:
             asked, parts=tuple(Part(name, places, asked.taken(places)) for name, places in found.items())
         )
 
-    def _one_block(
-        self, asked: Asked, scored: Scored, caller: Caller, scored_at: datetime, answered: Sequence[str] | None = None
-    ) -> Predictions:
+    def _one_block(self, asked: Asked, scored: Scored, caller: Caller, scored_at: datetime) -> Predictions:
         if not asked.count:
             return Predictions(())
-        ids = list(answered) if answered is not None else self._named(asked, caller)
+        origin = Origin(asked.count, caller.principal, caller.trace_id, caller.latency_ms())
+        return Predictions((self._block(asked, scored, self._named(asked, caller), [origin], scored_at),))
+
+    def _block(
+        self,
+        asked: Asked,
+        scored: Scored,
+        ids: list[str],
+        origins: list[Origin],
+        scored_at: datetime,
+        *,
+        shadow: bool = False,
+    ) -> Block:
         scores = self._output.scores(scored.outputs)
         decided = self._decided(scored)
         several = self.deployment.variants and not scored.contract.open
         codes = asked.found.joined(scored.codes, asked.count, scored.contract.signature.names if several else None)
         action, propensity = self._actions(ids, decided, scored, codes, scored_at)
-        numbers, categories = scored.contract.used(
-            asked.values, asked.count, ordinary=scored.ordinary, imputed=scored.imputed
-        )
+        cells, texts = scored.contract.used(asked.values, asked.cells(scored.contract), scored.imputed)
         carried = {} if asked.carried is None else _lists(recorded(asked.carried, _times(asked.times), scores))
-        block = Block(
-            project=self.project,
-            endpoint=self.deployment.endpoint,
-            model=self.deployment.model,
-            model_version=scored.version,
-            decision_version=self.deployment.decision_version,
-            variant=scored.variant,
+        return Block(
+            made_by=self._made_by(scored, shadow=shadow),
             scored_at=scored_at,
-            principal=caller.principal,
-            trace_id=caller.trace_id,
-            latency_ms=caller.latency_ms(),
+            origins=origins,
             prediction_id=ids,
             key=asked.keys,
-            at=asked.times,
-            score=scores.tolist(),
+            at=moments(asked.times),
+            score=scores.tobytes(),
             decision=decided,
+            cells=cells.tobytes(),
+            texts=texts,
             degraded=codes,
             outputs=[tuple(row) for row in scored.outputs.tolist()] if self._output.wide else None,
             action=action,
             propensity=propensity,
-            numbers=numbers,
-            categories=categories,
             **carried,
         )
-        return Predictions((block,))
+
+    def _made_by(self, scored: Scored, *, shadow: bool) -> bytes:
+        """The encoded maker of a block, which is the same from block to block."""
+        known = scored.variant, scored.version, shadow
+        found = self._makers.get(known)
+        if found is None:
+            maker = Maker(
+                project=self.project,
+                endpoint=self.deployment.endpoint,
+                model=self.deployment.model,
+                model_version=scored.version,
+                decision_version=self.deployment.decision_version,
+                variant=scored.variant,
+                numbers=scored.contract.numbers,
+                categories=scored.contract.categories,
+                shadow=shadow,
+            )
+            found = self._makers[known] = maker.encoded()
+        return found
 
     def predict_frame(self, frame: pl.DataFrame, *, scored_at: datetime, seed: int = 0) -> pl.DataFrame:
         """Rows of the prediction table for a whole frame, in its order: batch scoring and replay.
@@ -309,7 +354,9 @@ class Engine:
         """
         by_variant = {rung.variant: rung for rung in (*self.beside.rungs, *self.ladder.rungs)}
         explained = [
-            self._explain(by_variant[block.variant], block) if block.variant in by_variant else [None] * len(block)
+            self._explain(by_variant[block.maker.variant], block)
+            if block.maker.variant in by_variant
+            else [None] * len(block)
             for block in predictions.blocks
         ]
         return predictions.ordered(explained)

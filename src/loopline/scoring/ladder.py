@@ -121,6 +121,12 @@ class Ladder:
             return scored
         return self._lowest(question, (*self._health, *why))
 
+    def top(self, question: Question) -> Scored:
+        """Outputs of the highest rung, or what is wrong with it, or with any of the rows: raises that."""
+        if not self.rungs:
+            raise Unavailable("scoring.no_model", f"no model of endpoint {self.endpoint!r} can answer")
+        return self._asked(self.rungs[0], question, None, ())
+
     def _refuse(self, question: Question) -> None:
         """What is refused is refused whoever answers."""
         if self._judge < len(self.rungs) and question.count:

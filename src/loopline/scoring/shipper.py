@@ -8,7 +8,6 @@ nothing.
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,7 @@ import structlog
 
 from loopline.errors import Conflict, Corrupt
 from loopline.scoring.block import Block, decode
-from loopline.scoring.block_frame import features_of, prediction_frame
+from loopline.scoring.block_frame import frames_by_maker, in_order
 from loopline.scoring.feature_columns import filed
 from loopline.scoring.record import prediction_table
 from loopline.scoring.segment import read_segment
@@ -92,18 +91,23 @@ def _ship_segment(spool: SpoolFolder, state: SpoolState, number: int, tables: Ta
         path.rename(spool.segment(number, CORRUPT))
         _log.error("damaged spool segment set aside", folder=str(spool.path), segment=number, error=str(error))
         return Shipped(damaged=1)
-    for name, group in _by_table(blocks):
+    for name, group in sorted(_by_table(blocks).items()):
         _append(tables, name, group, writer=f"spool:{state.id}", segment=number)
     spool.keep(SpoolState(id=state.id, shipped=number))
     path.unlink()
     return Shipped(1, sum(map(len, blocks)))
 
 
-def _by_table(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
-    def table(block: Block) -> str:
-        return prediction_table(block.project, block.model, shadow=block.shadow)
-
-    return [(name, list(group)) for name, group in groupby(sorted(blocks, key=table), key=table)]
+def _by_table(blocks: Sequence[Block]) -> dict[str, list[Block]]:
+    tables: dict[bytes, str] = {}
+    found: dict[str, list[Block]] = {}
+    for block in blocks:
+        table = tables.get(block.made_by)
+        if table is None:
+            maker = block.maker
+            table = tables[block.made_by] = prediction_table(maker.project, maker.model, shadow=maker.shadow)
+        found.setdefault(table, []).append(block)
+    return found
 
 
 def _append(tables: Tables, name: str, blocks: Sequence[Block], *, writer: str, segment: int) -> None:
@@ -122,27 +126,11 @@ def _frame(tables: Tables, name: str, blocks: Sequence[Block]) -> pl.DataFrame:
     """The predictions in their order, each feature in the column of its kind: a segment may hold those of several versions."""
     held = dict(tables.open(name).schema.columns) if tables.exists(name) else {}
     parts = []
-    for group in _by_kinds(blocks):
-        part = filed(prediction_frame([block for _, block in group]), held)
+    for frame in frames_by_maker(blocks):
+        part = filed(frame, held)
         held |= {column: dtype for column, dtype in part.schema.items() if column not in held}
-        places = [place for place, block in group for _ in range(len(block))]
-        parts.append(part.with_columns(pl.Series("_place", places, dtype=pl.UInt32)))
-    return pl.concat(parts, how="diagonal").sort("_place", maintain_order=True).drop("_place")
-
-
-def _by_kinds(blocks: Sequence[Block]) -> list[list[tuple[int, Block]]]:
-    """The blocks with their places, in groups that agree on which features are names. Nearly always one group."""
-    groups: list[tuple[dict[str, str], list[tuple[int, Block]]]] = []
-    for place, block in enumerate(blocks):
-        kinds = features_of([block])
-        for known, group in groups:
-            if all(known.get(feature, kind) == kind for feature, kind in kinds.items()):
-                known.update(kinds)
-                group.append((place, block))
-                break
-        else:
-            groups.append((kinds, [(place, block)]))
-    return [group for _, group in groups]
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else in_order(parts, blocks)
 
 
 def _table(tables: Tables, name: str, frame: pl.DataFrame) -> Table:

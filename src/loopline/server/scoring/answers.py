@@ -34,18 +34,19 @@ def answers(predictions: Predictions) -> list[Answer]:
 
 
 def _block_answers(block: Block) -> list[Answer]:
+    maker = block.maker
     return list(
         map(
             Answer,
             block.prediction_id,
             block.key,
-            block.score,
+            block.column("score"),
             block.decision,
-            block.column("action") if block.action is None else block.action,
+            block.column("action"),
             repeat(1.0) if block.propensity is None else block.propensity,
             repeat(()) if block.degraded is None else block.degraded,
-            repeat(block.model_version),
-            repeat(block.decision_version),
-            repeat(block.variant),
+            repeat(maker.model_version),
+            repeat(maker.decision_version),
+            repeat(maker.variant),
         )
     )

@@ -1,6 +1,7 @@
 """The application of one worker: finds the route, checks who asks, answers, counts."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from time import perf_counter
 
@@ -12,6 +13,7 @@ from loopline.errors import InvalidInput, NotPermitted, Unavailable, trace
 from loopline.server.scoring.access_log import AccessLog
 from loopline.server.scoring.credentials import secret_of
 from loopline.server.scoring.http import Request, Response
+from loopline.server.scoring.later import Later
 from loopline.server.scoring.metrics import Metrics
 from loopline.server.scoring.problem import problem
 from loopline.server.scoring.routes import Call, Public, Route, Router, nothing_more
@@ -62,7 +64,7 @@ class App:
         # A page in a browser can make it resolve any name to this machine; only its own names are answered then.
         self._hosts = LOOPBACK_HOSTS if _is_loopback(host) else None
 
-    def handle(self, request: Request) -> Response | Awaitable[Response]:
+    def handle(self, request: Request) -> Response | Later | Awaitable[Response]:
         """The answer, or what to wait for; whatever happens, an answer is owed."""
         told = _Told(request, self._tracing.begin(request.headers, request.arrived))
         try:
@@ -74,7 +76,9 @@ class App:
             found = route.handler(call)
         except Exception as error:
             return self._ended(told, self.refuse(error, told.problem))
-        return self._ended(told, found) if isinstance(found, Response) else self._waited(told, found)
+        if isinstance(found, Response):
+            return self._ended(told, found)
+        return found.then(partial(self._came, told)) if isinstance(found, Later) else self._waited(told, found)
 
     def refuse(self, error: Exception, told: Callable[[Exception], Response] = problem) -> Response:
         """The answer that tells of an error."""
@@ -92,6 +96,10 @@ class App:
             f"{CONNECTIONS_LIMIT} connections are open already",
             remedy="Keep connections and use them again; or serve with more workers.",
         )
+
+    def _came(self, told: "_Told", found: Response | Exception) -> Response:
+        response = found if isinstance(found, Response) else self.refuse(found, told.problem)
+        return self._ended(told, response)
 
     async def _waited(self, told: "_Told", found: Awaitable[Response]) -> Response:
         try:

@@ -8,6 +8,7 @@ caller who sends a byte a minute.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
+from functools import partial
 from time import perf_counter
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import httptools
 
 from loopline.errors import InvalidInput, LooplineError
 from loopline.server.scoring.http import BODY_LIMIT, Request, Response
+from loopline.server.scoring.later import Later
 
 HEADERS_LIMIT = 32 << 10
 READING_SECONDS = 30.0
@@ -29,7 +31,7 @@ class Application(Protocol):
     date: bytes
     draining: bool
 
-    def handle(self, request: Request) -> Response | Awaitable[Response]: ...
+    def handle(self, request: Request) -> Response | Later | Awaitable[Response]: ...
 
     def refuse(self, error: Exception) -> Response: ...
 
@@ -48,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._busy = False
         self._full = False
+        self._held = False
         self._refused = False
         self.since = perf_counter()
         self._begin()
@@ -98,7 +101,7 @@ class Connection(asyncio.Protocol):
         return self._busy or bool(self._waiting)
 
     def pause_writing(self) -> None:
-        self._full = True
+        self._full = self._held = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -141,6 +144,7 @@ class Connection(asyncio.Protocol):
         if self._busy or self._full:
             self._waiting.append((request, self._parser.should_keep_alive()))
             if len(self._waiting) >= _WAITING_LIMIT:
+                self._held = True
                 self._transport.pause_reading()
         else:
             self._answer(request, keep=self._parser.should_keep_alive())
@@ -169,11 +173,20 @@ class Connection(asyncio.Protocol):
         answer = self._app.handle(request)
         if isinstance(answer, Response):
             self._write(answer, keep=keep)
+            return
+        self._busy = True
+        if isinstance(answer, Later):
+            answer.then(partial(self._came, keep=keep))
         else:
-            self._busy = True
             task = self._loop.create_task(self._wait(answer, keep=keep))
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
+
+    def _came(self, response: Response, *, keep: bool) -> None:
+        self._busy = False
+        self._write(response, keep=keep)
+        if self._waiting or self._held:
+            self._next()
 
     async def _wait(self, answer: Awaitable[Response], *, keep: bool) -> None:
         try:
@@ -189,6 +202,7 @@ class Connection(asyncio.Protocol):
             request, keep = self._waiting.popleft()
             self._answer(request, keep=keep)
         if not (self._busy or self._full or self._transport.is_closing()):
+            self._held = False
             self._transport.resume_reading()
 
     def _write(self, response: Response, *, keep: bool) -> None:

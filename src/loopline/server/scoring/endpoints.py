@@ -9,15 +9,17 @@ from loopline.scoring.asked import Caller
 from loopline.scoring.block import Predictions
 from loopline.scoring.columns import Columns
 from loopline.scoring.engine import Engine
-from loopline.server.scoring.answers import Answers, answers
+from loopline.server.scoring.answers import Answer, Answers, answers
 from loopline.server.scoring.calls import awaited, caller, engine_of, require_explainable
 from loopline.server.scoring.explaining import explain
 from loopline.server.scoring.http import Response
+from loopline.server.scoring.later import Later
 from loopline.server.scoring.made_once import MadeOnce
 from loopline.server.scoring.metrics import CONTENT_TYPE, Metrics
 from loopline.server.scoring.predicting import Predicting
 from loopline.server.scoring.reading import Reader
 from loopline.server.scoring.routes import Call, Route
+from loopline.server.scoring.together import Together
 
 
 class Endpoints:
@@ -25,6 +27,7 @@ class Endpoints:
 
     def __init__(self, predicting: Predicting, metrics: Metrics) -> None:
         self._predicting = predicting
+        self._together = Together(predicting, answers)
         self._readers = MadeOnce(Reader)
         self._metrics = metrics
 
@@ -35,12 +38,14 @@ class Endpoints:
             Route("GET", "/metrics", Permission.STATUS_READ, self.metrics),
         ]
 
-    def predict(self, call: Call) -> Response | Awaitable[Response]:
+    def predict(self, call: Call) -> Response | Later | Awaitable[Response]:
         engine = engine_of(call)
         rows, request = self._readers.of(engine.contract).read(call.body)
         if request.explain:
             require_explainable(engine, rows.count if isinstance(rows, Columns) else len(rows))
         who = caller(call, request.request_id)
+        if not request.explain and isinstance(rows, Columns) and self._together.takes(engine, rows, who):
+            return self._together.predict(engine, rows, who).then(_told)
         found = self._predicting.predict(engine, rows, who)
         if isinstance(found, Predictions) and not request.explain:
             return Response.json(Answers(answers(found)))
@@ -61,3 +66,7 @@ class Endpoints:
 
     def metrics(self, call: Call) -> Response:  # noqa: ARG002 - the same for every caller
         return Response.text(self._metrics.exposition(), CONTENT_TYPE)
+
+
+def _told(found: list[Answer] | Exception) -> Response | Exception:
+    return found if isinstance(found, Exception) else Response.json(Answers(found))

@@ -115,8 +115,9 @@ class Metrics:
     def count_predictions(self, predictions: Predictions) -> None:
         """Note acknowledged predictions and the kinds of what was degraded about them."""
         for block in predictions.blocks:
-            endpoint = ("endpoint", block.endpoint)
-            self._counters["predictions_total", (endpoint, ("variant", block.variant))] += len(block)
+            maker = block.maker
+            endpoint = ("endpoint", maker.endpoint)
+            self._counters["predictions_total", (endpoint, ("variant", maker.variant))] += len(block)
             for code in (code for codes in block.degraded or () for code in codes):
                 self._counters["degraded_total", (endpoint, ("reason", code.partition(":")[0]))] += 1
 

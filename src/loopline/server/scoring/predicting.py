@@ -68,6 +68,46 @@ class Predicting:
         self._note("score", began, perf_counter(), caller)
         return await awaited(self._recorded(engine, asked, engine.score(asked, found), caller))
 
+    def batches(self, engine: Engine) -> bool:
+        """Whether an engine's model is slow, so that its callers are scored in batches."""
+        return self._batchers.of(engine) is not None
+
+    def refuse_unloaded(self, engine: Engine) -> None:
+        """Raises `Unavailable` "scoring.unloaded"."""
+        self._unloaded.refuse(engine.deployment.endpoint)
+
+    def together(
+        self, engine: Engine, rows: Columns, callers: Sequence[tuple[int, Caller]]
+    ) -> Predictions | Awaitable[Predictions]:
+        """Predictions for rows of several callers, in their order, logged. Raises whatever is wrong for any of them, as
+        `Engine.together`; nothing is answered then.
+        """
+        began = perf_counter()
+        predictions = Predictions((engine.together(rows, callers),))
+        now = perf_counter()
+        kept = self._recording.keep(engine, predictions)
+        traced = [caller for _, caller in callers if caller.stages is not None]
+        if isinstance(kept, Predictions):
+            self._note_all(traced, began, now)
+            return kept
+        return self._kept_all(kept, traced, began, now)
+
+    async def _kept_all(
+        self, waiting: Awaitable[Predictions], traced: Sequence[Caller], began: float, scored: float
+    ) -> Predictions:
+        kept = await waiting
+        self._note_all(traced, began, scored)
+        return kept
+
+    def _note_all(self, traced: Sequence[Caller], began: float, scored: float) -> None:
+        """Of what is answered together the scoring is one stage."""
+        now = perf_counter()
+        for stage, start, end in (("score", began, scored), ("log", scored, now)):
+            self._stages[stage](end - start)
+            for caller in traced:
+                if caller.stages is not None:
+                    caller.stages.append((stage, start, end))
+
     def _recorded(
         self, engine: Engine, asked: Asked, scored: Scored | Shared, caller: Caller
     ) -> Predictions | Awaitable[Predictions]:

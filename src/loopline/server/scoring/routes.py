@@ -10,6 +10,7 @@ from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.errors import InvalidInput, NotFound
 from loopline.server.scoring.http import Response
+from loopline.server.scoring.later import Later
 from loopline.server.scoring.problem import problem
 from loopline.server.scoring.serving import Serving
 from loopline.server.scoring.tracing import Trace
@@ -36,8 +37,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     trace: Trace | None = None
 
 
-Handler = Callable[[Call], Response | Awaitable[Response]]
-"""Answers a call: at once where it can, for a wait costs more than a small model."""
+Handler = Callable[[Call], Response | Later | Awaitable[Response]]
+"""Answers a call: at once where it can, for a wait costs more than a small model. What a `Later` brings is a response or an exception."""
 
 Resolve = Callable[[Serving, Mapping[bytes, bytes]], Mapping[str, str]]
 """Finds what a path leaves open in what is served and in the request's headers: before the caller is identified, for a token
