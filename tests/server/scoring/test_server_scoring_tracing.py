@@ -57,7 +57,7 @@ def test_a_callers_trace_goes_on_in_spans_and_in_the_log(own_home, start, collec
         assert answer.status_code == 200
         client.post("/predict/late", json={"rows": own_home.requests(1)})
         client.post("/predict/late", content=b"{")
-    first, second = (block.trace_id for block in spooled(own_home))
+    first, second = (origin.trace_id for block in spooled(own_home) for origin in block.origins)
     [whole] = [span for span in spans if span.trace_id.hex() == TRACE and span.name == "/predict/{endpoint}"]
     assert first == TRACE
     assert whole.parent_span_id.hex() == "00f067aa0ba902b7"

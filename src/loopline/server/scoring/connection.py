@@ -15,6 +15,7 @@ from typing import Protocol
 import httptools
 
 from loopline.errors import InvalidInput, LooplineError
+from loopline.server.scoring.heads import Head, Heads
 from loopline.server.scoring.http import BODY_LIMIT, Request, Response
 from loopline.server.scoring.later import Later
 
@@ -39,11 +40,20 @@ class Application(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests and writes answers. `peers` are all open connections of the worker, this one among them."""
+    """Reads requests and writes answers. `peers` are all open connections of the worker, this one among them; `heads` those that any of
+    them got.
+    """
 
-    def __init__(self, app: Application, peers: "set[Connection]", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        app: Application,
+        peers: "set[Connection]",
+        loop: asyncio.AbstractEventLoop,
+        heads: Heads | None = None,
+    ) -> None:
         self._app = app
         self._peers = peers
+        self._heads = heads or Heads()
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -52,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._full = False
         self._held = False
         self._refused = False
+        self._complete: list[Head] = []
         self.since = perf_counter()
         self._begin()
 
@@ -89,8 +100,17 @@ class Connection(asyncio.Protocol):
         if self._refused:
             return
         self.since = perf_counter()
+        whole = not self._reading
+        found = self._heads.find(data) if whole else None
+        if found is not None:
+            head, body = found
+            self._take(Request(head.method, head.target, head.headers, body, self.since), keep=head.keep)
+            return
+        self._complete.clear()
         try:
             self._parser.feed_data(data)
+            if whole and len(self._complete) == 1 and not self._reading:
+                self._heads.keep(data, self._complete[0])
         except httptools.HttpParserCallbackError as error:
             self._refuse(error.__context__ if isinstance(error.__context__, LooplineError) else _malformed())
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -139,17 +159,21 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = self._parser.get_method().decode("ascii")
-        request = Request(method, self._target, self._headers, body, self._arrived)
+        head = Head(method, self._target, self._headers, self._size, self._parser.should_keep_alive())
         self._reading = False
+        self._complete.append(head)
+        self._take(Request(head.method, head.target, head.headers, body, self._arrived), keep=head.keep)
+
+    # The rest.
+
+    def _take(self, request: Request, *, keep: bool) -> None:
         if self._busy or self._full:
-            self._waiting.append((request, self._parser.should_keep_alive()))
+            self._waiting.append((request, keep))
             if len(self._waiting) >= _WAITING_LIMIT:
                 self._held = True
                 self._transport.pause_reading()
         else:
-            self._answer(request, keep=self._parser.should_keep_alive())
-
-    # The rest.
+            self._answer(request, keep=keep)
 
     def _begin(self) -> None:
         self._target = b""

@@ -20,6 +20,7 @@ class Grants:
 
     def __init__(self, manifests: Iterable[Manifest]) -> None:
         self._by_digest: dict[str, list[TokenGrant]] = {}
+        # By secret, as many as there are tokens: to make a digest with every request would cost more than all else here.
         self._identities: dict[str, tuple[Identity, datetime | None]] = {}
         for manifest in manifests:
             revoked = {_hex(digest) for digest in manifest.revoked}
@@ -29,12 +30,12 @@ class Grants:
 
     def identify(self, secret: str, now: datetime) -> Identity:
         """Whose token `secret` is, with what it permits. Raises `NotAuthenticated`: token.missing, token.unknown, token.expired."""
+        known = self._identities.get(secret)
+        if known is not None and (known[1] is None or now < known[1]):
+            return known[0]
         if not secret:
             raise NotAuthenticated("token.missing", "this needs a token", remedy="Send Authorization: Bearer <token>.")
         digest = _hex(secret_digest(secret))
-        known = self._identities.get(digest)
-        if known is not None and (known[1] is None or now < known[1]):
-            return known[0]
         found = self._by_digest.get(digest)
         if not found:
             raise NotAuthenticated(
@@ -44,7 +45,7 @@ class Grants:
         if not live:
             raise NotAuthenticated("token.expired", "the token has expired", remedy="Issue a new one.")
         identity = _identity(live)
-        self._identities[digest] = identity, min((grant.expires_at for grant in live if grant.expires_at), default=None)
+        self._identities[secret] = identity, min((grant.expires_at for grant in live if grant.expires_at), default=None)
         return identity
 
 

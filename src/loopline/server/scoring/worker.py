@@ -15,6 +15,7 @@ from loopline.clock import Clock
 from loopline.errors import LooplineError
 from loopline.server.scoring.app import App
 from loopline.server.scoring.connection import Connection
+from loopline.server.scoring.heads import Heads
 from loopline.server.scoring.loading import Loader, sequences
 from loopline.server.scoring.metrics import Metrics
 
@@ -72,10 +73,11 @@ class Worker:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        heads = Heads()
         self._keep_date()
         await self._reload()
         server = await loop.create_server(
-            lambda: Connection(self._app, self._peers, loop), sock=self._listening, backlog=BACKLOG
+            lambda: Connection(self._app, self._peers, loop, heads), sock=self._listening, backlog=BACKLOG
         )
         if self._beside is not None:
             await self._beside.start()
