@@ -85,16 +85,13 @@ def ours(running: Running, matrix: Matrix) -> Ask:
 
 
 def ours_binary(running: Running, matrix: Matrix) -> Ask:
-    """One FP32 tensor a field, its bytes behind the JSON header; the score alone is asked for, in binary too."""
-    inputs = [
-        {"name": name, "shape": [len(matrix)], "datatype": "FP32", "parameters": {"binary_data_size": 4 * len(matrix)}}
-        for name in FIELDS
-    ]
+    """One FP32 matrix, its bytes behind the JSON header; the score alone is asked for, in binary too."""
+    shape, size = list(matrix.shape), 4 * matrix.size
+    inputs = [{"name": "rows", "shape": shape, "datatype": "FP32", "parameters": {"binary_data_size": size}}]
     outputs = [{"name": "score", "parameters": {"binary_data": True}}]
     header = json.dumps({"inputs": inputs, "outputs": outputs}).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(header))}
-    body = header + b"".join(column.astype("<f4").tobytes() for column in matrix.T)
-    return Ask("/v2/models/model/infer", {**headers, **_token(running)}, body)
+    return Ask("/v2/models/model/infer", {**headers, **_token(running)}, header + matrix.astype("<f4").tobytes())
 
 
 def _token(running: Running) -> dict[str, str]:

@@ -280,6 +280,13 @@ class Predictions(Sequence[Prediction]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def each(self, counts: Sequence[int]) -> "Iterator[Predictions]":
+        """What each of several callers is answered, who asked for so many rows; of one block."""
+        [block], start = self.blocks, 0
+        for count in counts:
+            yield Predictions((block.part(start, start + count),))
+            start += count
+
     def column(self, name: str) -> list[Any]:
         """One value for each row of the request, for a field of `Prediction` other than the features."""
         return self.ordered([block.column(name) for block in self.blocks])

@@ -1,6 +1,8 @@
 """The rows of a request as columns, however they came: as objects, as tensors, as a table."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,24 @@ class Columns(dict[str, Values]):
     """Values by name, `count` of each; a numpy array of shape (count,) where they came as one, else a list.
 
     In a list None is a missing value, in an array NaN. `typed` says that whoever read them made sure that every number is a float or
-    None, and every category text or None.
+    None, and every category text or None. `matrix` names columns that came together as one array of numbers (count, names), and
+    holds it: its columns are among the values.
     """
 
-    __slots__ = ("count", "typed")
+    __slots__ = ("count", "matrix", "typed")
 
-    def __init__(self, values: Mapping[str, Values], count: int, *, typed: bool = False) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Values],
+        count: int,
+        *,
+        typed: bool = False,
+        matrix: tuple[tuple[str, ...], npt.NDArray[Any]] | None = None,
+    ) -> None:
         super().__init__(values)
         self.count = count
         self.typed = typed
+        self.matrix = matrix
 
     def taken(self, places: Sequence[int]) -> "Columns":
         """The rows at `places`, in that order."""
@@ -53,14 +64,36 @@ def require_columns(
     columns: Columns, wanted: Sequence[str], *, optional: Sequence[str] = (), more: bool = False
 ) -> None:
     """Raises `InvalidInput` as `columns_of` unless `columns` are those `wanted`."""
-    if columns.keys() != frozenset(wanted):
+    if columns.keys() != _names(tuple(wanted)):
         _require(columns, 0, wanted, optional, more=more)
+
+
+@lru_cache(maxsize=256)
+def _names(wanted: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(wanted)
 
 
 def _require(row: Mapping[str, Any], index: int, wanted: Sequence[str], optional: Sequence[str], *, more: bool) -> None:
     missing = [name for name in wanted if name not in row and name not in optional]
     if missing or (not more and not row.keys() <= frozenset(wanted)):
         raise _other_columns(row, index, wanted, missing, more=more)
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The rows of `parts`, which have the same columns, one after the other."""
+    first, count = parts[0], sum(part.count for part in parts)
+    if first.matrix is None:
+        values: dict[str, Values] = {
+            name: list(chain.from_iterable([as_list(part[name]) for part in parts])) for name in first
+        }
+        return Columns(values, count, typed=first.typed)
+    names = first.matrix[0]
+    matrix = np.concatenate([part.matrix[1] for part in parts if part.matrix is not None])
+    values = {
+        name: list(chain.from_iterable([as_list(part[name]) for part in parts])) for name in first if name not in names
+    }
+    values |= {name: matrix[:, place] for place, name in enumerate(names)}
+    return Columns(values, count, typed=first.typed, matrix=(names, matrix))
 
 
 def as_list(values: Values) -> list[Any]:

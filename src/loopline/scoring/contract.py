@@ -88,7 +88,7 @@ class Contract:
         require_columns(columns, self.columns, optional=self.optional, more=self.open)
         keys = _keys(columns[self.key], self.key, counts)
         times = moments(columns[self.at], self.at)
-        if not columns.typed:
+        if not columns.typed and not _plain_matrix(columns, self.numbers):
             for name, check in self._checks:
                 check(columns[name], name)
         for name in self.entities:
@@ -97,6 +97,8 @@ class Contract:
 
     def cells(self, columns: Mapping[str, Values], count: int) -> Cells:
         """The numbers among the features, as 64-bit floats of shape (count, numbers); what is absent or null is NaN. C-contiguous."""
+        if isinstance(columns, Columns) and columns.matrix is not None and columns.matrix[0] == self.numbers:
+            return np.ascontiguousarray(columns.matrix[1], dtype=np.float64)
         held = [columns[name] if name in columns else [_NAN] * count for name in self.numbers]
         if not held:
             return np.empty((count, 0))
@@ -181,6 +183,14 @@ def _check_numbers(values: Values, name: str) -> None:
     if not _PLAIN.issuperset(map(type, values)):
         for index, value in enumerate(values):
             _check_number(value, index, name)
+
+
+def _plain_matrix(columns: Columns, numbers: tuple[str, ...]) -> bool:
+    """Whether all numbers came as one array of them, and none is infinite: then none has to be looked at by itself."""
+    if columns.matrix is None or columns.matrix[0] != numbers or columns.matrix[1].dtype.kind not in "fiu":
+        return False
+    with np.errstate(over="ignore"):
+        return not np.isinf(columns.matrix[1].astype(np.float32)).any()
 
 
 def _check_number(value: Any, index: int, name: str) -> None:

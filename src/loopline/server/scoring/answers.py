@@ -1,5 +1,6 @@
 """A prediction as the plain protocols answer it."""
 
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 
 import msgspec
@@ -31,6 +32,14 @@ class Answers(msgspec.Struct, frozen=True, gc=False):
 def answers(predictions: Predictions) -> list[Answer]:
     """Each prediction, in the order of the request; of one block, as nearly always, without a detour."""
     return predictions.ordered([_block_answers(block) for block in predictions.blocks])
+
+
+def answers_each(predictions: Predictions, counts: Sequence[int]) -> Iterator[Answers]:
+    """What each of several callers is answered, who asked for so many rows."""
+    told, start = answers(predictions), 0
+    for count in counts:
+        yield Answers(told[start : start + count])
+        start += count
 
 
 def _block_answers(block: Block) -> list[Answer]:

@@ -9,7 +9,7 @@ from loopline.scoring.asked import Caller
 from loopline.scoring.block import Predictions
 from loopline.scoring.columns import Columns
 from loopline.scoring.engine import Engine
-from loopline.server.scoring.answers import Answer, Answers, answers
+from loopline.server.scoring.answers import Answers, answers, answers_each
 from loopline.server.scoring.calls import awaited, caller, engine_of, require_explainable
 from loopline.server.scoring.explaining import explain
 from loopline.server.scoring.http import Response
@@ -27,7 +27,7 @@ class Endpoints:
 
     def __init__(self, predicting: Predicting, metrics: Metrics) -> None:
         self._predicting = predicting
-        self._together = Together(predicting, answers)
+        self._together = Together(predicting, answers_each)
         self._readers = MadeOnce(Reader)
         self._metrics = metrics
 
@@ -68,5 +68,5 @@ class Endpoints:
         return Response.text(self._metrics.exposition(), CONTENT_TYPE)
 
 
-def _told(found: list[Answer] | Exception) -> Response | Exception:
-    return found if isinstance(found, Exception) else Response.json(Answers(found))
+def _told(found: Answers | Exception) -> Response | Exception:
+    return found if isinstance(found, Exception) else Response.json(found)

@@ -5,14 +5,17 @@ from dataclasses import replace
 
 from loopline.scoring.asked import Caller
 from loopline.scoring.block import Predictions
+from loopline.scoring.columns import Columns
 from loopline.scoring.engine import Engine
 from loopline.server.protocols.oip.columns import Layout, columns
 from loopline.server.protocols.oip.outputs import explanation_tensor, output_tensors, wanted_outputs
 from loopline.server.protocols.oip.tensors import InferAnswer, InferRequest, Tensor, answer_parameters
 from loopline.server.scoring.calls import awaited, require_explainable
 from loopline.server.scoring.explaining import explain
+from loopline.server.scoring.later import Later
 from loopline.server.scoring.made_once import MadeOnce
 from loopline.server.scoring.predicting import Predicting
+from loopline.server.scoring.together import Together
 
 
 class Inference:
@@ -20,6 +23,7 @@ class Inference:
 
     def __init__(self, predicting: Predicting) -> None:
         self._predicting = predicting
+        self._together = Together(predicting, Predictions.each)
         self._layouts = MadeOnce(Layout.of)
 
     def infer(self, engine: Engine, request: InferRequest, caller: Caller) -> InferAnswer | Awaitable[InferAnswer]:
@@ -29,6 +33,27 @@ class Inference:
         """
         wanted = wanted_outputs(request, engine.deployment.output)
         rows = columns(request, self._layouts.of(engine.contract))
+        return self._infer(engine, request, wanted, rows, caller)
+
+    def infer_soon(
+        self, engine: Engine, request: InferRequest, caller: Caller
+    ) -> InferAnswer | Later | Awaitable[InferAnswer]:
+        """As `infer`, with others who ask at the same time where that is possible: then the answer comes to who takes it from there."""
+        wanted = wanted_outputs(request, engine.deployment.output)
+        rows = columns(request, self._layouts.of(engine.contract))
+        if request.explains or not self._together.takes(engine, rows, caller):
+            return self._infer(engine, request, wanted, rows, caller)
+
+        def answered(found: Predictions | Exception) -> InferAnswer | Exception:
+            if isinstance(found, Exception):
+                return found
+            return _answer(engine, request, output_tensors(wanted, found, engine.deployment.output))
+
+        return self._together.predict(engine, rows, caller).then(answered)
+
+    def _infer(
+        self, engine: Engine, request: InferRequest, wanted: tuple[str, ...], rows: Columns, caller: Caller
+    ) -> InferAnswer | Awaitable[InferAnswer]:
         if request.explains:
             require_explainable(engine, rows.count)
         found = self._predicting.predict(engine, rows, caller)

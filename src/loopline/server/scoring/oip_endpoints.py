@@ -13,6 +13,7 @@ from loopline.server.scoring.calls import caller, engine_of
 from loopline.server.scoring.credentials import secret_of
 from loopline.server.scoring.http import Response
 from loopline.server.scoring.inference import Inference
+from loopline.server.scoring.later import Later
 from loopline.server.scoring.predicting import Predicting
 from loopline.server.scoring.repository import Repository, check_load
 from loopline.server.scoring.routes import Call, Public, Route
@@ -85,10 +86,12 @@ class OipEndpoints:
         ready = self._repository.is_engine_ready(engine)
         return Response.json({"name": engine.deployment.endpoint, "ready": ready}, status=200 if ready else 503)
 
-    def infer(self, call: Call) -> Response | Awaitable[Response]:
+    def infer(self, call: Call) -> Response | Later | Awaitable[Response]:
         engine = engine_of(call)
         request = rest.decode(call.body, call.headers.get(rest.HEADER_LENGTH))
-        found = self._inference.infer(engine, request, caller(call))
+        found = self._inference.infer_soon(engine, request, caller(call))
+        if isinstance(found, Later):
+            return found.then(lambda came: came if isinstance(came, Exception) else _response(came, request))
         return _response(found, request) if isinstance(found, InferAnswer) else _waited(found, request)
 
     def index(self, call: Call) -> Response:

@@ -5,13 +5,12 @@ Whatever is wrong with any row, or fails, has each asked alone again, so that it
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from itertools import chain
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from loopline.scoring.asked import Caller
 from loopline.scoring.block import Predictions
-from loopline.scoring.columns import Columns
+from loopline.scoring.columns import Columns, joined
 from loopline.scoring.engine import Engine
 from loopline.server.scoring.later import Later
 from loopline.server.scoring.made_once import MadeOnce
@@ -24,6 +23,10 @@ LARGEST = 32
 """Rows of a request that is answered with others; a larger one gains nothing."""
 
 
+Tell = Callable[[Predictions, Sequence[int]], Iterable[Any]]
+"""Makes of predictions what each caller is given, who asked for so many rows."""
+
+
 class _Waiting(NamedTuple):
     rows: Columns
     caller: Caller
@@ -31,36 +34,38 @@ class _Waiting(NamedTuple):
 
 
 class Together:
-    """Answers small requests for the tasks of one event loop; `tell` makes of predictions what each row is answered."""
+    """Answers small requests for the tasks of one event loop."""
 
-    def __init__(self, predicting: Predicting, tell: Callable[[Predictions], Sequence[Any]]) -> None:
+    def __init__(self, predicting: Predicting, tell: Tell) -> None:
         self._predicting = predicting
         self._tell = tell
         self._joins = MadeOnce[Engine, bool](lambda engine: engine.joins and not predicting.batches(engine))
-        self._waiting: dict[Engine, list[_Waiting]] = {}
+        self._waiting: dict[tuple[Engine, bool, tuple[str, ...]], list[_Waiting]] = {}
         self._rows = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def takes(self, engine: Engine, rows: Columns, caller: Caller) -> bool:
         """Whether a request can be answered with others: a small one, without a deadline, and without ids of its own."""
         plain = caller.deadline is None and caller.request_id is None
-        return plain and 0 < rows.count <= LARGEST and rows.typed and self._joins.of(engine)
+        fit = rows.typed or rows.matrix is not None
+        return plain and fit and 0 < rows.count <= LARGEST and self._joins.of(engine)
 
     def predict(self, engine: Engine, rows: Columns, caller: Caller) -> Later:
-        """What the rows are answered, a list, or the exception there is instead. Raises `Unavailable` "scoring.unloaded"."""
+        """What `tell` makes for the caller, or the exception there is instead. Raises `Unavailable` "scoring.unloaded"."""
         self._predicting.refuse_unloaded(engine)
         if self._rows + rows.count > MOST_ROWS:
             self._flush()
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         later = Later()
-        self._waiting.setdefault(engine, []).append(_Waiting(rows, caller, later))
+        alike = engine, rows.typed, tuple(rows)
+        self._waiting.setdefault(alike, []).append(_Waiting(rows, caller, later))
         self._rows += rows.count
         return later
 
     def _flush(self) -> None:
         waiting, self._waiting, self._rows = self._waiting, {}, 0
-        for engine, group in waiting.items():
+        for (engine, *_), group in waiting.items():
             if len(group) == 1:
                 self._alone(engine, group[0])
             else:
@@ -73,14 +78,14 @@ class Together:
             one.later.give(error)
             return
         if isinstance(found, Predictions):
-            one.later.give(self._tell(found))
+            self._give(found, [one])
         else:
             self._wait(found, [one])
 
     def _all(self, engine: Engine, group: list[_Waiting]) -> None:
         callers = [(one.rows.count, one.caller) for one in group]
         try:
-            found = self._predicting.together(engine, _joined([one.rows for one in group]), callers)
+            found = self._predicting.together(engine, joined([one.rows for one in group]), callers)
         except Exception:
             for one in group:
                 self._alone(engine, one)
@@ -91,10 +96,9 @@ class Together:
             self._wait(found, group)
 
     def _give(self, found: Predictions, group: Sequence[_Waiting]) -> None:
-        told, start = self._tell(found), 0
-        for one in group:
-            one.later.give(told[start : start + one.rows.count])
-            start += one.rows.count
+        told = self._tell(found, [one.rows.count for one in group])
+        for one, own in zip(group, told, strict=True):
+            one.later.give(own)
 
     def _wait(self, found: Awaitable[Predictions], group: Sequence[_Waiting]) -> None:
         async def waited() -> None:
@@ -109,8 +113,3 @@ class Together:
         task = asyncio.get_running_loop().create_task(waited())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _joined(parts: Sequence[Columns]) -> Columns:
-    columns = {name: list(chain.from_iterable([part[name] for part in parts])) for name in parts[0]}
-    return Columns(columns, sum(part.count for part in parts), typed=True)

@@ -56,7 +56,10 @@ def columns(request: InferRequest, layout: Layout) -> Columns:
                     "oip.duplicate_input", f"two inputs bring {name[:100]!r}", remedy="Send each column once."
                 )
             found[name] = values
-    return Columns(found, rows)
+    matrix = next((one for one in request.inputs if len(one.shape) == _MATRIX and one.shape[1] > 1), None)
+    if matrix is None or layout.matrix is None or not isinstance(matrix.values, np.ndarray):
+        return Columns(found, rows)
+    return Columns(found, rows, matrix=(layout.matrix, matrix.values.reshape(matrix.shape)))
 
 
 def _parts(tensor: Tensor, layout: Layout) -> Sequence[tuple[str, Values]]:
