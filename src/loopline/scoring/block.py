@@ -170,19 +170,21 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
             return list(chain.from_iterable(repeat(getattr(one, name), one.rows) for one in self.origins))
         return [self.scored_at if name == "scored_at" else getattr(self.maker, name)] * len(self)
 
-    def part(self, start: int, end: int) -> "Block":
-        """The rows from `start` to `end` as they are answered: without the features they were made of."""
-        score, at = self.score[start * 8 : end * 8], self.at[start * 8 : end * 8]
+    def part(self, start: int, end: int, origin: Origin) -> "Block":
+        """The rows from `start` to `end`, which are all those of `origin`."""
+        wide = len(self.cells) // len(self)
         own = {name: values[start:end] for name in LISTED if (values := getattr(self, name)) is not None}
         return Block(
             made_by=self.made_by,
             scored_at=self.scored_at,
-            origins=[],
+            origins=[origin],
             prediction_id=self.prediction_id[start:end],
             key=self.key[start:end],
-            at=at,
-            score=score,
+            at=self.at[start * INT.itemsize : end * INT.itemsize],
+            score=self.score[start * FLOAT.itemsize : end * FLOAT.itemsize],
             decision=self.decision[start:end],
+            cells=self.cells[start * wide : end * wide],
+            texts=[values[start:end] for values in self.texts],
             **own,
         )
 
@@ -280,12 +282,15 @@ class Predictions(Sequence[Prediction]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def each(self, counts: Sequence[int]) -> "Iterator[Predictions]":
-        """What each of several callers is answered, who asked for so many rows; of one block."""
+    def each(self) -> "Iterator[Predictions]":
+        """What each caller is answered, where several asked; of one block."""
         [block], start = self.blocks, 0
-        for count in counts:
-            yield Predictions((block.part(start, start + count),))
-            start += count
+        if len(block.origins) == 1:
+            yield self
+            return
+        for origin in block.origins:
+            yield Predictions((block.part(start, start + origin.rows, origin),))
+            start += origin.rows
 
     def column(self, name: str) -> list[Any]:
         """One value for each row of the request, for a field of `Prediction` other than the features."""

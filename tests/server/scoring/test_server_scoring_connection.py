@@ -102,6 +102,23 @@ def test_requests_in_any_pieces_are_answered_in_order(sent, cuts, chunked):
     assert connection.idle
 
 
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(st.sampled_from(["GET", "POST"]), st.sampled_from([b"a", b"b"]), bodies), min_size=1, max_size=8)
+)
+def test_a_head_that_came_before_is_read_as_it_was_then(sent):
+    """Requests that come whole, some with the head of an earlier one: what the application sees is what was sent."""
+    app = Echo()
+    connection, wire = connected(app)
+    for method, mark, body in sent:
+        head = b"%s /%s HTTP/1.1\r\nX-Some: %s\r\ncontent-length: %d\r\n\r\n" % (method.encode(), mark, mark, len(body))
+        connection.data_received(head + body)
+    assert [(one.method, one.target, one.headers[b"x-some"], one.body) for one in app.requests] == [
+        (method, b"/" + mark, mark, body) for method, mark, body in sent
+    ]
+    assert len(answers(wire.written)) == len(sent)
+
+
 def answers(stream: bytes) -> list[bytes]:
     """The bodies in a stream of responses, read by another parser."""
     found: list[bytes] = []

@@ -1,6 +1,6 @@
 """A prediction as the plain protocols answer it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import repeat
 
 import msgspec
@@ -34,12 +34,12 @@ def answers(predictions: Predictions) -> list[Answer]:
     return predictions.ordered([_block_answers(block) for block in predictions.blocks])
 
 
-def answers_each(predictions: Predictions, counts: Sequence[int]) -> Iterator[Answers]:
-    """What each of several callers is answered, who asked for so many rows."""
+def answers_each(predictions: Predictions) -> Iterator[Answers]:
+    """What each of several callers is answered; of one block."""
     told, start = answers(predictions), 0
-    for count in counts:
-        yield Answers(told[start : start + count])
-        start += count
+    for origin in predictions.blocks[0].origins:
+        yield Answers(told[start : start + origin.rows])
+        start += origin.rows
 
 
 def _block_answers(block: Block) -> list[Answer]:

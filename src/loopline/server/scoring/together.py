@@ -23,8 +23,8 @@ LARGEST = 32
 """Rows of a request that is answered with others; a larger one gains nothing."""
 
 
-Tell = Callable[[Predictions, Sequence[int]], Iterable[Any]]
-"""Makes of predictions what each caller is given, who asked for so many rows."""
+Tell = Callable[[Predictions], Iterable[Any]]
+"""Makes of predictions what each caller is given."""
 
 
 class _Waiting(NamedTuple):
@@ -96,8 +96,7 @@ class Together:
             self._wait(found, group)
 
     def _give(self, found: Predictions, group: Sequence[_Waiting]) -> None:
-        told = self._tell(found, [one.rows.count for one in group])
-        for one, own in zip(group, told, strict=True):
+        for one, own in zip(group, self._tell(found), strict=True):
             one.later.give(own)
 
     def _wait(self, found: Awaitable[Predictions], group: Sequence[_Waiting]) -> None:
