@@ -1,12 +1,16 @@
 """Ids that count: unique among all that a project's scoring processes ever gave, at the cost of an addition."""
 
 import hashlib
-import itertools
 from collections.abc import Sequence
+from itertools import count as count_from
+from itertools import islice
+
+import numpy as np
 
 from loopline.values import derive_id
 
 _COUNTER = 0xFFFFFFFF
+_DIGITS = 8
 
 
 class CountedIds:
@@ -18,15 +22,18 @@ class CountedIds:
     def __init__(self, prefix: str, *path: str) -> None:
         self._prefix = prefix
         self._path = "\x1f".join((prefix, *path))
-        self._count = itertools.count()
+        self._count = count_from(0)
         self._first = self._stem(0)
 
     def new(self, count: int) -> list[str]:
         """Ids that were never given before."""
-        return [self._next() for _ in range(count)]
+        numbers = list(islice(self._count, count))
+        if count == 1 or not numbers or numbers[-1] > _COUNTER:
+            return [self._name(number) for number in numbers]
+        digits, first = np.array(numbers, dtype=">u4").tobytes().hex(), self._first
+        return [first + digits[place : place + _DIGITS] for place in range(0, len(digits), _DIGITS)]
 
-    def _next(self) -> str:
-        number = next(self._count)
+    def _name(self, number: int) -> str:
         if number <= _COUNTER:
             return f"{self._first}{number:08x}"
         return f"{self._stem(number >> 32)}{number & _COUNTER:08x}"
