@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -331,3 +332,23 @@ def test_a_process_whose_port_is_taken_does_not_start(home):
     assert done.returncode != 0
     assert "scoring.port_taken" in done.stderr
     assert "LOOPLINE_GRPC_PORT" in done.stderr
+
+
+def test_each_call_is_a_line_of_the_access_log(own_home, start, monkeypatch):
+    monkeypatch.setenv("LOOPLINE_ACCESS_LOG", "1")
+    own_home.deploy(1, sequence=1)
+    with start(own_home, grpc=True) as process:
+        with alone(process.grpc_port) as channel:
+            call(channel, "ModelInfer", infer(own_home.requests(2)))
+            refused = call(channel, "ModelInfer", infer(own_home.requests(1)), token="ll_reader")
+            assert refused[0] == "PERMISSION_DENIED"
+            call(channel, "ServerLive", token=None)
+        port = process.port
+    lines = [json.loads(line) for line in (own_home.path / "log" / f"access-{port}.jsonl").read_text().splitlines()]
+    told = [line for line in lines if line["method"] == "GRPC"]
+    assert [(line["path"].rpartition("/")[2], line["status"], line.get("principal")) for line in told] == [
+        ("ModelInfer", 200, "all"),
+        ("ModelInfer", 403, "reader"),
+        ("ServerLive", 200, None),
+    ]
+    assert told[0]["bytes_in"] > 0 < told[0]["bytes_out"]

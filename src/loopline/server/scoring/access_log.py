@@ -8,14 +8,15 @@ import msgspec
 import structlog
 
 from loopline.clock import Clock
-from loopline.server.scoring.http import Request
 
 _MOST = 100_000
 _log = structlog.get_logger(__name__)
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """An answer. `at` (UTC) is when the request arrived; the path is without its query, and no body or token is kept."""
+    """An answer. `at` (UTC) is when the request arrived; the path is without its query, and no body or token is kept. The method of
+    calls by gRPC is `"GRPC"`, and their status the one that HTTP has for it.
+    """
 
     at: datetime
     method: str
@@ -40,23 +41,32 @@ class AccessLog:
         self._dropped = 0
         self._clock = clock
 
-    def note(self, request: Request, status: int, size: int, principal: str | None, trace_id: str | None) -> None:
-        """Note an answer of `size` bytes."""
+    def note(
+        self,
+        arrived: float,
+        method: str,
+        path: bytes,
+        status: int,
+        sizes: tuple[int, int],
+        principal: str | None,
+        trace_id: str | None,
+    ) -> None:
+        """Note an answer. `arrived` is by `time.perf_counter`, `sizes` are the bytes that came in and went out."""
         if self._path is None:
             return
         if len(self._lines) >= _MOST:
             self._dropped += 1
             return
-        took = perf_counter() - request.arrived
+        took = perf_counter() - arrived
         self._lines.append(
             Line(
                 at=self._clock.now() - timedelta(seconds=took),
-                method=request.method,
-                path=request.path.decode("latin-1"),
+                method=method,
+                path=path.decode("latin-1"),
                 status=status,
                 ms=round(took * 1000, 3),
-                bytes_in=len(request.body),
-                bytes_out=size,
+                bytes_in=sizes[0],
+                bytes_out=sizes[1],
                 principal=principal,
                 trace_id=trace_id,
             )

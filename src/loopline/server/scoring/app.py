@@ -116,7 +116,10 @@ class App:
         if self._access_log is not None:
             principal = told.identity.principal if told.identity else None
             trace_id = told.trace.id if told.trace else None
-            self._access_log.note(told.request, response.status, len(response.body), principal, trace_id)
+            request, sizes = told.request, (len(told.request.body), len(response.body))
+            self._access_log.note(
+                request.arrived, request.method, request.path, response.status, sizes, principal, trace_id
+            )
         return response
 
     def _call(self, route: Route, params: Mapping[str, str], told: "_Told") -> Call:

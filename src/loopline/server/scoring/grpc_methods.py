@@ -21,14 +21,17 @@ from loopline.server.scoring.tracing import Trace
 Head = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
-    """A call's head, which is its metadata; when it arrived and until when an answer is waited for, by `time.perf_counter`."""
+    """A call's head, which is its metadata; when it arrived and until when an answer is waited for, by `time.perf_counter`; and who asks,
+    once that is known.
+    """
 
     head: Head
     arrived: float
     deadline: float | None = None
     trace: Trace | None = None
+    principal: str | None = None
 
 
 class GrpcMethods:
@@ -41,7 +44,7 @@ class GrpcMethods:
         self._repository = repository
         self._current = current
         self._clock = clock
-        self._simple: Mapping[str, Callable[[Any, Serving, Head], Mapping[str, Any]]] = {
+        self._simple: Mapping[str, Callable[[Any, Serving, Asked], Mapping[str, Any]]] = {
             "ServerLive": lambda *_: {"live": True},
             "ServerReady": lambda _, serving, __: {"ready": self._repository.is_ready(serving)},
             "ServerMetadata": self._server_metadata,
@@ -60,11 +63,11 @@ class GrpcMethods:
         request, serving = parse(f"{method}Request", content), self._current()
         if method == "ModelInfer":
             return await self._infer(request, serving, asked)
-        made = self._simple[method](request, serving, asked.head)
+        made = self._simple[method](request, serving, asked)
         return _bytes(messages()[f"{method}Response"](**made))
 
     async def _infer(self, message: Any, serving: Serving, asked: Asked) -> bytes:
-        identity = self._identified(serving, asked.head, Permission.PREDICTIONS_CREATE, message.model_name)
+        identity = self._identified(serving, asked, Permission.PREDICTIONS_CREATE, message.model_name)
         engine = served_engine(serving, message.model_name, message.model_version or None)
         request = grpc.decode(message)
         who = Caller(
@@ -78,24 +81,24 @@ class GrpcMethods:
         found = self._inference.infer(engine, request, who)
         return _bytes(grpc.encode(found if isinstance(found, InferAnswer) else await found, request))
 
-    def _server_metadata(self, _: Any, serving: Serving, head: Head) -> Mapping[str, Any]:
-        self._identified(serving, head, Permission.MODELS_READ)
+    def _server_metadata(self, _: Any, serving: Serving, asked: Asked) -> Mapping[str, Any]:
+        self._identified(serving, asked, Permission.MODELS_READ)
         return metadata.server_metadata()
 
-    def _model_ready(self, request: Any, serving: Serving, head: Head) -> Mapping[str, Any]:
-        self._identified(serving, head, Permission.MODELS_READ, request.name)
+    def _model_ready(self, request: Any, serving: Serving, asked: Asked) -> Mapping[str, Any]:
+        self._identified(serving, asked, Permission.MODELS_READ, request.name)
         engine = served_engine(serving, request.name, request.version or None)
         return {"ready": self._repository.is_engine_ready(engine)}
 
-    def _model_metadata(self, request: Any, serving: Serving, head: Head) -> Mapping[str, Any]:
-        self._identified(serving, head, Permission.MODELS_READ, request.name)
+    def _model_metadata(self, request: Any, serving: Serving, asked: Asked) -> Mapping[str, Any]:
+        self._identified(serving, asked, Permission.MODELS_READ, request.name)
         engine = served_engine(serving, request.name, request.version or None)
         deployment = engine.deployment
         return metadata.model_metadata(deployment.endpoint, deployment.version, engine.contract, deployment.output)
 
-    def _index(self, request: Any, serving: Serving, head: Head) -> Mapping[str, Any]:
-        self._identified(serving, head, Permission.MODELS_READ)
-        found = self._repository.index(serving, _secret(head), self._clock.now())
+    def _index(self, request: Any, serving: Serving, asked: Asked) -> Mapping[str, Any]:
+        self._identified(serving, asked, Permission.MODELS_READ)
+        found = self._repository.index(serving, _secret(asked.head), self._clock.now())
         kept = [one for one in found if one.state == "READY" or not request.ready]
         return {
             "models": [
@@ -103,23 +106,24 @@ class GrpcMethods:
             ]
         }
 
-    def _load(self, request: Any, serving: Serving, head: Head) -> Mapping[str, Any]:
+    def _load(self, request: Any, serving: Serving, asked: Asked) -> Mapping[str, Any]:
         name = _model_name(request)
-        identity = self._identified(serving, head, Permission.INCIDENTS_ACT, name)
+        identity = self._identified(serving, asked, Permission.INCIDENTS_ACT, name)
         check_load(request.parameters)
         self._repository.load(served_engine(serving, name), identity.principal)
         return {"model_name": name, "isLoaded": True}
 
-    def _unload(self, request: Any, serving: Serving, head: Head) -> Mapping[str, Any]:
+    def _unload(self, request: Any, serving: Serving, asked: Asked) -> Mapping[str, Any]:
         name = _model_name(request)
-        identity = self._identified(serving, head, Permission.INCIDENTS_ACT, name)
+        identity = self._identified(serving, asked, Permission.INCIDENTS_ACT, name)
         self._repository.unload(served_engine(serving, name), identity.principal)
         return {"model_name": name, "isUnloaded": True}
 
     def _identified(
-        self, serving: Serving, head: Head, permission: Permission, endpoint: str | None = None
+        self, serving: Serving, asked: Asked, permission: Permission, endpoint: str | None = None
     ) -> Identity:
-        identity = serving.identify(_secret(head), self._clock.now(), endpoint)
+        identity = serving.identify(_secret(asked.head), self._clock.now(), endpoint)
+        asked.principal = identity.principal
         require(identity, permission)
         return identity
 

@@ -13,6 +13,7 @@ import structlog
 
 from loopline.errors import LooplineError, Unavailable, trace
 from loopline.server.protocols.oip.messages import METHODS, SERVICE
+from loopline.server.scoring.access_log import AccessLog
 from loopline.server.scoring.grpc_methods import Asked, GrpcMethods
 from loopline.server.scoring.http import BODY_LIMIT
 from loopline.server.scoring.metrics import Metrics
@@ -43,11 +44,19 @@ class GrpcServer:
     """Serves `methods` at `host:port` while the event loop runs; 0 is any free port."""
 
     def __init__(
-        self, methods: GrpcMethods, metrics: Metrics, tracing: Tracing | None = None, *, host: str, port: int
+        self,
+        methods: GrpcMethods,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        access_log: AccessLog | None = None,
+        *,
+        host: str,
+        port: int,
     ) -> None:
         self._methods = methods
         self._metrics = metrics
         self._tracing = tracing or TraceIds()
+        self._access_log = access_log
         self._host = f"[{host}]" if ":" in host else host
         self._port = port
         self._server: Any = None
@@ -83,9 +92,9 @@ class GrpcServer:
                 answer = await self._methods.answer(method, content, asked)
             except Exception as error:  # an answer is owed whatever happens
                 status, ours = status_of(error), as_ours(error)
-                self._note(method, status, asked, error)
+                self._note(method, status, asked, (len(content), 0), error)
             else:
-                self._note(method, 200, asked, None)
+                self._note(method, 200, asked, (len(content), len(answer)))
                 return answer
             await context.abort(self._code(status), _details(ours), ((CODE_METADATA, ours.code),))
             raise AssertionError  # abort does not return
@@ -95,11 +104,16 @@ class GrpcServer:
     def _code(self, status: int) -> Any:
         return getattr(self._codes, _CODES.get(status, "INTERNAL" if status >= _OURS else "INVALID_ARGUMENT"))
 
-    def _note(self, method: str, status: int, asked: Asked, error: Exception | None) -> None:
+    def _note(
+        self, method: str, status: int, asked: Asked, sizes: tuple[int, int], error: Exception | None = None
+    ) -> None:
         route = f"grpc {method}"
         self._metrics.count_request(route, status, perf_counter() - asked.arrived)
         if asked.trace is not None:
             self._tracing.end(asked.trace, route, status)
+        if self._access_log is not None:
+            path, trace_id = f"/{SERVICE}/{method}".encode(), asked.trace.id if asked.trace else None
+            self._access_log.note(asked.arrived, "GRPC", path, status, sizes, asked.principal, trace_id)
         if error is not None and status >= _OURS and not isinstance(error, Unavailable):
             _log.error("call failed", method=method, exception=trace(error))
 

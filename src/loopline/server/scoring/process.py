@@ -98,7 +98,7 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
     beside = (
         None
         if settings.grpc_port is None
-        else GrpcServer(methods, metrics, tracing, host=settings.host, port=settings.grpc_port)
+        else GrpcServer(methods, metrics, tracing, access_log, host=settings.host, port=settings.grpc_port)
     )
 
     def tick() -> None:
