@@ -12,8 +12,11 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from loopline.access.secret import secret_digest
 from loopline.features.definitions import LatestView
 from loopline.features.online import OnlineFeatures
+from loopline.models.manifest import TokenGrant, write_manifest
+from loopline.models.signing import load_signing_key
 from loopline.scoring.shipper import ship_all
 from loopline.storage.key_values import open_key_values
 from loopline.tables.tables import Tables
@@ -178,3 +181,27 @@ def test_a_term_signal_ends_the_process_with_its_spool_sealed(own_home, start):
     ship_all(home.path / "spool", tables)
     known = tables.open("predictions.flights.late_arrival").read()["_known_at"]
     assert timedelta() < datetime.now(UTC) - year - known.max() < timedelta(minutes=5)
+
+
+def test_a_token_and_an_endpoint_are_there_the_moment_they_are_published(own_home, start):
+    home = own_home
+    manifest = home.deploy(1, sequence=1)
+    with start(home, workers=2) as process:
+        for number in range(6):
+            grant = TokenGrant(
+                digest=secret_digest(f"ll_new{number}"), principal="new", permissions=["predictions:create"]
+            )
+            place = msgspec.structs.replace(manifest.deployments[0], endpoint=f"new{number}")
+            manifest = msgspec.structs.replace(
+                manifest,
+                sequence=manifest.sequence + 1,
+                tokens=[*manifest.tokens, grant],
+                deployments=[*manifest.deployments, place],
+            )
+            write_manifest(home.path / "manifests" / "flights.json", manifest, load_signing_key(home.path / "keys"))
+            with process.client() as client:
+                client.headers["authorization"] = f"Bearer ll_new{number}"
+                answer = client.post(f"/predict/new{number}", json={"rows": home.requests(1)})
+                assert answer.status_code == 200, answer.text
+                client.headers["authorization"] = "Bearer ll_nobody"
+                assert client.post("/predict/late", json={"rows": home.requests(1)}).status_code == 401

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from time import perf_counter
+from typing import Protocol
 
 import structlog
 
 from loopline.access.identity import Identity, require
 from loopline.clock import Clock
-from loopline.errors import InvalidInput, NotPermitted, Unavailable, trace
+from loopline.errors import InvalidInput, LooplineError, NotPermitted, Unavailable, trace
 from loopline.server.scoring.access_log import AccessLog
 from loopline.server.scoring.credentials import secret_of
 from loopline.server.scoring.http import Request, Response
@@ -25,6 +26,18 @@ CONNECTIONS_LIMIT = 2000
 
 _NO_ROUTE = "none"
 _log = structlog.get_logger(__name__)
+
+
+class Follower(Protocol):
+    """What keeps in step with the manifests: whether one changed that was not taken yet, and takes it."""
+
+    def behind(self) -> bool: ...
+
+    async def catch_up(self) -> None: ...
+
+
+_NEWS = frozenset({"token.unknown", "access.not_permitted", "scoring.endpoint_not_found", "scoring.version_not_served"})
+"""Refusals that a manifest which came meanwhile may take back: a token is used the moment it is issued."""
 
 
 class _Told:
@@ -57,6 +70,7 @@ class App:
         self.router = Router(routes)
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
         self.draining = False
+        self.follower: Follower | None = None
         self._metrics = metrics
         self._tracing = tracing or TraceIds()
         self._access_log = access_log
@@ -68,17 +82,31 @@ class App:
         """The answer, or what to wait for; whatever happens, an answer is owed."""
         told = _Told(request, self._tracing.begin(request.headers, request.arrived))
         try:
-            self._check_origin(request.headers)
-            route, params = self.router.find(request.method, request.path)
-            told.route, told.problem = route.path, route.told
-            call = self._call(route, params, told)
-            told.identity = call.identity
-            found = route.handler(call)
+            found = self._found(told)
         except Exception as error:
+            if isinstance(error, LooplineError) and error.code in _NEWS and self.follower and self.follower.behind():
+                return self._waited(told, self._later(told, self.follower))
             return self._ended(told, self.refuse(error, told.problem))
         if isinstance(found, Response):
             return self._ended(told, found)
         return found.then(partial(self._came, told)) if isinstance(found, Later) else self._waited(told, found)
+
+    def _found(self, told: "_Told") -> Response | Later | Awaitable[Response]:
+        request = told.request
+        self._check_origin(request.headers)
+        route, params = self.router.find(request.method, request.path)
+        told.route, told.problem = route.path, route.told
+        call = self._call(route, params, told)
+        told.identity = call.identity
+        return route.handler(call)
+
+    async def _later(self, told: "_Told", follower: Follower) -> Response:
+        """Once more, with the manifests as they are now."""
+        await follower.catch_up()
+        found = self._found(told)
+        if isinstance(found, Response):
+            return found
+        return await (found.awaited() if isinstance(found, Later) else found)
 
     def refuse(self, error: Exception, told: Callable[[Exception], Response] = problem) -> Response:
         """The answer that tells of an error."""

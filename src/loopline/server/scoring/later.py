@@ -1,5 +1,6 @@
 """An answer that comes before the event loop has turned once more: handed on by calls, for a task costs more than a small model."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -21,3 +22,12 @@ class Later:
         """Hand on the value, or the exception."""
         for step in self._steps:
             value = step(value)
+
+    async def awaited(self) -> Any:
+        """The value, for a task. Raises the exception that there is instead."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.then(future.set_result)
+        found = await future
+        if isinstance(found, Exception):
+            raise found
+        return found

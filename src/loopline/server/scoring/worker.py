@@ -63,11 +63,23 @@ class Worker:
         self._close = close
         self._beside = beside
         self._peers: set[Connection] = set()
+        self._reloading = asyncio.Lock()
+        app.follower = self
 
     def run(self) -> None:
         """Serve until told to stop."""
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._live())
+
+    def behind(self) -> bool:
+        """Whether a manifest changed that is not served yet."""
+        return self._loader.changed()
+
+    async def catch_up(self) -> None:
+        """Serve what the manifests say now. Whoever asks meanwhile waits for the same."""
+        async with self._reloading:
+            if self._loader.changed():
+                await self._reload()
 
     async def _live(self) -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
@@ -111,8 +123,7 @@ class Worker:
                 peer.expire(perf_counter())
             try:
                 self._tick()
-                if self._loader.changed():
-                    await self._reload()
+                await self.catch_up()
             except (LooplineError, OSError) as error:  # the next round tries again
                 _log.error("following failed", error=repr(error))
 
