@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from loopline.models.network import save_network as save_network
     from loopline.models.rule import rule as rule
     from loopline.monitoring.risk import Risk as Risk
+    from loopline.pipelines.declare import pipeline as pipeline
+    from loopline.pipelines.declare import step as step
+    from loopline.pipelines.retries import Retries as Retries
     from loopline.sources.files import files as files
     from loopline.sources.known import delayed as delayed
     from loopline.sources.known import modified as modified
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Folds": "training.folds",
     "Loop": "loop.declare",
+    "Retries": "pipelines.retries",
     "Risk": "monitoring.risk",
     "TrainingSet": "training.training_set",
     "Window": "values",
@@ -115,6 +119,7 @@ _WHERE = {
     "not_worse": "gates.not_worse",
     "notify": "incidents.conditions",
     "on": "incidents.playbook",
+    "pipeline": "pipelines.declare",
     "previous_is_better": "incidents.conditions",
     "quiet_hours": "incidents.people",
     "retrain": "incidents.conditions",
@@ -123,6 +128,7 @@ _WHERE = {
     "spreadsheet": "sources.spreadsheet",
     "rule": "models.rule",
     "sql": "sources.query",
+    "step": "pipelines.declare",
     "std": "loop.windowed",
     "sum": "loop.windowed",
     "track": "app.track",

@@ -19,7 +19,8 @@ class Settings:
     may take `python_memory_mb` of address space (0: any) and `python_timeout_s` for an answer. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
     the disk then. `workers` is how many processes answer on the scoring port; without `grpc_port` none speaks gRPC; with
-    `access_log` each of their answers is a line of the access log.
+    `access_log` each of their answers is a line of the access log. `limits` are named limits of pipeline steps, as `api=4; mail=10/1m`;
+    a worker that is not heard of for `lease_s` seconds loses its steps to others.
     """
 
     home: Path
@@ -51,6 +52,8 @@ class Settings:
     python_models: bool = False
     python_memory_mb: int = 0
     python_timeout_s: float = 5.0
+    limits: str = ""
+    lease_s: float = 30.0
 
     @classmethod
     def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -87,6 +90,8 @@ class Settings:
             python_models=found.get("LOOPLINE_PYTHON_MODELS", "") in {"1", "true", "yes"},
             python_memory_mb=int(found.get("LOOPLINE_PYTHON_MEMORY_MB", "0")),
             python_timeout_s=float(found.get("LOOPLINE_PYTHON_TIMEOUT_S", "5")),
+            limits=found.get("LOOPLINE_LIMITS", ""),
+            lease_s=float(found.get("LOOPLINE_LEASE_S", "30")),
         )
 
     @property

@@ -1,1 +1,1 @@
-"""Durable pipelines. The engine comes with its own issue; the turn of the loop is what runs today."""
+"""Durable pipelines: steps, their graph, and the engine that runs each step to one committed result."""

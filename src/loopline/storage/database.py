@@ -24,9 +24,9 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
-        remote = engine.dialect.name == "postgresql"
-        self._reading = (postgres_driver if remote else sqlite_driver).READING
-        self._writers: AbstractContextManager[None] = nullcontext() if remote else sqlite_driver.WriteQueue()
+        self.remote = engine.dialect.name == "postgresql"
+        self._reading = (postgres_driver if self.remote else sqlite_driver).READING
+        self.writers: AbstractContextManager[None] = nullcontext() if self.remote else sqlite_driver.WriteQueue()
 
     @classmethod
     def open(cls, url: str, *, durable: bool = True) -> "Database":
@@ -50,7 +50,7 @@ class Database:
 
         On SQLite it takes the write lock at once, so that reading and then writing cannot fail half-way.
         """
-        with self._writers, self.engine.connect() as connection:
+        with self.writers, self.engine.connect() as connection:
             writing = connection.execution_options(loopline_write=True)
             with writing.begin():
                 yield writing
@@ -63,9 +63,16 @@ class Database:
 
     def forget(self) -> str:
         """Take what was deleted and replaced out of the files too, as far as this can be done from here; says how far."""
-        remote = self.engine.dialect.name == "postgresql"
-        with self._writers:
-            return postgres_driver.forget(self.engine) if remote else sqlite_driver.forget(self.engine)
+        with self.writers:
+            return postgres_driver.forget(self.engine) if self.remote else sqlite_driver.forget(self.engine)
+
+    def connect(self) -> sa.PoolProxiedConnection:
+        """A connection for `storage.statements`, which may write and begins its transactions itself, under `writers`."""
+        pooled = self.engine.raw_connection()
+        if not self.remote:
+            pooled.driver_connection.execute("pragma query_only=off")  # type: ignore[union-attr]  # it is open
+            pooled.driver_connection.execute("pragma wal_autocheckpoint=4000")  # type: ignore[union-attr]
+        return pooled
 
     def close(self) -> None:
         """Close all connections."""

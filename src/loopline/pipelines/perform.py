@@ -1,0 +1,73 @@
+"""One attempt at a step, wherever it runs: decode the arguments, call the function, encode what it gives."""
+
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from loopline.errors import InvalidInput, NotFound
+from loopline.pipelines.arguments import values_in, values_of
+from loopline.pipelines.codecs import SMALL, Value, artifacts_of, bring, hints_of, keep
+from loopline.pipelines.faults import Failure
+from loopline.pipelines.graph import Binding
+from loopline.storage.artifacts import ArtifactStore
+
+
+class Performed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of an attempt: a result that is durable, or a failure; and how many seconds it took."""
+
+    result: Value | None = None
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+
+def perform(function: Callable[..., Any], arguments: Mapping[str, Binding], artifacts: ArtifactStore) -> Performed:
+    """Run a step's function on its arguments. Whatever it raises becomes the failure, an exit too; only Ctrl-C passes."""
+    begun = time.perf_counter()
+    try:
+        hints, positional = _known(function)
+        values = values_of(arguments, hints, artifacts)
+        first = [values.pop(name) for name in positional if name in values]
+        result = _checked(function, function(*first, **values), hints, artifacts)
+    except KeyboardInterrupt:
+        raise
+    except NotFound as error:
+        return Performed(failure=_missing(error, arguments, artifacts), seconds=time.perf_counter() - begun)
+    except BaseException as error:
+        return Performed(failure=Failure.of(error), seconds=time.perf_counter() - begun)
+    return Performed(result, seconds=time.perf_counter() - begun)
+
+
+@lru_cache(maxsize=1024)
+def _known(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
+    parameters = inspect.signature(function).parameters.values()
+    return hints_of(function), [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_ONLY]
+
+
+def _checked(function: Callable[..., Any], returned: Any, hints: Mapping[str, Any], artifacts: ArtifactStore) -> Value:
+    """Encoded; a small one is read back, so that a result that is not what the step says is told where it was made."""
+    result = keep(returned, artifacts)
+    wanted = hints.get("return")
+    if wanted is not None and type(returned) is not wanted and result.size <= SMALL and result.codec == "json":
+        try:
+            bring(result, wanted, artifacts)
+        except InvalidInput as error:
+            raise InvalidInput(
+                "step.result",
+                f"`{function.__name__}` returned {type(returned).__name__}, which is not what it says it returns: {error.message}",
+                remedy="Return what the annotation says, or change it.",
+            ) from error
+    return result
+
+
+def _missing(error: NotFound, arguments: Mapping[str, Binding], artifacts: ArtifactStore) -> Failure:
+    if error.code != "artifact.not_found":
+        return Failure.of(error)
+    gone: list[str] = []
+    for binding in arguments.values():
+        for value in values_in(binding):
+            gone += [name for name in artifacts_of(value, artifacts) if not artifacts.exists(name)]
+    return msgspec.structs.replace(Failure.of(error), missing=tuple(dict.fromkeys(gone)))

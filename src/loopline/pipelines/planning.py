@@ -1,0 +1,44 @@
+"""From a pipeline and params to what is submitted: traced, checked, its code pinned. Nothing is written but artifacts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loopline.pipelines.code import pin
+from loopline.pipelines.declare import Pipeline
+from loopline.pipelines.graph import Graph
+from loopline.pipelines.limits import Limit
+from loopline.pipelines.params import kept_params, window_in
+from loopline.pipelines.trace import Tracer, check_params
+from loopline.storage.artifacts import ArtifactStore
+from loopline.values import Window
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An execution before it is submitted. `code` is the digest of the pinned files; None binds it to this process."""
+
+    pipeline: str
+    graph: Graph
+    params: str
+    window: Window | None
+    code: str | None
+    limits: list[Limit]
+    priority: int
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """The functions of its steps, by key."""
+        return self.graph.functions
+
+
+def plan(pipeline: Pipeline, params: Mapping[str, Any], artifacts: ArtifactStore) -> Plan:
+    """Trace the pipeline for these params. Code and large constants are durable in `artifacts` on return.
+
+    Raises `DeclarationError` for steps that do not fit together and `InvalidInput` for params that the pipeline does not take.
+    """
+    given = check_params(pipeline.name, pipeline.signature, params)
+    kept = kept_params(pipeline.name, given)
+    graph = pipeline.trace(Tracer(artifacts), **given)
+    code = pin(graph.functions.values(), artifacts)
+    return Plan(pipeline.name, graph, kept, window_in(pipeline, given), code, pipeline.limits, pipeline.priority)

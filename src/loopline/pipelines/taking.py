@@ -1,0 +1,67 @@
+"""Taking the next step and committing what came of it: the two moments at which any executor meets the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loopline.pipelines import cache
+from loopline.pipelines.advance import complete, fail, lock
+from loopline.pipelines.arguments import resolve
+from loopline.pipelines.cache import Parts
+from loopline.pipelines.claims import Room, claim
+from loopline.pipelines.engine import Claimed, Engine, Facts
+from loopline.pipelines.graph import Binding
+from loopline.pipelines.healing import heal
+from loopline.pipelines.perform import Performed
+from loopline.storage.statements import Statements
+
+_HITS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A claimed step with everything that running it needs. `parts` is what its result is kept by; None where it is not to be kept."""
+
+    claimed: Claimed
+    arguments: Mapping[str, Binding]
+    facts: Facts
+    parts: Parts | None
+
+
+def take(
+    engine: Engine, sql: Statements, worker: str, *, room: Room | None = None, execution: str | None = None
+) -> tuple[Taken | None, bool]:
+    """Claim the next step that has to be run; those whose result is there already are completed on the way.
+
+    The second value says whether there may be more although none was taken: a transaction is not to take too many at once.
+    """
+    for _ in range(_HITS_AT_ONCE):
+        claimed = claim(engine, sql, worker, room=room, execution=execution)
+        if claimed is None:
+            return None, False
+        facts, bindings = engine.facts(sql, claimed.execution), engine.bindings(sql, claimed)
+        arguments = resolve(sql, claimed.execution, bindings) if bindings else {}
+        if not claimed.options.reuse:
+            return Taken(claimed, arguments, facts, None), False
+        parts = cache.parts_of(claimed.function, claimed.code, bindings, arguments)
+        hit = None if facts.fresh else cache.find(sql, engine.artifacts, parts)
+        if hit is None:
+            return Taken(claimed, arguments, facts, parts), False
+        lock(sql, claimed.execution)
+        complete(engine, sql, claimed, hit.result, worker=worker, parts=parts, reused=hit.execution)
+    return None, True
+
+
+def commit(
+    engine: Engine, sql: Statements, taken: Taken, performed: Performed, *, worker: str, log: str | None = None
+) -> bool:
+    """Commit what came of an attempt; False where the step is not this attempt's any more, and nothing was changed."""
+    claimed, seconds = taken.claimed, performed.seconds
+    if performed.result is not None:
+        return complete(
+            engine, sql, claimed, performed.result, worker=worker, seconds=seconds, log=log, parts=taken.parts
+        )
+    if performed.failure is None:
+        raise AssertionError("an attempt has a result or a failure")
+    if performed.failure.missing and heal(engine, sql, claimed, performed.failure.missing, worker=worker):
+        return True
+    return fail(engine, sql, claimed, performed.failure, worker=worker, seconds=seconds, log=log)

@@ -1,0 +1,251 @@
+"""Tracing: the body of a pipeline is run once with handles in place of values, and leaves its graph."""
+
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from loopline.errors import DeclarationError, InvalidInput
+from loopline.pipelines.accepts import accepts, element_of, name_of, takes_none
+from loopline.pipelines.codecs import keep
+from loopline.pipelines.fingerprint import Fingerprints
+from loopline.pipelines.graph import Binding, Constant, FromStep, Graph, ListOf, NamedOf, Node, Options
+from loopline.storage.artifacts import ArtifactStore
+
+_OURS = str(Path(__file__).parent)
+
+
+class Traceable(Protocol):
+    """What tracing needs of a step."""
+
+    function: Callable[..., Any]
+    options: Options
+    signature: inspect.Signature
+    key: str
+    hints: dict[str, Any]
+
+
+class Output:
+    """A handle on what a step will give. It has no value yet: pass it to other steps, or return it."""
+
+    def __init__(self, number: int, kind: Any, made: str) -> None:
+        self.number, self.kind, self.made = number, kind, made
+
+    def __repr__(self) -> str:
+        return f"Output({self.made})"
+
+    def __bool__(self) -> bool:
+        self._refuse("has no value yet that an `if` could ask", "Give the step that depends on it `when=`.")
+
+    def __iter__(self) -> Iterator[Any]:
+        self._refuse("has no elements yet", "Use `.each` of the step that shall run for each.")
+
+    def __len__(self) -> int:
+        self._refuse("has no length yet", "Compute it in a step.")
+
+    def __getitem__(self, _: object) -> Any:
+        self._refuse("has no elements yet", "Pick the element in a step.")
+
+    def _refuse(self, what: str, remedy: str) -> NoReturn:
+        file, line = _caller()
+        raise DeclarationError(
+            "pipeline.no_value_yet", f"the output of {self.made} {what}", file=file, line=line, remedy=remedy
+        )
+
+
+class Tracer:
+    """Collects the steps that a pipeline's body calls. Constants are kept as values, so durable in `artifacts` where they are large."""
+
+    def __init__(self, artifacts: ArtifactStore) -> None:
+        self.artifacts, self.fingerprints = artifacts, Fingerprints(artifacts)
+        self.nodes: list[Node] = []
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self._names: Counter[str] = Counter()
+        self._prefix = ""
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """What is added within is a part of the sub-pipeline `name`."""
+        before = self._prefix
+        self._prefix = self._unused(f"{before}{name}") + "/"
+        try:
+            yield
+        finally:
+            self._prefix = before
+
+    def add(self, step: Traceable, args: Any, kwargs: Mapping[str, Any], when: Any, *, each: bool = False) -> Output:
+        """Add a call. Raises `DeclarationError` for arguments that do not fit."""
+        file, line = _caller()
+        where = _Place(file, line, step)
+        given = where.bound(args, kwargs)
+        mapped = tuple(_first(given, len(args))) if each else ()
+        if each and not mapped:
+            where.refuse(
+                "pipeline.each",
+                "`.each` was given nothing by position",
+                "Give the lists by position, the rest by name.",
+            )
+        for name, argument in given.items():
+            where.check(name, argument, each=name in mapped)
+        condition = None if when is True else self._binding(where.condition(when))
+        optional = frozenset(name for name in given if name not in mapped and takes_none(step.hints.get(name, Any)))
+        node = Node(
+            len(self.nodes),
+            self._unused(self._prefix + step.function.__name__),
+            step.key,
+            self.fingerprints.of(step.function),
+            step.options,
+            {name: self._binding(argument) for name, argument in given.items()},
+            mapped,
+            condition,
+            optional,
+            f"{file}:{line}",
+        )
+        self.nodes.append(node)
+        self.functions[step.key] = step.function
+        result = step.hints.get("return", Any)
+        return Output(node.number, list[result] if each else result, where.name)
+
+    def result(self, value: Any) -> Binding:
+        """What the pipeline returns."""
+        return self._binding(value)
+
+    def _binding(self, argument: Any) -> Binding:
+        if isinstance(argument, Output):
+            return FromStep(argument.number)
+        if _holds_outputs(argument):
+            if isinstance(argument, dict):
+                return NamedOf({str(name): self._binding(one) for name, one in argument.items()})
+            return ListOf([self._binding(one) for one in argument])
+        return Constant(keep(argument, self.artifacts))
+
+    def _unused(self, name: str) -> str:
+        self._names[name] += 1
+        return name if self._names[name] == 1 else f"{name}-{self._names[name]}"
+
+
+_TRACER: ContextVar[Tracer | None] = ContextVar("loopline_tracer", default=None)
+
+
+def tracer() -> Tracer | None:
+    """The tracing that is going on here, if one is."""
+    return _TRACER.get()
+
+
+def trace(tracing: Tracer, pipeline: str, body: Callable[[], Any]) -> Graph:
+    """Run a pipeline's body and give the graph of the steps that it called."""
+    token = _TRACER.set(tracing)
+    try:
+        returned = body()
+        result = tracing.result(returned)
+    finally:
+        _TRACER.reset(token)
+    return Graph(pipeline, tracing.nodes, result, tracing.functions)
+
+
+class _Place:
+    """A call of a step, where it stands; its mistakes are told with both places."""
+
+    def __init__(self, file: str, line: int, step: Traceable) -> None:
+        self.file, self.line, self.step = file, line, step
+        code = inspect.unwrap(step.function).__code__
+        self.name = f"`{step.function.__name__}` ({Path(code.co_filename).name}:{code.co_firstlineno})"
+
+    def bound(self, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            found = self.step.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            self.refuse(
+                "pipeline.call", f"{self.name} cannot be called so: {error}", "Give it the parameters it takes."
+            )
+        kinds = {name: parameter.kind for name, parameter in self.step.signature.parameters.items()}
+        if any(
+            kinds[name] in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} for name in found.arguments
+        ):
+            self.refuse("pipeline.call", f"{self.name} takes any number of arguments", "Take a list or a dict instead.")
+        return dict(found.arguments)
+
+    def check(self, name: str, argument: Any, *, each: bool) -> None:
+        wanted = self.step.hints.get(name, Any)
+        if each:
+            self._check_each(name, argument, wanted)
+        else:
+            self._check_one(name, argument, wanted)
+
+    def _check_each(self, name: str, argument: Any, wanted: Any) -> None:
+        if isinstance(argument, Output):
+            element = element_of(argument.kind)
+            if element is None:
+                said = f"{argument.made} returns {name_of(argument.kind)}, and {self.name} was to run for each element of it"
+                self.refuse("pipeline.each", said, "Let it return a list.")
+            self._compare(name, wanted, element, f"elements of what {argument.made} returns")
+        elif not isinstance(argument, list | tuple):
+            self.refuse("pipeline.each", f"{name!r} is no list to run {self.name} for each of", "Give a list.")
+        else:
+            for one in argument:
+                self._check_one(name, one, wanted)
+
+    def _check_one(self, name: str, argument: Any, wanted: Any) -> None:
+        if isinstance(argument, Output):
+            self._compare(name, wanted, argument.kind, f"what {argument.made} returns")
+        elif isinstance(argument, list | tuple) and _holds_outputs(argument):
+            for one in argument:
+                self._check_one(name, one, element_of(wanted) or Any)
+
+    def _compare(self, name: str, wanted: Any, given: Any, what: str) -> None:
+        if not accepts(wanted, given):
+            said = f"{self.name} takes {name_of(wanted)} as {name!r}, and {what} is {name_of(given)}"
+            self.refuse(
+                "pipeline.types", said, "Let what one returns be what the other takes, or change the annotations."
+            )
+
+    def condition(self, when: Any) -> Any:
+        if isinstance(when, Output) and accepts(bool, when.kind):
+            return when
+        if isinstance(when, bool):
+            return when
+        said = f"the condition of {self.name} is no bool" + (
+            f": {when.made} returns {name_of(when.kind)}" if isinstance(when, Output) else ""
+        )
+        self.refuse("pipeline.condition", said, "Give `when` a step that returns bool.")
+
+    def refuse(self, code: str, said: str, remedy: str) -> NoReturn:
+        raise DeclarationError(code, said, file=self.file, line=self.line, remedy=remedy)
+
+
+def _holds_outputs(argument: Any) -> bool:
+    if isinstance(argument, list | tuple):
+        return any(isinstance(one, Output) or _holds_outputs(one) for one in argument)
+    if isinstance(argument, dict):
+        return any(isinstance(one, Output) or _holds_outputs(one) for one in argument.values())
+    return False
+
+
+def _first(given: Mapping[str, Any], count: int) -> Iterator[str]:
+    for place, name in enumerate(given):
+        if place < count:
+            yield name
+
+
+def _caller() -> tuple[str, int]:
+    """The user's own line."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the only way to the caller's line that costs nothing
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def check_params(pipeline: str, signature: inspect.Signature, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The params with defaults filled in. Raises `InvalidInput` "pipeline.params" for one that is missing or unknown."""
+    try:
+        bound = signature.bind(**params)
+    except TypeError as error:
+        raise InvalidInput(
+            "pipeline.params", f"{pipeline} cannot be run so: {error}", remedy=f"It takes {pipeline}{signature}."
+        ) from error
+    bound.apply_defaults()
+    return dict(bound.arguments)
