@@ -35,11 +35,13 @@ _FAILED = Sql(
 _ATTEMPT = Sql(
     "update attempt set state = ?, ended_at = ?, seconds = ?, log = ?, error = ? where execution = ? and number = ? and attempt = ?"
 )
-_COUNT_DOWN = Sql(
+_DOWN = (
     "update step set waits_for = waits_for - 1, ready_at = {now},"
     " state = case when waits_for = 1 and plain = 1 and missing = 0 then 'ready' else state end"
-    " where execution = ? and number {any} and state = 'waiting' returning number, waits_for, state"
 )
+_WAITED = "and state = 'waiting' returning number, waits_for, state"
+_COUNT_DOWN = Sql(f"{_DOWN} where execution = ? and number {{any}} {_WAITED}")
+_COUNT_DOWN_ONE = Sql(f"{_DOWN} where execution = ? and number = ? {_WAITED}")
 _MISSING = Sql("update step set missing = 1 where execution = ? and number {any} and state = 'waiting'")
 _ROW = Sql(
     "select number, name, kind, bindings, condition, missing, needed_by, wanted_by, parent, expanded from step"
@@ -229,14 +231,19 @@ def _told(sql: Statements, execution: str, one: _Ended) -> list[int]:
         sql.change(_MISSING, execution, sql.array(one.needed_by))
     hearing = one.needed_by + one.wanted_by if one.parent is None else [one.parent, *one.needed_by, *one.wanted_by]
     if hearing:
-        rows = sql.rows(_COUNT_DOWN, execution, sql.array(hearing))
+        alone = len(hearing) == 1
+        rows = (
+            sql.rows(_COUNT_DOWN_ONE, execution, hearing[0])
+            if alone
+            else sql.rows(_COUNT_DOWN, execution, sql.array(hearing))
+        )
         found = [number for number, left, state in rows if left == 0 and state == "waiting"]
     return sorted(found)
 
 
 def _decide(engine: Engine, sql: Statements, execution: str, row: Any) -> tuple[_Ended | None, Failure | None]:
     """What becomes of a step that waits for nothing any more: its end, if it has come, and the failure, if it is one."""
-    number, name, kind, bindings, condition, missing, needed, wanted, parent, expanded = row
+    number, _, kind, bindings, condition, missing, needed, wanted, parent, expanded = row
     ended = _Ended(number, _read(needed), _read(wanted), parent)
     if kind == "each" and expanded:
         return _end(engine, sql, execution, ended, "done", '{"codec":"each","digest":""}'), None

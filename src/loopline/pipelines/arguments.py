@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from loopline.pipelines.codecs import Value, bring, element_type
 from loopline.pipelines.engine import Claimed, Engine, read_value
 from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, numbers_in

@@ -11,7 +11,7 @@ _READY = "state = 'ready' and ready_at <= {now} and cores <= ? and memory <= ?"
 _FIRST = "order by rank, ready_at, execution, number limit 1 {skip_locked}"
 _TAKE = (
     "update step set state = 'running', attempt = attempt + 1, worker = ?, leased_until = {now} + ?"
-    " where (execution, number) = (select execution, number from step where "
+    " where (execution, number) = (select execution, number from step {by} ix_step_ready\n where "
 )
 _CLAIM = Sql(f"{_TAKE}{_READY} and limited is null {_FIRST}) returning {CLAIMED}, limited")
 _CLAIM_OF = Sql(f"{_TAKE}{_READY} and limited is null and execution = ? {_FIRST}) returning {CLAIMED}, limited")

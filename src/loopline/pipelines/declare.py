@@ -9,11 +9,11 @@ from typing import Any, overload
 
 from loopline.errors import InvalidInput
 from loopline.pipelines.codecs import hints_of
-from loopline.pipelines.graph import Options
-from loopline.pipelines.own_code import key_of
+from loopline.pipelines.graph import Graph, Options
 from loopline.pipelines.limits import Limit, Terms, read_limits
+from loopline.pipelines.own_code import key_of
 from loopline.pipelines.retries import Retries
-from loopline.pipelines.trace import Graph, Output, Tracer, trace, tracer
+from loopline.pipelines.trace import Output, Tracer, trace, tracer
 from loopline.values import duration
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?i?B)")

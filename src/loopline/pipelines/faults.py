@@ -11,16 +11,28 @@ from loopline.pipelines.retries import kind_of
 
 _LONGEST = 4000
 _FULL = {errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EDQUOT}
-_BUGS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    NameError,
-    NotImplementedError,
-    SyntaxError,
-    TypeError,
+_BY_TYPE: tuple[tuple[type[BaseException], str], ...] = (
+    (AccessDenied, "access"),
+    (Unavailable, "dependency"),
+    (Conflict, "dependency"),
+    (InvalidInput, "data"),
+    (NotFound, "data"),
+    (LooplineError, "code"),
+    (MemoryError, "capacity"),
+    (PermissionError, "access"),
+    (TimeoutError, "timeout"),
+    (FileNotFoundError, "data"),
+    (OSError, "dependency"),
+    (ArithmeticError, "code"),
+    (AssertionError, "code"),
+    (AttributeError, "code"),
+    (ImportError, "code"),
+    (NameError, "code"),
+    (NotImplementedError, "code"),
+    (SyntaxError, "code"),
+    (TypeError, "code"),
 )
+_DATA = (LookupError, ValueError, EOFError)
 _BY_NAME: Mapping[str, tuple[str, ...]] = {
     "timeout": ("timeout", "deadline"),
     "access": ("forbidden", "unauthorized", "permission", "accessdenied", "credential"),
@@ -63,27 +75,12 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def error_class(error: BaseException) -> str:
     """data, access, capacity, code, dependency or timeout. What nobody can tell is the code's."""
-    if isinstance(error, LooplineError):
-        return _ours(error)
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _FULL):
+    if isinstance(error, OSError) and error.errno in _FULL:
         return "capacity"
-    if isinstance(error, PermissionError):
-        return "access"
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    if isinstance(error, FileNotFoundError | LookupError | ValueError | EOFError):
-        return _named(error) or "data"
-    if isinstance(error, OSError):
-        return "dependency"
-    return "code" if isinstance(error, _BUGS) else _named(error) or "code"
-
-
-def _ours(error: LooplineError) -> str:
-    if isinstance(error, AccessDenied):
-        return "access"
-    if isinstance(error, Unavailable | Conflict):
-        return "dependency"
-    return "data" if isinstance(error, InvalidInput | NotFound) else "code"
+    by_type = next((found for kind, found in _BY_TYPE if isinstance(error, kind)), None)
+    if by_type is not None:
+        return by_type
+    return _named(error) or ("data" if isinstance(error, _DATA) else "code")
 
 
 def _named(error: BaseException) -> str:

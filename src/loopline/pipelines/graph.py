@@ -108,7 +108,8 @@ def numbers_in(binding: Binding) -> Iterator[int]:
 
 def read_binding(text: str) -> Binding:
     """A binding as a row keeps it."""
-    return _BINDING.decode(text)
+    found: Binding = _BINDING.decode(text)
+    return found
 
 
 def read_bindings(text: str) -> dict[str, Binding]:

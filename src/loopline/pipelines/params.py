@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -65,8 +65,6 @@ def read_moment(text: str) -> datetime:
         raise InvalidInput(
             "time.unreadable", f"{text!r} is no time", remedy="Write e.g. 2026-01-01 or 2026-01-01T06:00Z."
         ) from error
-    if isinstance(moment, date) and not isinstance(moment, datetime):
-        moment = datetime.combine(moment, time())
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 

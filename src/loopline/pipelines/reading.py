@@ -19,7 +19,7 @@ _COLUMNS = (
     "id, project, pipeline, sequence, origin, again, state, priority, window_start, window_end, params, fresh, created_at, created_by,"
     " ended_at, result"
 )
-_LIST = Sql(
+_LIST = Sql(  # the columns are ours
     f"select {_COLUMNS} from execution where (? = '' or pipeline = ?) and (? = '' or state = ?) order by created_at desc, sequence desc limit ?"
 )
 _ONE = Sql(f"select {_COLUMNS} from execution where id = ?")
@@ -195,11 +195,8 @@ def result_of(tx: Transaction, execution: str, artifacts: ArtifactStore, wanted:
 
 def failures_of(tx: Transaction, execution: str) -> list[tuple[str, Failure]]:
     """The steps that failed by themselves, with what went wrong."""
-    found = []
-    for step in steps_of(tx, execution):
-        if step.state == "failed" and step.error is not None and "error_class" in step.error:
-            found.append((step.name, msgspec.convert(step.error, Failure)))
-    return found
+    failed = (step for step in steps_of(tx, execution) if step.state == "failed")
+    return [(step.name, msgspec.convert(step.error, Failure)) for step in failed if "error_class" in (step.error or {})]
 
 
 def _row(sql: Statements, execution: str) -> Row:
@@ -237,7 +234,7 @@ def _execution(sql: Statements, row: Row) -> ExecutionRow:
     window = None if start is None else (from_micros(start), from_micros(end))
     return ExecutionRow(
         name, project, pipeline, sequence, origin, again, state, priority, window, msgspec.json.decode(params), bool(fresh),
-        from_micros(created), by, _time(ended), dict(sql.rows(_COUNTS, name)),  # type: ignore[arg-type]  # rows of two
+        from_micros(created), by, _time(ended), dict(sql.rows(_COUNTS, name)),
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ class Retrying(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def wait(self, failed: int, seed: int, *path: object) -> int:
         """Milliseconds until the next attempt: doubled each time, shortened by up to half by a draw from (seed, path)."""
-        longest = min(self.at_most, self.first * 2 ** min(failed - 1, 40))
+        longest: int = min(self.at_most, self.first << min(failed - 1, 40))
         return round(longest * (0.5 + derive_seed(seed, "retry", *path, failed) / 2**33))
 
 

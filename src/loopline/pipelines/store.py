@@ -81,7 +81,13 @@ step = sa.Table(
 )
 _READY, _RUNNING = sa.text("state = 'ready'"), sa.text("state = 'running'")
 sa.Index(
-    "ix_step_ready", step.c.rank, step.c.ready_at, step.c.execution, step.c.number, sqlite_where=_READY, postgresql_where=_READY
+    "ix_step_ready",
+    step.c.rank,
+    step.c.ready_at,
+    step.c.execution,
+    step.c.number,
+    sqlite_where=_READY,
+    postgresql_where=_READY,
 )
 sa.Index("ix_step_running", step.c.worker, step.c.leased_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 sa.Index(None, step.c.execution, step.c.name)

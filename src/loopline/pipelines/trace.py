@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, NoReturn, Protocol
 
 from loopline.errors import DeclarationError, InvalidInput
@@ -26,7 +27,10 @@ class Traceable(Protocol):
     options: Options
     signature: inspect.Signature
     key: str
-    hints: dict[str, Any]
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """The annotations of its function."""
 
 
 class Output:
@@ -38,13 +42,13 @@ class Output:
     def __repr__(self) -> str:
         return f"Output({self.made})"
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # noqa: PLE0304 - it always raises
         self._refuse("has no value yet that an `if` could ask", "Give the step that depends on it `when=`.")
 
     def __iter__(self) -> Iterator[Any]:
         self._refuse("has no elements yet", "Use `.each` of the step that shall run for each.")
 
-    def __len__(self) -> int:
+    def __len__(self) -> int:  # noqa: PLE0303 - it always raises
         self._refuse("has no length yet", "Compute it in a step.")
 
     def __getitem__(self, _: object) -> Any:
@@ -108,7 +112,7 @@ class Tracer:
         self.nodes.append(node)
         self.functions[step.key] = step.function
         result = step.hints.get("return", Any)
-        return Output(node.number, list[result] if each else result, where.name)
+        return Output(node.number, GenericAlias(list, (result,)) if each else result, where.name)
 
     def result(self, value: Any) -> Binding:
         """What the pipeline returns."""
@@ -204,14 +208,12 @@ class _Place:
             )
 
     def condition(self, when: Any) -> Any:
-        if isinstance(when, Output) and accepts(bool, when.kind):
-            return when
-        if isinstance(when, bool):
+        if isinstance(when, bool) or (isinstance(when, Output) and accepts(bool, when.kind)):
             return when
         said = f"the condition of {self.name} is no bool" + (
             f": {when.made} returns {name_of(when.kind)}" if isinstance(when, Output) else ""
         )
-        self.refuse("pipeline.condition", said, "Give `when` a step that returns bool.")
+        return self.refuse("pipeline.condition", said, "Give `when` a step that returns bool.")
 
     def refuse(self, code: str, said: str, remedy: str) -> NoReturn:
         raise DeclarationError(code, said, file=self.file, line=self.line, remedy=remedy)

@@ -15,12 +15,14 @@ from loopline.storage.database import Database, Transaction
 Row = tuple[Any, ...]
 
 _SQLITE = {
+    "by": "indexed by",
     "now": "cast(unixepoch('subsec') * 1000 as integer)",
     "skip_locked": "",
     "for_update": "",
     "any": "in (select value from json_each(?))",
 }
 _POSTGRES = {
+    "by": "--",
     "now": "cast(extract(epoch from clock_timestamp()) * 1000 as bigint)",
     "skip_locked": "for update skip locked",
     "for_update": "for update",
@@ -32,7 +34,7 @@ class Sql:
     """One statement in the words of both databases.
 
     `{now}` is the database's time in milliseconds since 1970 UTC, `{any}` stands for `in (...)` with one value from
-    `Statements.array`, `{for_update}` and `{skip_locked}` end a select whose rows are to be changed.
+    `Statements.array`, `{by}` names the index that SQLite is to use and ends the line, `{for_update}` and `{skip_locked}` end a select whose rows are to be changed.
     """
 
     __slots__ = ("postgres", "sqlite")
