@@ -37,6 +37,7 @@ _LIMIT = Sql(
     "insert into limits (name, concurrency, rate, per, due) values (?, ?, ?, ?, 0) on conflict (name) do update set"
     " concurrency = excluded.concurrency, rate = excluded.rate, per = excluded.per"
 )
+_LIMITS = Sql("select name from limits")
 _STATE = Sql("select state from execution where id = ?")
 _CANCEL_STEPS = Sql(
     "update step set state = 'cancelled', ended_at = ?, worker = null, leased_until = null"
@@ -81,6 +82,7 @@ def submit(
     if found is not None:
         return str(found[0]), False
     set_limits(sql, planned.limits)
+    _check_limits(sql, planned)
     graph, window = planned.graph, planned.window
     rank = planned.priority if priority is None else priority
     [(sequence,)] = sql.rows(_SEQUENCE, project, planned.pipeline)
@@ -103,6 +105,17 @@ def set_limits(sql: Statements, limits: list[Limit]) -> None:
     """Put limits in force, from now on and for everyone."""
     for one in limits:
         sql.change(_LIMIT, one.name, one.concurrency, one.rate, one.per)
+
+
+def _check_limits(sql: Statements, planned: Plan) -> None:
+    known = {row[0] for row in sql.rows(_LIMITS)}
+    for node in planned.graph.nodes:
+        if node.options.limit is not None and node.options.limit not in known:
+            raise InvalidInput(
+                "pipeline.limit_unknown",
+                f"`{node.name}` names the limit {node.options.limit!r}, which is declared nowhere",
+                remedy="Declare it on the pipeline, limits={...}, or in LOOPLINE_LIMITS.",
+            )
 
 
 def cancel(tx: Transaction, engine: Engine, execution: str, *, by: str = "") -> None:

@@ -39,7 +39,8 @@ def expand(engine: Engine, sql: Statements, execution: str, number: int, binding
     count = next(iter(lengths.values()))
     if count:
         [(numbers,)] = sql.rows(_TAKEN, count, execution)
-        sql.many(_INSERT, _rows(sql, execution, number, lists, numbers - count, count))
+        [shared] = sql.rows(_MAPPED, execution, number)
+        sql.many(_INSERT, _rows(execution, number, shared, lists, range(numbers - count, numbers)))
     return count
 
 
@@ -52,11 +53,11 @@ def _elements(engine: Engine, binding: Binding) -> list[Binding]:
 
 
 def _rows(
-    sql: Statements, execution: str, group: int, lists: Mapping[str, list[Binding]], first: int, count: int
+    execution: str, group: int, shared: Row, lists: Mapping[str, list[Binding]], numbers: range
 ) -> Iterator[Row]:
-    [(name, options, function, code, cores, memory, limited, rank)] = sql.rows(_MAPPED, execution, group)
-    for element in range(count):
+    name, options, function, code, cores, memory, limited, rank = shared
+    for element, number in enumerate(numbers):
         own = text_of({parameter: items[element] for parameter, items in lists.items()})
         yield (
-            execution, first + element, f"{name}[{element}]", function, code, own, options, cores, memory, limited, rank, group, element,
+            execution, number, f"{name}[{element}]", function, code, own, options, cores, memory, limited, rank, group, element,
         )  # fmt: skip

@@ -125,7 +125,7 @@ def retried(name: str) -> Any:
     return flaky(name)
 
 
-@ll.pipeline
+@ll.pipeline(limits={"few": 1000})
 def many(count: int) -> Any:
     """Limited steps."""
     return limited.each(list(range(count)))
