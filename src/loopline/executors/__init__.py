@@ -1,1 +1,1 @@
-"""Where steps run. Reserved for local pools and Ray."""
+"""Where steps run: a pool of processes on this machine, and the worker that feeds it."""

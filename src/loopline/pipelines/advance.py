@@ -143,14 +143,13 @@ def fail(
     return True
 
 
-def release(engine: Engine, sql: Statements, claimed: Claimed, *, worker: str) -> bool:
+def release(engine: Engine, sql: Statements, execution: str, number: int, attempt: int, *, worker: str) -> bool:
     """Give a step back unfinished: a worker that stops in order loses nothing by it."""
-    lock(sql, claimed.execution)
-    key = (claimed.execution, claimed.number, claimed.attempt)
-    if not sql.change(_AGAIN, 0, 0, 0, *key):
+    lock(sql, execution)
+    if not sql.change(_AGAIN, 0, 0, 0, execution, number, attempt):
         return False
-    _close_attempt(engine, sql, claimed, "released", 0.0, None)
-    engine.record(sql, *key[:1], "released", *key[1:], worker)
+    sql.change(_ATTEMPT, "released", engine.now(), None, None, None, execution, number, attempt)
+    engine.record(sql, execution, "released", number, attempt, worker)
     return True
 
 

@@ -65,6 +65,13 @@ def find(sql: Statements, artifacts: ArtifactStore, parts: Parts) -> Hit | None:
     return None
 
 
+def peek(sql: Statements, artifacts: ArtifactStore, parts: Parts) -> Hit | None:
+    """As `find`, and nothing is changed."""
+    row = sql.first(_FIND, parts.function, parts.key)
+    hit = None if row is None else Hit(read_value(row[0]), row[1], row[2])
+    return hit if hit is not None and is_there(hit.result, artifacts) else None
+
+
 def is_there(value: Value, artifacts: ArtifactStore) -> bool:
     """Whether every artifact of a value is kept."""
     if value.codec != "list" and (value.text is not None or value.data is not None):

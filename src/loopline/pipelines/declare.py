@@ -125,7 +125,7 @@ def step(
         Retries.of(retries),
         None if timeout is None else duration(timeout).total_seconds(),
         float(cores),
-        _bytes(memory),
+        memory_in_bytes(memory),
         reuse,
         priority,
         limit,
@@ -159,7 +159,8 @@ def pipeline(
     return lambda given: Pipeline(given, name, read, priority)
 
 
-def _bytes(given: str | int | None) -> int:
+def memory_in_bytes(given: str | int | None) -> int:
+    """Bytes of a size such as "2GB"; 0 for None, which means any. Raises `InvalidInput` "step.memory"."""
     if given is None or isinstance(given, int):
         return given or 0
     found = _SIZE.fullmatch(given)

@@ -52,9 +52,7 @@ def _elements(engine: Engine, binding: Binding) -> list[Binding]:
     raise InvalidInput("pipeline.not_listed", "a dict cannot be fanned out", remedy="Give a list.")
 
 
-def _rows(
-    execution: str, group: int, shared: Row, lists: Mapping[str, list[Binding]], numbers: range
-) -> Iterator[Row]:
+def _rows(execution: str, group: int, shared: Row, lists: Mapping[str, list[Binding]], numbers: range) -> Iterator[Row]:
     name, options, function, code, cores, memory, limited, rank = shared
     for element, number in enumerate(numbers):
         own = text_of({parameter: items[element] for parameter, items in lists.items()})

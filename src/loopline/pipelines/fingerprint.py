@@ -19,9 +19,15 @@ _SHORT = 23
 
 
 @cache
+def environment() -> bytes:
+    """Python's version and those of the installed libraries, as canonical JSON."""
+    return canonical_json({"python": ".".join(map(str, sys.version_info[:3])), **libraries()})
+
+
+@cache
 def environment_digest() -> str:
-    """That of the installed libraries' versions and of Python's."""
-    return digest(canonical_json({"python": list(sys.version_info[:3]), **libraries()}))
+    """That of the installed libraries' versions and of Python's; an artifact of this name says which."""
+    return digest(environment())
 
 
 class Fingerprints:
@@ -30,6 +36,7 @@ class Fingerprints:
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
         self._known: dict[Callable[..., Any], str] = {}
+        artifacts.put(environment())
 
     def of(self, function: Callable[..., Any]) -> str:
         """The digest of `code_parts`; the parts are durable on return."""

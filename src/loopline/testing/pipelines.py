@@ -240,7 +240,7 @@ class PipelineSuite:
         before = self.dump(database)
         assert not self.completed(database, engine, first)
         with database.transaction() as tx:
-            assert not release(engine, Statements.of(tx), first, worker="first")
+            assert not release(engine, Statements.of(tx), execution, 0, 1, worker="first")
         assert self.dump(database) == before
         assert self.completed(database, engine, second, keep("a", engine.artifacts))
         assert not self.completed(database, engine, second)

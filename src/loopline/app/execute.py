@@ -1,0 +1,96 @@
+"""Workers of a home: for one execution until it has ended, or for all until they are stopped."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from types import FrameType
+from typing import Any
+
+from loopline.executors.local import LocalExecutor
+from loopline.executors.worker import Worker
+from loopline.pipelines import reading
+from loopline.pipelines.declare import memory_in_bytes
+from loopline.pipelines.home import PipelineHome
+from loopline.pipelines.inline import Inline
+
+Note = Callable[[dict[str, int]], None]
+
+
+def execute(
+    opened: PipelineHome,
+    execution: str,
+    *,
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    note: Note | None = None,
+) -> str:
+    """Work on one execution until it has ended; its state. With `functions` in this process, otherwise in processes of their own.
+
+    SIGTERM and Ctrl-C stop it in order: what runs is given back, and any worker goes on with it.
+    """
+    if functions is not None:
+        return Inline(opened.engine, opened.database, opened.code_path, functions).run(execution)
+
+    def seen() -> None:
+        if note is not None:
+            with opened.database.reading() as tx:
+                note(reading.get_execution(tx, execution).steps)
+
+    with _worker(opened, execution=execution) as worker, _stopping() as stop:
+        return worker.run(stop.is_set, grace=0.0, seen=seen)
+
+
+def work(
+    opened: PipelineHome,
+    *,
+    cores: float | None = None,
+    memory: str | None = None,
+    grace: float = 60.0,
+    until_idle: bool = False,
+) -> int:
+    """Work for all executions until SIGTERM, SIGINT, or with `until_idle` until none is running; how many attempts it ran."""
+
+    def over() -> bool:
+        if stop.is_set() or not until_idle:
+            return stop.is_set()
+        with opened.database.reading() as tx:
+            return not reading.find_executions(tx, state="running", limit=1)
+
+    with _worker(opened, cores=cores, memory=memory) as worker, _stopping() as stop:
+        worker.run(over, grace=grace)
+        return worker.done
+
+
+@contextmanager
+def _worker(
+    opened: PipelineHome, *, execution: str | None = None, cores: float | None = None, memory: str | None = None
+) -> Iterator[Worker]:
+    settings = opened.settings
+    executor = LocalExecutor(
+        settings.artifacts_url,
+        settings.home / "executor",
+        cores=cores,
+        memory=memory_in_bytes(memory),
+        durable=settings.durable,
+    )
+    with closing(Worker(opened.engine, opened.database, executor, execution=execution)) as worker:
+        yield worker
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while the block runs."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def asked(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
