@@ -1,5 +1,6 @@
 """One process of the pool: warm between jobs of the same code, killed with all it started when it has to be."""
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -17,8 +18,10 @@ from loopline.executors.processes import descendants, kill_all, resident
 from loopline.pipelines.faults import Failure
 from loopline.pipelines.perform import Performed
 
-# The shell holds the pool's end of a pipe: when the pool's process dies, however it dies, the shell kills the whole group.
-_SUPERVISE = '"$@" </dev/null & read -r _; kill -9 0'
+# A shell waits at the pool's end of a pipe: when the pool's process dies, however it dies, it kills the whole group. When the process itself
+# dies, what it has started in the group dies with it.
+_SUPERVISE = 'exec 4<&0; (read -r _ <&4; kill -9 0) & "$@" </dev/null 4<&-; kill -9 0'
+_ABOVE = 10  # the shell's own
 
 
 class Place:
@@ -38,15 +41,17 @@ class Slot:
         self._begun = 0.0
         ours, theirs = socket.socketpair()
         self.channel = ours
-        arguments = [str(theirs.fileno()), place.artifacts_url, "1" if place.durable else "0", str(place.folder)]
+        handle = fcntl.fcntl(theirs, fcntl.F_DUPFD, _ABOVE)
+        arguments = [str(handle), place.artifacts_url, "1" if place.durable else "0", str(place.folder)]
         command = [sys.executable, "-m", "loopline.executors.child", *arguments]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, behind a fixed line of shell
                 ["/bin/sh", "-c", _SUPERVISE, "supervise", *command],
                 stdin=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[handle],
                 start_new_session=True,
             )
+        os.close(handle)
         self._greeted = False
 
     def start(self, job: Job) -> None:

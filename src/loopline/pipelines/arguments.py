@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from loopline.pipelines.codecs import Value, bring, element_type
-from loopline.pipelines.engine import Claimed, Engine, read_value
+from loopline.pipelines.engine import read_value
 from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, numbers_in
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.statements import Sql, Statements
@@ -24,11 +24,6 @@ def resolve(sql: Statements, execution: str, bindings: Mapping[str, Binding]) ->
         for number, kind, result in sql.rows(_RESULTS, execution, sql.array(numbers)):
             given[number] = _given(sql, execution, number, kind, result)
     return {name: _replaced(binding, given) for name, binding in bindings.items()}
-
-
-def resolved_for(engine: Engine, sql: Statements, claimed: Claimed) -> dict[str, Binding]:
-    """The arguments of a claimed step."""
-    return resolve(sql, claimed.execution, engine.bindings(sql, claimed))
 
 
 def values_of(arguments: Mapping[str, Binding], hints: Mapping[str, Any], artifacts: ArtifactStore) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The cache of results, by content: the same code, environment, params and inputs give the earlier result."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -46,9 +46,19 @@ class Hit:
     number: int
 
 
-def parts_of(function: str, code: str, bindings: Mapping[str, Binding], resolved: Mapping[str, Binding]) -> Parts:
-    """What the result of a step depends on."""
-    params = {name: digest_of(resolved[name]) for name, one in bindings.items() if isinstance(one, Constant)}
+def parts_of(
+    function: str,
+    code: str,
+    bindings: Mapping[str, Binding],
+    resolved: Mapping[str, Binding],
+    mapped: Collection[str] = (),
+) -> Parts:
+    """What the result of a step depends on; `mapped` are the parameters that a fan-out gives an element each, which are inputs."""
+    params = {
+        name: digest_of(resolved[name])
+        for name, one in bindings.items()
+        if isinstance(one, Constant) and name not in mapped
+    }
     inputs = {name: digest_of(one) for name, one in resolved.items() if name not in params}
     return Parts(function, code, environment_digest(), params, inputs)
 

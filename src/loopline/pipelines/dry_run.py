@@ -11,7 +11,7 @@ from loopline.pipelines.cache import Parts, parts_of
 from loopline.pipelines.codecs import items_of
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, Node, numbers_in
-from loopline.pipelines.nearest import nearest
+from loopline.pipelines.nearest import nearest, told
 from loopline.pipelines.planning import Plan
 from loopline.storage.database import Transaction
 from loopline.storage.statements import Statements
@@ -79,13 +79,7 @@ class _Looking:
         missing: Parts | None = None
         for element in range(count):
             own = {**arguments, **{name: items[element] for name, items in lists.items()}}
-            parts = parts_of(
-                node.function,
-                node.code,
-                {name: one for name, one in node.bindings.items() if name not in lists}
-                | {name: own[name] for name in lists},
-                own,
-            )
+            parts = parts_of(node.function, node.code, node.bindings, own, node.mapped)
             hit = self._hit(parts)
             if hit is None:
                 missing = parts
@@ -116,7 +110,7 @@ class _Looking:
             return "no result of it was kept"
         if not near.differences:
             return "its result is gone"
-        return f"its {'; its '.join(map(str, near.differences))} differ from {near.execution}"
+        return f"{told(near.differences)} not as in {near.execution}"
 
     def _skip(self, node: Node, why: str) -> Foreseen:
         self._skipped.add(node.number)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -82,11 +83,11 @@ class Engine:
             self._facts[execution] = Facts(row[0], row[1], row[2], bool(row[3]), row[4])
         return self._facts[execution]
 
-    def bindings(self, sql: Statements, claimed: Claimed) -> dict[str, Binding]:
-        """Where each parameter comes from; an element of a fan-out shares all but its own with the others."""
+    def bindings(self, sql: Statements, claimed: Claimed) -> tuple[dict[str, Binding], Collection[str]]:
+        """Where each parameter comes from, and which are an element's own: the rest it shares with the others of its fan-out."""
         own = read_bindings(claimed.bindings)
         if claimed.parent is None:
-            return own
+            return own, ()
         key = (claimed.execution, claimed.parent)
         if key not in self._parents:
             if len(self._parents) > 100:  # noqa: PLR2004 - as above
@@ -94,7 +95,7 @@ class Engine:
             [row] = sql.rows(_PARENT, *key)
             shared = read_bindings(row[0])
             self._parents[key] = {name: one for name, one in shared.items() if not name.startswith(MAPPED)}
-        return {**self._parents[key], **own}
+        return {**self._parents[key], **own}, own.keys()
 
     def record(
         self,

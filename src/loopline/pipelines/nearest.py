@@ -47,6 +47,11 @@ def nearest(sql: Statements, artifacts: ArtifactStore, parts: Parts, *, before: 
     return Nearest(execution, _differences(artifacts, parts, found))
 
 
+def told(differences: list[Difference]) -> str:
+    """What differs, as the beginning of a sentence that ends in `not as in ...`."""
+    return f"{'; '.join(map(str, differences))} {'is' if len(differences) == 1 and len(differences[0].names) < 2 else 'are'}"  # noqa: PLR2004
+
+
 def _distance(one: Parts, other: Parts) -> int:
     return (
         (one.code != other.code)

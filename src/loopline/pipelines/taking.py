@@ -38,11 +38,11 @@ def take(
         claimed = claim(engine, sql, worker, room=room, execution=execution)
         if claimed is None:
             return None, False
-        facts, bindings = engine.facts(sql, claimed.execution), engine.bindings(sql, claimed)
+        facts, (bindings, mapped) = engine.facts(sql, claimed.execution), engine.bindings(sql, claimed)
         arguments = resolve(sql, claimed.execution, bindings) if bindings else {}
         if not claimed.options.reuse:
             return Taken(claimed, arguments, facts, None), False
-        parts = cache.parts_of(claimed.function, claimed.code, bindings, arguments)
+        parts = cache.parts_of(claimed.function, claimed.code, bindings, arguments, mapped)
         hit = None if facts.fresh else cache.find(sql, engine.artifacts, parts)
         if hit is None:
             return Taken(claimed, arguments, facts, parts), False

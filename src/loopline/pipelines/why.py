@@ -7,7 +7,7 @@ from loopline.pipelines.arguments import resolve
 from loopline.pipelines.cache import parts_of
 from loopline.pipelines.engine import MAPPED, Engine
 from loopline.pipelines.graph import Binding, read_bindings
-from loopline.pipelines.nearest import Nearest, nearest
+from loopline.pipelines.nearest import Nearest, nearest, told
 from loopline.storage.database import Transaction
 from loopline.storage.statements import Row, Sql, Statements
 
@@ -66,7 +66,8 @@ def _done(sql: Statements, engine: Engine, execution: str, row: Row) -> _Answer:
         return "it ran because it is declared with reuse=False", None
     [(begun,)] = sql.rows(_STARTED, execution, row[0])
     bindings = _bindings(sql, execution, row)
-    parts = parts_of(row[4], row[5], bindings, resolve(sql, execution, bindings))
+    mapped = () if row[8] is None else read_bindings(row[6]).keys()
+    parts = parts_of(row[4], row[5], bindings, resolve(sql, execution, bindings), mapped)
     near = nearest(sql, engine.artifacts, parts, before=begun or 0)
     return because(near), near
 
@@ -79,7 +80,7 @@ def because(near: Nearest | None) -> str:
         return (
             f"it ran although nothing differs from {near.execution}: the result was gone, or a fresh one was asked for"
         )
-    return f"it ran because its {'; its '.join(map(str, near.differences))} differ from {near.execution}"
+    return f"it ran because {told(near.differences)} not as in {near.execution}"
 
 
 def _bindings(sql: Statements, execution: str, row: Row) -> dict[str, Binding]:
