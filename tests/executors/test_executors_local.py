@@ -19,7 +19,7 @@ class TestLocalExecutor(ExecutorSuite):
         return open_artifacts(str(tmp_path / "artifacts"), durable=False)
 
     @pytest.fixture
-    def executor(self, tmp_path, artifacts):
+    def executor(self, tmp_path):
         pool = LocalExecutor(str(tmp_path / "artifacts"), tmp_path / "executor", cores=2, durable=False)
         with closing(pool):
             yield pool

@@ -25,8 +25,6 @@ from pathlib import Path
 
 import loopline as ll
 
-SEEN = Path(__file__).parent / "seen" if "executor" not in __file__ else Path(os.environ["SEEN"])
-
 
 def say(name: str) -> None:
     handle = os.open(os.environ["SEEN"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -89,7 +87,6 @@ class Site:
 
     def worker(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker."""
-        command = [sys.executable, "-m", "loopline.cli.main", "worker", "--cores", "1", *options]
         program = "from loopline.cli.main import main; main()"
         command = [sys.executable, "-c", program, "worker", "--cores", "1", *options]
         with (self.folder / f"worker{len(self.workers)}.log").open("wb") as log:

@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, overload
+from typing import Any
 
 from loopline.errors import InvalidInput
 from loopline.pipelines.codecs import hints_of
@@ -85,20 +85,6 @@ class Pipeline:
         return trace(tracing, self.name, lambda: self.function(**params))
 
 
-@overload
-def step(function: Function, /) -> Step: ...
-@overload
-def step(
-    *,
-    retries: int | Retries = 0,
-    timeout: str | timedelta | None = None,
-    cores: float = 1,
-    memory: str | int | None = None,
-    reuse: bool = True,
-    priority: int = 0,
-    limit: str | None = None,
-    hints: Mapping[str, Any] | None = None,
-) -> Callable[[Function], Step]: ...
 def step(
     function: Function | None = None,
     /,
@@ -111,8 +97,8 @@ def step(
     priority: int = 0,
     limit: str | None = None,
     hints: Mapping[str, Any] | None = None,
-) -> Step | Callable[[Function], Step]:
-    """Make a function a step.
+) -> Any:
+    """Make a function a step: `@step` alone, or with options. Gives a `Step`.
 
     `retries` is a count or `Retries`; after `timeout` ("10m") the process is killed; `cores` and `memory` ("2GB") are what a worker
     sets aside for it, and more memory is not given; with `reuse` an earlier result of the same code, params and inputs is taken;
@@ -134,12 +120,6 @@ def step(
     return Step(function, options) if function is not None else lambda given: Step(given, options)
 
 
-@overload
-def pipeline(function: Function, /) -> Pipeline: ...
-@overload
-def pipeline(
-    *, name: str | None = None, limits: Mapping[str, Terms] | None = None, priority: int = 0
-) -> Callable[[Function], Pipeline]: ...
 def pipeline(
     function: Function | None = None,
     /,
@@ -147,8 +127,8 @@ def pipeline(
     name: str | None = None,
     limits: Mapping[str, Terms] | None = None,
     priority: int = 0,
-) -> Pipeline | Callable[[Function], Pipeline]:
-    """Make a function a pipeline: the steps that it calls become a graph.
+) -> Any:
+    """Make a function a pipeline, whose steps become a graph: `@pipeline` alone, or with options. Gives a `Pipeline`.
 
     It is called `name`, or as the function. `limits` are named limits its steps share with all others that name them: `{"api": 4}` at once,
     `{"mail": "10/1m"}` started in a minute. A higher `priority` goes before other executions.
