@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, overload
 
 from loopline.errors import InvalidInput
 from loopline.pipelines.codecs import hints_of
@@ -85,7 +85,38 @@ class Pipeline:
         return trace(tracing, self.name, lambda: self.function(**params))
 
 
-def step(
+class _Steps(Protocol):
+    """How `step` is called, for type checkers."""
+
+    @overload
+    def __call__(self, function: Function, /) -> Step: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        retries: int | Retries = 0,
+        timeout: str | timedelta | None = None,
+        cores: float = 1,
+        memory: str | int | None = None,
+        reuse: bool = True,
+        priority: int = 0,
+        limit: str | None = None,
+        hints: Mapping[str, Any] | None = None,
+    ) -> Callable[[Function], Step]: ...
+
+
+class _Pipelines(Protocol):
+    """How `pipeline` is called, for type checkers."""
+
+    @overload
+    def __call__(self, function: Function, /) -> Pipeline: ...
+    @overload
+    def __call__(
+        self, *, name: str | None = None, limits: Mapping[str, Terms] | None = None, priority: int = 0
+    ) -> Callable[[Function], Pipeline]: ...
+
+
+def make_step(
     function: Function | None = None,
     /,
     *,
@@ -120,7 +151,7 @@ def step(
     return Step(function, options) if function is not None else lambda given: Step(given, options)
 
 
-def pipeline(
+def make_pipeline(
     function: Function | None = None,
     /,
     *,
@@ -151,4 +182,7 @@ def memory_in_bytes(given: str | int | None) -> int:
     return round(float(found[1]) * _UNITS[found[2]])
 
 
-__all__ = ["Output", "Pipeline", "Step", "pipeline", "step"]
+step: _Steps = make_step
+pipeline: _Pipelines = make_pipeline
+
+__all__ = ["Output", "Pipeline", "Step", "make_pipeline", "make_step", "memory_in_bytes", "pipeline", "step"]

@@ -13,7 +13,7 @@ import pytest
 from loopline.executors.executor import Executor, Finished, Job
 from loopline.pipelines.claims import Key
 from loopline.pipelines.codecs import bring, keep
-from loopline.pipelines.graph import Constant
+from loopline.pipelines.graph import Binding, Constant
 from loopline.storage.artifacts import ArtifactStore
 
 _WITHIN = 60.0
@@ -85,11 +85,12 @@ class ExecutorSuite:
 
     def job(self, function: Any, artifacts: ArtifactStore, number: int = 0, **options: Any) -> Job:
         given = {name: options.pop(name) for name in list(options) if name not in {"timeout", "memory", "cores"}}
-        arguments = {name: Constant(keep(value, artifacts)) for name, value in given.items()}
+        arguments: dict[str, Binding] = {name: Constant(keep(value, artifacts)) for name, value in given.items()}
         return Job("ex", number, 1, function.__name__, f"{__name__}:{function.__name__}", None, arguments, **options)
 
     def ended(self, executor: Executor, count: int = 1) -> dict[Key, Finished]:
-        deadline, found = time.monotonic() + _WITHIN, {}
+        deadline = time.monotonic() + _WITHIN
+        found: dict[Key, Finished] = {}
         while len(found) < count and time.monotonic() < deadline:
             found.update({one.key: one for one in executor.wait(1.0)})
         return found
