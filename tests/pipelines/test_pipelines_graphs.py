@@ -70,7 +70,9 @@ def plainly(graph, broken):
         needed = [*sources, *([] if fanned is None else [fanned]), *([] if when is None else [when])]
         if any(values[source] in {"failed", "cancelled"} for source in needed):
             values.append("cancelled")
-        elif (when is not None and (values[when] is None or values[when] % 2)) or any(values[source] is None for source in sources):
+        elif (when is not None and (values[when] is None or values[when] % 2)) or any(
+            values[source] is None for source in sources
+        ):
             values.append(None)
         elif number in broken:
             values.append("failed")

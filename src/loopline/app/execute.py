@@ -1,9 +1,10 @@
 """Workers of a home: for one execution until it has ended, or for all until they are stopped."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any
 
@@ -29,7 +30,8 @@ def execute(
     SIGTERM and Ctrl-C stop it in order: what runs is given back, and any worker goes on with it.
     """
     if functions is not None:
-        return Inline(opened.engine, opened.database, opened.code_path, functions).run(execution)
+        with redirect_stdout(sys.stderr):  # what steps print is not the command's answer
+            return Inline(opened.engine, opened.database, opened.code_path, functions).run(execution)
 
     def seen() -> None:
         if note is not None:

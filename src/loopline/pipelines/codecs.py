@@ -67,9 +67,7 @@ def keep(value: Any, artifacts: ArtifactStore) -> Value:
     try:
         content = canonical_json(value)
     except (TypeError, OverflowError, ValueError) as error:
-        if isinstance(value, list | tuple):
-            return kept_list([keep(one, artifacts) for one in value], artifacts)
-        raise _no_codec(value) from error
+        return _kept_otherwise(value, error, artifacts)
     if _ABSENT in content and _not_finite(value):
         return _kept("msgpack", msgspec.msgpack.encode(value, order="deterministic"), artifacts)
     return _kept("json", content, artifacts)
@@ -135,6 +133,16 @@ def element_type(wanted: Any) -> Any:
     if type(None) in arguments:
         return element_type(next(one for one in arguments if one is not type(None)))
     return arguments[0] if arguments and get_origin(wanted) is not None else Any
+
+
+def _kept_otherwise(value: Any, error: Exception, artifacts: ArtifactStore) -> Value:
+    """What JSON has no word for: keys that are no text, or a list of what has a codec of its own."""
+    try:
+        return _kept("msgpack", msgspec.msgpack.encode(value), artifacts)
+    except (TypeError, OverflowError, ValueError):
+        if isinstance(value, list | tuple):
+            return kept_list([keep(one, artifacts) for one in value], artifacts)
+        raise _no_codec(value) from error
 
 
 def _kept(codec: str, content: bytes, artifacts: ArtifactStore) -> Value:
