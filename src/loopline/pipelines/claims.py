@@ -13,11 +13,12 @@ _TAKE = (
     "update step set state = 'running', attempt = attempt + 1, worker = ?, leased_until = {now} + ?"
     " where (execution, number) = (select execution, number from step {by} ix_step_ready\n where "
 )
+_OF = "execution || '' = ?"  # an expression, so that SQLite keeps to the index's order and does not sort all that is ready
 _CLAIM = Sql(f"{_TAKE}{_READY} and limited is null {_FIRST}) returning {CLAIMED}, limited")
-_CLAIM_OF = Sql(f"{_TAKE}{_READY} and limited is null and execution = ? {_FIRST}) returning {CLAIMED}, limited")
+_CLAIM_OF = Sql(f"{_TAKE}{_READY} and limited is null and {_OF} {_FIRST}) returning {CLAIMED}, limited")
 _WITHIN = "(limited is null or limited {any})"
 _CLAIM_WITHIN = Sql(f"{_TAKE}{_READY} and {_WITHIN} {_FIRST}) returning {CLAIMED}, limited")
-_CLAIM_WITHIN_OF = Sql(f"{_TAKE}{_READY} and {_WITHIN} and execution = ? {_FIRST}) returning {CLAIMED}, limited")
+_CLAIM_WITHIN_OF = Sql(f"{_TAKE}{_READY} and {_WITHIN} and {_OF} {_FIRST}) returning {CLAIMED}, limited")
 _BEGUN = Sql(
     "insert into attempt (execution, number, attempt, worker, state, started_at) values (?, ?, ?, ?, 'running', ?)"
 )
