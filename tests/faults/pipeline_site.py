@@ -68,12 +68,12 @@ def frozen(flag: str):
 class Site:
     """A home with one pipeline submitted, and its workers."""
 
-    def __init__(self, folder: Path, *, lease: float, name: str = "pipelines_of_faults") -> None:
+    def __init__(self, folder: Path, *, lease: float, name: str, database_url: str = "") -> None:
         self.folder, self.seen = folder, folder / "seen"
         (folder / f"{name}.py").write_text(PIPELINE)
         self.environment = {
             **os.environ, "LOOPLINE_HOME": str(folder / "home"), "LOOPLINE_LEASE_S": str(lease), "LOOPLINE_DURABLE": "0",
-            "SEEN": str(self.seen),
+            "SEEN": str(self.seen), "LOOPLINE_DATABASE_URL": database_url,
         }  # fmt: skip
         self.home = PipelineHome(Settings.read(folder / "home", self.environment))
         self.pipelines = {one.name: one for one in pipelines_in(folder / f"{name}.py")}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loopline.testing.postgres import scratch_database
+
 
 @pytest.fixture
 def site_module(monkeypatch):
@@ -76,3 +78,23 @@ def test_a_worker_that_is_stopped_gives_back_what_it_cannot_finish(tmp_path, sit
         site.worker("--until-idle").wait(site_module.WITHIN)
         kinds = [one.kind for one in site.events(execution)]
         assert kinds == ["submitted", "started", "released", "started", "done", "ended"]
+
+
+@pytest.mark.slow
+def test_workers_on_postgresql_never_run_a_step_twice_even_when_one_is_killed(tmp_path, site_module, postgres_url):
+    with (
+        scratch_database(postgres_url, f"workers_{os.getpid()}") as url,
+        closing(site_module.Site(tmp_path, lease=3.0, name="pipelines_of_many", database_url=url)) as site,
+    ):
+        execution = site.submit("squares", count=40, seconds=0.05)
+        workers = [site.worker() for _ in range(3)]
+        site.until(lambda: len(site.lines()) >= 5)
+        os.kill(workers[0].pid, signal.SIGKILL)
+        site.until(lambda: site.state(execution) == "done")
+        events = site.events(execution)
+        site_module.check_once(events)
+        assert site.result(execution) == sum(number * number for number in range(40))
+        lost = sum(one.kind == "lost" for one in events)
+        assert lost <= 2
+        assert len(site.lines()) <= 41 + lost
+        assert len({one.worker for one in events if one.kind == "started"}) >= 2

@@ -179,6 +179,8 @@ def _show_end(opened: PipelineHome, execution: str, *, as_json: bool) -> None:
         print_execution(console, found)
         for name, failure in failures:
             console.print(f"{name}: {failure.message} [{failure.error_class}]", markup=False, style="red")
+        if found.state == "running":
+            console.print("It has not ended: any `loopline worker` on this home goes on with it.", markup=False)
         if failures:
             console.print(f"`loopline executions resume {execution}` tries again what failed.", markup=False)
 

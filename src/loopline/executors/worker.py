@@ -9,7 +9,7 @@ import structlog
 from loopline.errors import LooplineError, Unavailable, told
 from loopline.executors.executor import Executor, Finished, Job
 from loopline.pipelines.advance import lose, release
-from loopline.pipelines.claims import Key, beat, expired, held, ready_in
+from loopline.pipelines.claims import ANY_CORES, Key, Room, beat, expired, held, ready_in
 from loopline.pipelines.engine import Engine, worker_name
 from loopline.pipelines.faults import Failure
 from loopline.pipelines.perform import Performed
@@ -100,8 +100,12 @@ class Worker:
         return commit(self._engine, sql, taken, finished.performed, worker=self.name, log=finished.log)
 
     def _take(self, sql: Statements) -> tuple[list[Taken], bool]:
-        """One step at a time, so that the next is fitted into the room that the one before leaves."""
+        """One step at a time, so that the next is fitted into the room that the one before leaves. A step that asks for more cores than there are
+        runs alone.
+        """
         room = self._executor.room()
+        if not self._running:
+            room = Room(ANY_CORES, room.memory)
         if room.cores <= 0:
             return [], False
         taken, more = take(self._engine, sql, self.name, room=room, execution=self._execution)

@@ -99,11 +99,11 @@ def complete(
     key = None if parts is None else parts.key
     if not sql.change(_DONE, text, key, reused, at, claimed.execution, claimed.number, claimed.attempt):
         return False
-    _close_attempt(engine, sql, claimed, "reused" if reused else "done", seconds, log)
+    state = "reused" if reused else "done"
+    attempt = (claimed.execution, claimed.number, claimed.attempt)
+    sql.change(_ATTEMPT, state, at, seconds, log, None, *attempt)
     detail = text_of({"from": reused}) if reused else None
-    engine.record(
-        sql, claimed.execution, "reused" if reused else "done", claimed.number, claimed.attempt, worker, detail
-    )
+    engine.record(sql, claimed.execution, state, claimed.number, claimed.attempt, worker, detail, at=at)
     if parts is not None and reused is None:
         cache.remember(sql, parts, text, claimed, at)
     ended = _Ended(claimed.number, _read(claimed.needed_by), _read(claimed.wanted_by), claimed.parent)
@@ -316,9 +316,9 @@ def _close_attempt(
     state: str,
     seconds: float,
     log: str | None,
-    failure: Failure | None = None,
+    failure: Failure,
 ) -> None:
-    error = None if failure is None else text_of(failure)
+    error = text_of(failure)
     key = (claimed.execution, claimed.number, claimed.attempt)
     sql.change(_ATTEMPT, state, engine.now(), seconds, log, error, *key)
 

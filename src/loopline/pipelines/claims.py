@@ -62,8 +62,9 @@ def claim(
     if row[-1] is not None:
         _started(sql, next(limit for limit in limits if limit[0] == row[-1]))
     claimed = claimed_from(row[:-1])
-    sql.change(_BEGUN, claimed.execution, claimed.number, claimed.attempt, worker, engine.now())
-    engine.record(sql, claimed.execution, "started", claimed.number, claimed.attempt, worker)
+    at = engine.now()
+    sql.change(_BEGUN, claimed.execution, claimed.number, claimed.attempt, worker, at)
+    engine.record(sql, claimed.execution, "started", claimed.number, claimed.attempt, worker, at=at)
     return claimed
 
 

@@ -106,9 +106,11 @@ class Engine:
         attempt: int | None = None,
         worker: str | None = None,
         detail: str | None = None,
+        *,
+        at: int | None = None,
     ) -> None:
-        """Add an event; `detail` is JSON."""
-        sql.change(_EVENT, execution, self.now(), kind, number, attempt, worker, detail)
+        """Add an event, now or at a moment that was asked for already; `detail` is JSON."""
+        sql.change(_EVENT, execution, self.now() if at is None else at, kind, number, attempt, worker, detail)
 
 
 def worker_name() -> str:
