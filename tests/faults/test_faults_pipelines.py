@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loopline.pipelines.executions import cancel
+from loopline.testing.executors import gone, is_alive
 from loopline.testing.postgres import scratch_database
 
 
@@ -78,6 +80,20 @@ def test_a_worker_that_is_stopped_gives_back_what_it_cannot_finish(tmp_path, sit
         site.worker("--until-idle").wait(site_module.WITHIN)
         kinds = [one.kind for one in site.events(execution)]
         assert kinds == ["submitted", "started", "released", "started", "done", "ended"]
+
+
+@pytest.mark.slow
+def test_a_cancelled_step_is_killed(tmp_path, site_module):
+    with closing(site_module.Site(tmp_path, lease=60.0, name="pipelines_of_cancels")) as site:
+        execution = site.submit("frozen", flag=str(tmp_path / "never"))
+        site.worker()
+        site.until(lambda: "begun" in site.lines())
+        process = int(site.seen.read_text().split()[1])
+        assert is_alive(process)
+        with site.home.database.transaction() as tx:
+            cancel(tx, site.home.engine, execution)
+        assert gone([process])
+        assert [one.kind for one in site.events(execution)] == ["submitted", "started", "ended"]
 
 
 @pytest.mark.slow

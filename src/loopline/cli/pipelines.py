@@ -191,7 +191,7 @@ def _show_end(opened: PipelineHome, execution: str, *, as_json: bool) -> None:
 
 def _note(terminal: bool) -> Any:  # noqa: FBT001 - asked once
     if not terminal:
-        return lambda _: None
+        return None
 
     def note(counts: dict[str, int]) -> None:
         sys.stderr.write("\r\033[K" + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))

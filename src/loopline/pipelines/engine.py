@@ -17,7 +17,6 @@ from loopline.storage.statements import Row, Sql, Statements
 from loopline.values import micros
 
 LEASE_MS = 30_000
-HEARTBEAT_SECONDS = 10.0
 MOST_LOSSES = 5
 MAPPED = "*"
 

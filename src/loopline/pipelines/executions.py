@@ -17,7 +17,6 @@ from loopline.storage.statements import Row, Sql, Statements
 from loopline.values import derive_id, digest, micros
 
 PROJECT = "default"
-_PAGE = 1000
 
 _BY_KEY = Sql("select id from execution where project = ? and pipeline = ? and key = ?")
 _SEQUENCE = Sql("select coalesce(max(sequence), 0) + 1 from execution where project = ? and pipeline = ?")
@@ -54,6 +53,7 @@ _NODES = Sql(
     " select ?, number, name, kind, function, code, bindings, condition, options, cores, memory, limited, rank, plain, needed_by,"
     " wanted_by, 0, 'waiting', 0, 0, 0, 0, 0, 0 from step where execution = ? and parent is null"
 )
+_END = Sql("update execution set state = 'done', ended_at = ? where id = ?")
 _COUNT = Sql("select count(*), coalesce(max(number), -1) + 1 from step where execution = ?")
 _OPEN = Sql("update execution set open = ?, numbers = ? where id = ?")
 _FEEDS = Sql("select number, needed_by, wanted_by from step where execution = ? order by number")
@@ -190,14 +190,11 @@ def _begin(engine: Engine, sql: Statements, name: str, count: int, detail: dict[
     others = [row[0] for row in sql.rows(_BEGIN_OTHERS, name)]
     sql.change(_BEGIN, name)
     if count == 0:
-        from_nothing(engine, sql, name)
+        _end_at_once(engine, sql, name)
     decide_all(engine, sql, name, others)
 
 
-_END = Sql("update execution set state = 'done', ended_at = ? where id = ?")
-
-
-def from_nothing(engine: Engine, sql: Statements, name: str) -> None:
+def _end_at_once(engine: Engine, sql: Statements, name: str) -> None:
     """An execution without steps has ended as it begins."""
     sql.change(_END, engine.now(), name)
     engine.record(sql, name, "ended", detail=text_of({"state": "done"}))
