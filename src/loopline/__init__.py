@@ -57,6 +57,11 @@ if TYPE_CHECKING:
     from loopline.pipelines.declare import pipeline as pipeline
     from loopline.pipelines.declare import step as step
     from loopline.pipelines.retries import Retries as Retries
+    from loopline.pipelines.schedules.cron import cron as cron
+    from loopline.pipelines.schedules.interval import interval as interval
+    from loopline.pipelines.schedules.triggers import on_alarm as on_alarm
+    from loopline.pipelines.schedules.triggers import on_table as on_table
+    from loopline.pipelines.schedules.triggers import on_webhook as on_webhook
     from loopline.sources.files import files as files
     from loopline.sources.known import delayed as delayed
     from loopline.sources.known import modified as modified
@@ -92,6 +97,7 @@ _WHERE = {
     "contract": "models.contract_terms",
     "costs": "decisions.policy",
     "count": "loop.windowed",
+    "cron": "pipelines.schedules.cron",
     "data_fault": "incidents.conditions",
     "dedupe": "tables.dedupe",
     "delayed": "sources.known",
@@ -108,6 +114,7 @@ _WHERE = {
     "grown": "incidents.conditions",
     "harm": "incidents.conditions",
     "integer": "training.space",
+    "interval": "pipelines.schedules.interval",
     "label": "loop.labelled",
     "ladder": "models.ladder_terms",
     "logged": "loop.labelled",
@@ -120,6 +127,9 @@ _WHERE = {
     "notify": "incidents.conditions",
     "on": "incidents.playbook",
     "pipeline": "pipelines.declare",
+    "on_alarm": "pipelines.schedules.triggers",
+    "on_table": "pipelines.schedules.triggers",
+    "on_webhook": "pipelines.schedules.triggers",
     "previous_is_better": "incidents.conditions",
     "quiet_hours": "incidents.people",
     "retrain": "incidents.conditions",

@@ -23,6 +23,7 @@ from loopline.loop.operating import Operating
 from loopline.loop.plan import apply
 from loopline.loop.probe import probe
 from loopline.loop.status import status
+from loopline.pipelines.schedules import signal
 from loopline.storage.key_values import open_key_values
 from loopline.values import Window
 
@@ -127,6 +128,8 @@ def test_a_stale_source_has_one_incident_until_it_is_fresh(shop: Shop) -> None:
     assert [one.state for one in status(shop.resources)[0].sources] == ["stale", "ok"]
     with shop.resources.database.reading() as tx:
         assert [(one.to, one.severity) for one in outbox.waiting(tx, "shop")] == [("shop team", "warning")]
+        subject = {"kind": "data_fault", "model": "shop.orders", "incident": found.id}
+        assert [one.subject for one in signal.waiting(tx, "shop")] == [subject]
     shop.orders.until = T0 + 1000 * HOUR
     shop.move(1)
     assert shop.incidents() == []

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-_IDS = {"incident", "project", "model", "version", "token", "table", "prediction_id", "key", "subject"}
+_IDS = {"incident", "schedule", "project", "model", "version", "token", "table", "prediction_id", "key", "subject"}
 _READABLE = 16
 _BORDERS = 3
 _WIDE = 160

@@ -6,13 +6,14 @@ passes belong to it; where an hour is left out, a bound that lies in it means th
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from loopline.errors import InvalidInput
+from loopline.pipelines.schedules.wall import known_zone, moment
 from loopline.values import utc
 
 Repeats = Literal["daily", "weekly", "once"]
@@ -45,7 +46,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
         zone = ZoneInfo(self.zone)
         begin, end = _wall(self.start), _wall(self.end)
         walls = [(begin, end)] if self.repeats == "once" else self._repeated(begin, end, at.astimezone(zone))
-        spans = [(_moment(first, zone, last=False), _moment(last, zone, last=True)) for first, last in walls]
+        spans = [(moment(first, zone), moment(last, zone, last=True)) for first, last in walls]
         return [(first, last) for first, last in spans if first < last]
 
     def _repeated(self, begin: datetime, end: datetime, local: datetime) -> list[tuple[datetime, datetime]]:
@@ -73,22 +74,12 @@ def span(start: str, end: str, zone: str = "UTC") -> Span:
         raise InvalidInput(
             "calendar.empty", f"from {start!r} to {end!r} there is no time", remedy="Give a start before the end."
         )
-    return Span(start=start, end=end, zone=_known_zone(zone), repeats=kinds[0])
+    return Span(start=start, end=end, zone=known_zone(zone), repeats=kinds[0])
 
 
 def first_covering(spans: Sequence[Span], at: datetime) -> tuple[datetime, datetime] | None:
     """The occurrence among all spans that covers `at` and ends last; None where none covers it."""
     return max((found for one in spans if (found := one.covering(at))), key=lambda found: found[1], default=None)
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidInput(
-            "calendar.unknown_zone", f"no time zone is called {name!r}", remedy='Write e.g. "Europe/Berlin" or "UTC".'
-        ) from error
-    return name
 
 
 def _kind(text: str) -> Repeats:
@@ -118,22 +109,3 @@ def _wall(text: str) -> datetime:
             ) from error
     hour, minute = map(int, clock.split(":"))
     return datetime(2024, 1, 1 + (_DAYS.index(day) if day else 0), hour, minute)  # noqa: DTZ001 - a wall clock
-
-
-def _moment(wall: datetime, zone: ZoneInfo, *, last: bool) -> datetime:
-    """When the wall clock reads `wall`: the last time it does, or the first; the change itself where it never does."""
-    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-    if second < first:  # the hour was left out: the change lies between the two readings
-        return _change(second, first, zone)
-    return second if last else first
-
-
-def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    offset = before.astimezone(zone).utcoffset()
-    while after - before > timedelta(seconds=1):
-        middle = before + ((after - before) / 2 // timedelta(seconds=1)) * timedelta(seconds=1)
-        if middle.astimezone(zone).utcoffset() == offset:
-            before = middle
-        else:
-            after = middle
-    return after

@@ -10,6 +10,7 @@ from loopline.errors import Conflict, NotFound
 from loopline.incidents import store
 from loopline.incidents.outbox import Severity
 from loopline.ledger import chain
+from loopline.pipelines.schedules import signal
 from loopline.storage.database import Transaction, lock
 from loopline.values import derive_id
 
@@ -86,6 +87,12 @@ def open_or_join(
     store.put_incident(tx, msgspec.structs.asdict(made))
     _record(tx, made, "incident.opened", "loop", at, {"kind": kind, "sentence": sentence, "diagnosis": made.diagnosis})
     return made, True
+
+
+def announce(tx: Transaction, found: Incident, at: datetime) -> None:
+    """Let pipelines that wait for such an alarm be executed. Once for each incident."""
+    subject = {"kind": found.kind, "model": found.model, "incident": found.id}
+    signal.announce(tx, project=found.project, kind="alarm", key=found.id, subject=subject, at=at)
 
 
 def put(tx: Transaction, found: Incident) -> None:

@@ -105,6 +105,8 @@ def _raise(
         severity="warning",
         owner=owner,
     )
+    if new and people is not None:
+        incident.announce(tx, found, at)
     if new and owner and people is not None:
         attention.tell(tx, found, people, at)
     log.warning("source_stale", project=loop.name, source=source.table, text=sentence)

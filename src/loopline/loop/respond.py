@@ -85,6 +85,8 @@ def _take(tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, A
         severity="critical" if alarm.kind == HARM else "warning",
         owner=owner,
     )
+    if new and not lane.replayed:
+        incident.announce(tx, found, window.end)
     # Harm is told to whoever listens. Of a data fault only its owner is told, if it has one: it pages nobody.
     if new and not lane.replayed and (alarm.page or owner):
         attention.tell(tx, found, lane.people, window.end)

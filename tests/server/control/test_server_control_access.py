@@ -23,7 +23,7 @@ async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-PUBLIC = {"/health/live", "/health/ready", "/login", "/page.css"}
+PUBLIC = {"/health/live", "/health/ready", "/login", "/page.css", "/api/v1/hooks/flights/orders"}
 
 
 def routes(app: Edge) -> Iterator[tuple[str, str, Need]]:
@@ -39,7 +39,7 @@ def routes(app: Edge) -> Iterator[tuple[str, str, Need]]:
 
 def _path(template: str) -> str:
     values = {"project:str": "flights", "model:str": "late", "version:int": "1", "name:str": "predictions.flights.late"}
-    for name, value in {**values, "subject:str": "late:1", "run_id:str": "run_1"}.items():
+    for name, value in {**values, "subject:str": "late:1", "run_id:str": "run_1", "hook:str": "orders"}.items():
         template = template.replace(f"{{{name}}}", value)
     return template.replace("{incident_id:str}", "inc_x").replace("{token_id:str}", "token_x")
 

@@ -24,6 +24,7 @@ from loopline.server.control.routes import (
     erasures,
     freeze,
     health,
+    hooks,
     incidents,
     labels,
     ledger,
@@ -62,6 +63,7 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *principals.HANDLERS,
     labels.push,
     sources.push,
+    hooks.receive,
 )
 _ROOT: tuple[ControllerRouterHandler, ...] = (*health.HANDLERS, metrics.read_metrics, *login.HANDLERS, *pages.HANDLERS)
 
