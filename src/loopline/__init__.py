@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from loopline.decisions.choice import choice_costs as choice_costs
     from loopline.decisions.exploration import explore as explore
     from loopline.decisions.policy import costs as costs
+    from loopline.errors import BadRows as BadRows
     from loopline.evaluation.bias import bias as bias
     from loopline.gates.approval_terms import approval as approval
     from loopline.gates.better import better as better
@@ -57,6 +58,14 @@ if TYPE_CHECKING:
     from loopline.pipelines.declare import pipeline as pipeline
     from loopline.pipelines.declare import step as step
     from loopline.pipelines.retries import Retries as Retries
+    from loopline.pipelines.healing.remedies import fall_back as fall_back
+    from loopline.pipelines.healing.remedies import last_good as last_good
+    from loopline.pipelines.healing.remedies import page as page
+    from loopline.pipelines.healing.remedies import quarantine_rows as quarantine_rows
+    from loopline.pipelines.healing.remedies import retry as retry
+    from loopline.pipelines.healing.remedies import skip_window as skip_window
+    from loopline.pipelines.healing.remedies import wait as wait
+    from loopline.pipelines.healing.remedies import when as when
     from loopline.pipelines.schedules.cron import cron as cron
     from loopline.pipelines.schedules.interval import interval as interval
     from loopline.pipelines.schedules.triggers import on_alarm as on_alarm
@@ -78,6 +87,7 @@ if TYPE_CHECKING:
     from loopline.values import Window as Window
 
 _WHERE = {
+    "BadRows": "errors",
     "Folds": "training.folds",
     "Loop": "loop.declare",
     "Retries": "pipelines.retries",
@@ -106,6 +116,7 @@ _WHERE = {
     "evolve": "tables.evolution",
     "files": "sources.files",
     "freeze_window": "incidents.people",
+    "fall_back": "pipelines.healing.remedies",
     "fair": "gates.fair",
     "explore": "decisions.exploration",
     "decision_harm": "incidents.conditions",
@@ -117,6 +128,7 @@ _WHERE = {
     "interval": "pipelines.schedules.interval",
     "label": "loop.labelled",
     "ladder": "models.ladder_terms",
+    "last_good": "pipelines.healing.remedies",
     "logged": "loop.labelled",
     "loguniform": "training.space",
     "max": "loop.windowed",
@@ -130,11 +142,15 @@ _WHERE = {
     "on_alarm": "pipelines.schedules.triggers",
     "on_table": "pipelines.schedules.triggers",
     "on_webhook": "pipelines.schedules.triggers",
+    "page": "pipelines.healing.remedies",
     "previous_is_better": "incidents.conditions",
     "quiet_hours": "incidents.people",
+    "quarantine_rows": "pipelines.healing.remedies",
     "retrain": "incidents.conditions",
+    "retry": "pipelines.healing.remedies",
     "roll_back": "incidents.conditions",
     "save_network": "models.network",
+    "skip_window": "pipelines.healing.remedies",
     "spreadsheet": "sources.spreadsheet",
     "rule": "models.rule",
     "sql": "sources.query",
@@ -143,6 +159,8 @@ _WHERE = {
     "sum": "loop.windowed",
     "track": "app.track",
     "uniform": "training.space",
+    "wait": "pipelines.healing.remedies",
+    "when": "pipelines.healing.remedies",
 }
 
 _TRAILING = {"max", "min", "sum"}  # named with an underscore where they would hide a builtin

@@ -2,7 +2,8 @@
 
     LooplineError
     ├── InvalidInput          what was handed in is wrong; nothing was changed
-    │   └── DeclarationError  a loop file has a mistake (names the file and line)
+    │   ├── DeclarationError  a loop file has a mistake (names the file and line)
+    │   └── BadRows           a step says which rows of its input are wrong
     ├── NotFound              there is no such thing
     ├── Conflict              it exists already, or someone else was faster
     ├── AccessDenied
@@ -17,6 +18,7 @@ and a `remedy` that says what to do. Transports map classes to status codes; the
 """
 
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -80,6 +82,22 @@ class DeclarationError(InvalidInput):
     def __init__(self, code: str, message: str, *, file: str = "", line: int = 0, remedy: str = "") -> None:
         where = f"{file}:{line}: " if file else ""
         super().__init__(code, f"{where}{message}", remedy=remedy, file=file, line=line)
+
+
+class BadRows(InvalidInput):
+    """Rows of a step's input are wrong: those at the positions `rows` of its parameter `parameter`, for `reason`.
+
+    A step raises it so that these rows can be set aside and the rest goes on.
+    """
+
+    def __init__(self, parameter: str, rows: Iterable[int], reason: str) -> None:
+        self.parameter, self.rows, self.reason = parameter, sorted({int(row) for row in rows}), reason
+        super().__init__(
+            "rows.bad",
+            f"{len(self.rows)} rows of {parameter} are wrong: {reason}",
+            remedy="Correct them at their source, or declare heal=[ll.when('data', ll.quarantine_rows)].",
+            parameter=parameter,
+        )
 
 
 class NotFound(LooplineError):
