@@ -57,6 +57,7 @@ COMMANDS = {
     "runs": "Tracked runs: list, show, compare.",
     "consumers": "Who reads which tables from outside, and whether they get what they count on.",
     "sources": "Sources: how fresh, how they were asked last; or try each.",
+    "errors": "Which errors of pipelines recur, when, what healing cost and what it hides.",
     "schedules": "Schedules of pipelines: next fire times, ticks; pause, resume, webhooks.",
     "tables": "Tables, their versions, quarantined rows.",
     "ledger": "Show or verify the ledger.",

@@ -99,7 +99,7 @@ def test_a_remedy_used_ever_more_often_is_told_with_figures():
     told = found(remedies=tried)["remedy_rising"]
     assert (told.evidence["earlier"], told.evidence["later"]) == (1, 27)
     assert told.sentence == (
-        "sales.read needed an older result 27 times in the last 14d12h and 1 times in as long before: "
+        "sales.read needed an older result 27 times in the last 14d12h and once in as long before: "
         "what it covers is getting worse."
     )
 

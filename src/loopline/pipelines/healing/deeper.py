@@ -72,7 +72,7 @@ def _remedies_rising(remedies: Sequence[Remedied], start: datetime, end: datetim
             found.append(
                 Deeper(
                     kind="remedy_rising",
-                    sentence=f"{step} needed {_words(kind)} {later} times in the last {half} and {earlier} times in as long "
+                    sentence=f"{step} needed {_words(kind)} {_times(later)} in the last {half} and {_times(earlier)} in as long "
                     f"before: what it covers is getting worse.",
                     chance=chance,
                     evidence={"step": step, "remedy": kind, "earlier": earlier, "later": later, "half": half},
@@ -163,6 +163,10 @@ def _grouped(many: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[O
     for one in many:
         groups.setdefault(key(one), []).append(one)
     return groups
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _words(kind: str) -> str:
