@@ -8,6 +8,7 @@ from loopline.clock import Clock, SystemClock
 from loopline.config import Settings
 from loopline.incidents.email import EmailChannel, MailServer, read_addresses
 from loopline.incidents.notify import Channel, Channels, LogChannel, WebhookChannel
+from loopline.incidents.slack import SlackChannel
 from loopline.loop.erasers import Erasing
 from loopline.loop.resources import Resources
 from loopline.models.signing import SigningKey, create_key, load_signing_key
@@ -70,9 +71,15 @@ def _channels(settings: Settings) -> Channels:
     if settings.webhook_url:
         channels.append(
             WebhookChannel(
-                settings.webhook_url, allow_private=settings.webhook_private, least=settings.webhook_severity
+                settings.webhook_url,
+                allow_private=settings.webhook_private,
+                least=settings.webhook_severity,
+                secret=settings.webhook_secret,
             )
         )
+    if settings.slack_url:
+        private = settings.webhook_private
+        channels.append(SlackChannel(settings.slack_url, allow_private=private, least=settings.slack_severity))
     if settings.smtp_host:
         channels.append(_mail(settings))
     return Channels(channels)

@@ -38,6 +38,9 @@ class Settings:
     webhook_url: str = ""
     webhook_private: bool = False
     webhook_severity: str = "info"
+    webhook_secret: str = field(default="", repr=False)
+    slack_url: str = field(default="", repr=False)
+    slack_severity: str = "info"
     smtp_host: str = ""
     smtp_port: int = 587
     smtp_security: str = "starttls"
@@ -76,6 +79,9 @@ class Settings:
             webhook_url=found.get("LOOPLINE_WEBHOOK_URL", ""),
             webhook_private=found.get("LOOPLINE_WEBHOOK_PRIVATE", "") in {"1", "true", "yes"},
             webhook_severity=found.get("LOOPLINE_WEBHOOK_SEVERITY", "info"),
+            webhook_secret=found.get("LOOPLINE_WEBHOOK_SECRET", ""),
+            slack_url=found.get("LOOPLINE_SLACK_URL", ""),
+            slack_severity=found.get("LOOPLINE_SLACK_SEVERITY", "info"),
             smtp_host=found.get("LOOPLINE_SMTP_HOST", ""),
             smtp_port=int(found.get("LOOPLINE_SMTP_PORT", "587")),
             smtp_security=found.get("LOOPLINE_SMTP_SECURITY", "starttls"),

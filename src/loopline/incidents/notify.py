@@ -10,7 +10,10 @@ import httpx
 import msgspec
 import structlog
 
+from loopline.clock import Clock, SystemClock
 from loopline.errors import InvalidInput
+from loopline.pipelines.schedules import webhook
+from loopline.values import digest
 
 log = structlog.get_logger(__name__)
 
@@ -70,16 +73,28 @@ class WebhookChannel:
 
     `allow_private` permits addresses in private and loopback ranges; without it they are refused, so that a webhook
     cannot be made to reach into the network it runs in. `timeout`, in seconds, is for each step of the exchange; `least` the
-    least severity that is posted. Raises `InvalidInput` for what is no http(s) URL.
+    least severity that is posted. With a `secret` (`whsec_...`) messages are signed as Standard Webhooks has it, by the
+    `clock`'s time. Raises `InvalidInput` for what is no http(s) URL, and a secret that is none.
     """
 
     name = "webhook"
+    _variables = ("LOOPLINE_WEBHOOK_URL", "LOOPLINE_WEBHOOK_SEVERITY")
 
     def __init__(
-        self, url: str, *, allow_private: bool = False, timeout: float = 5.0, least: str = SEVERITIES[0]
+        self,
+        url: str,
+        *,
+        allow_private: bool = False,
+        timeout: float = 5.0,
+        least: str = SEVERITIES[0],
+        secret: str = "",
+        clock: Clock | None = None,
     ) -> None:
-        self._url = _http_url(url)
-        self._least = check_severity(least, "LOOPLINE_WEBHOOK_SEVERITY")
+        self._url = _http_url(url, self._variables[0])
+        self._least = check_severity(least, self._variables[1])
+        self._secret, self._clock = secret, clock or SystemClock()
+        if secret:
+            webhook.check_secret(secret)
         self._host = self._url.raw_host.decode()
         self._allow_private, self._timeout = allow_private, timeout
 
@@ -87,9 +102,10 @@ class WebhookChannel:
         return severe_enough(message, self._least)
 
     def send(self, message: dict[str, Any]) -> bool:
-        content = msgspec.json.encode(message)
+        content = msgspec.json.encode(self._shaped(message))
+        signed = self._signed(message, content)
         try:
-            status = self._post(content)
+            status = self._post(content, signed)
         except (httpx.HTTPError, OSError, UnicodeError, InvalidInput) as error:
             self._tell_failure(str(error))
             return False
@@ -98,21 +114,30 @@ class WebhookChannel:
             return False
         return True
 
-    def _tell_failure(self, what: str) -> None:
-        log.error("webhook_failed", host=self._host, error=what)  # the whole URL is often a secret
+    def _shaped(self, message: dict[str, Any]) -> dict[str, Any]:
+        return message
 
-    def _post(self, content: bytes) -> int:
+    def _signed(self, message: dict[str, Any], content: bytes) -> dict[str, str]:
+        if not self._secret:
+            return {}
+        message_id = str(message.get("id", digest(content)))
+        return webhook.headers(self._secret, message_id=message_id, at=self._clock.now(), body=content)
+
+    def _tell_failure(self, what: str) -> None:
+        log.error("webhook_failed", channel=self.name, host=self._host, error=what)  # the whole URL is often a secret
+
+    def _post(self, content: bytes, signed: dict[str, str]) -> int:
         """Post to the first address that takes the connection; gives the status of the answer."""
         *others, last = self._addresses()
         for address in others:
             with suppress(httpx.ConnectError, httpx.ConnectTimeout):
-                return self._post_to(address, content)
-        return self._post_to(last, content)
+                return self._post_to(address, content, signed)
+        return self._post_to(last, content, signed)
 
-    def _post_to(self, address: str, content: bytes) -> int:
+    def _post_to(self, address: str, content: bytes, signed: dict[str, str]) -> int:
         """Connect to the address that was checked: asked again, the name could give another."""
         url = self._url.copy_with(host=address)
-        headers = {"host": self._url.netloc.decode(), "content-type": "application/json"}
+        headers = {"host": self._url.netloc.decode(), "content-type": "application/json", **signed}
         named = {"sni_hostname": self._host}
         with (
             httpx.Client(timeout=self._timeout, follow_redirects=False) as client,
@@ -138,15 +163,13 @@ def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _http_url(text: str) -> httpx.URL:
+def _http_url(text: str, variable: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in {"http", "https"} or not url.host or (url.port or 0) > _LAST_PORT:
-        raise InvalidInput(
-            "webhook.bad_url", f"{text!r} is not an http(s) URL", remedy="Set LOOPLINE_WEBHOOK_URL to one."
-        )
+        raise InvalidInput("webhook.bad_url", f"{text!r} is not an http(s) URL", remedy=f"Set {variable} to one.")
     return url
 
 

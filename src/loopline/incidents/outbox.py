@@ -59,9 +59,11 @@ def put(
     message: Mapping[str, Any],
     at: datetime,
     quiet: Sequence[Span] = (),
+    not_before: datetime | None = None,
 ) -> Notification:
     """Have `message` told, in the caller's transaction. Once for each `key`: a second time changes nothing."""
-    resting = None if severity == "critical" else first_covering(quiet, at)
+    earliest = max(utc(at), utc(not_before or at))
+    resting = None if severity == "critical" else first_covering(quiet, earliest)
     made = Notification(
         id=derive_id("note", 0, project, key),
         project=project,
@@ -69,7 +71,7 @@ def put(
         severity=severity,
         message=dict(message),
         created_at=utc(at),
-        due_at=resting[1] if resting else utc(at),
+        due_at=resting[1] if resting else earliest,
         held=resting is not None,
     )
     store.add_notification(tx, msgspec.structs.asdict(made))

@@ -105,6 +105,12 @@ def notifications(tx: Transaction, project: str, *, due: datetime | None = None,
     return [{str(name): value for name, value in row.items()} for row in tx.execute(ordered).mappings()]
 
 
+def one_notification(tx: Transaction, notification_id: str) -> str | None:
+    """Its id, where it is there, told or not."""
+    found: str | None = tx.execute(sa.select(notification.c.id).where(notification.c.id == notification_id)).scalar()
+    return found
+
+
 def one_incident(tx: Transaction, project: str, incident_id: str) -> Row | None:
     query = sa.select(incident).where(incident.c.project == project, incident.c.id == incident_id)
     row = tx.execute(query).mappings().first()

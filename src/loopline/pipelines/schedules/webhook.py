@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from loopline.access.sealed import seal, unseal
 from loopline.access.secret import Entropy, system_entropy
-from loopline.errors import NotAuthenticated, NotFound
+from loopline.errors import InvalidInput, NotAuthenticated, NotFound
 from loopline.ledger import chain
 from loopline.pipelines.schedules import signal, store
 from loopline.storage.database import Transaction
@@ -74,6 +74,20 @@ def remove(tx: Transaction, *, project: str, hook: str, at: datetime, actor: str
 def _record(tx: Transaction, project: str, hook: str, kind: str, actor: str, at: datetime) -> None:
     key = f"{kind}:{hook}:{chain.head(tx, project).seq}"
     chain.append(tx, project=project, at=at, kind=kind, actor=actor, subject=hook, body={}, key=key)
+
+
+def check_secret(secret: str) -> None:
+    """Raise `InvalidInput` for what is no secret of a webhook."""
+    try:
+        found = base64.b64decode(secret.removeprefix(_PREFIX), validate=True) if secret.startswith(_PREFIX) else b""
+    except ValueError:
+        found = b""
+    if not found:
+        raise InvalidInput(
+            "webhook.bad_secret",
+            "this is no secret of a webhook",
+            remedy="It is whsec_ and base64, as its receiver shows it.",
+        )
 
 
 def headers(secret: str, *, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
