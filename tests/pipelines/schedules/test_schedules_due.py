@@ -25,7 +25,7 @@ def fires_between(every, start, end):
     return [datetime.fromtimestamp(stamp, UTC) for stamp in stamps]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     every=st.sampled_from([1, 7, 60, 360]),
     policy=policies,

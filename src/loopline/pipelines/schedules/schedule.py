@@ -165,6 +165,12 @@ def get(tx: Transaction, schedule_id: str) -> Schedule:
     return _read(row)
 
 
+def active(tx: Transaction, schedule_id: str) -> Schedule | None:
+    """The schedule; None where it is paused, removed, or not there."""
+    row = store.one_schedule(tx, schedule_id)
+    return _read(row) if row is not None and row["state"] == "active" else None
+
+
 def find(
     tx: Transaction,
     project: str,

@@ -16,7 +16,7 @@ from loopline.pipelines.schedules import store
 from loopline.pipelines.schedules.cron import Cron
 from loopline.pipelines.schedules.due import due
 from loopline.pipelines.schedules.interval import Interval
-from loopline.pipelines.schedules.schedule import SIGNALLED, TIMED, Schedule, find, next_fire
+from loopline.pipelines.schedules.schedule import SIGNALLED, TIMED, Schedule, active, find, next_fire
 from loopline.pipelines.schedules.signal import Signal, waiting
 from loopline.pipelines.schedules.tick import Start, Tick, fire, pass_over, pass_over_signal
 from loopline.pipelines.schedules.triggers import OnAlarm, OnTable, OnWebhook
@@ -132,8 +132,7 @@ class Scheduler:
     def _mine(self, tx: Transaction, seen: Schedule) -> Schedule | None:
         """The schedule as it is now, locked; None where it was paused or removed, or everything is held, in the meantime."""
         lock(tx, "schedule", seen.id)
-        active = find(tx, self._project, kinds=(seen.kind,), paused=False)
-        return None if self._held(tx) else next((one for one in active if one.id == seen.id), None)
+        return None if self._held(tx) else active(tx, seen.id)
 
 
 def _changes(
