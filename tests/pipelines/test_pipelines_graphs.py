@@ -15,7 +15,7 @@ from loopline.clock import SystemClock
 from loopline.pipelines import reading
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.executions import submit
-from loopline.pipelines.healing import resume
+from loopline.pipelines.again import resume
 from loopline.pipelines.inline import Inline
 from loopline.pipelines.planning import plan
 from loopline.storage.artifacts import open_artifacts

@@ -10,7 +10,7 @@ from loopline.pipelines.cache import Parts
 from loopline.pipelines.claims import Room, claim
 from loopline.pipelines.engine import Claimed, Engine, Facts
 from loopline.pipelines.graph import Binding
-from loopline.pipelines.healing import heal
+from loopline.pipelines.again import heal
 from loopline.pipelines.perform import Performed
 from loopline.storage.statements import Statements
 

@@ -21,7 +21,7 @@ from loopline.pipelines.codecs import Value, keep
 from loopline.pipelines.declare import Pipeline
 from loopline.pipelines.engine import MOST_LOSSES, Claimed, Engine
 from loopline.pipelines.executions import cancel, rerun, submit
-from loopline.pipelines.healing import resume
+from loopline.pipelines.again import resume
 from loopline.pipelines.inline import Inline
 from loopline.pipelines.planning import plan
 from loopline.storage.artifacts import open_artifacts
