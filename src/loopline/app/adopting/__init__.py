@@ -1,0 +1,1 @@
+"""Exploratory work becomes a pipeline file: notebooks and scripts are read, never run."""
