@@ -5,6 +5,8 @@ What Parquet holds are plain columns; how pandas had them is in the file's metad
 
 import io
 import json
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,7 @@ def decode_pandas(content: bytes) -> pd.DataFrame | pd.Series:
     frame.columns = _restored_axis(told["columns"])
     if told["series"] is not None:
         series = frame.iloc[:, 0]
-        series.name = _unlabelled(told["series"]["name"])
+        series.name = _unplain(told["series"]["name"])
         return series
     return frame
 
@@ -99,15 +101,17 @@ def _plain(value: Any, where: str) -> Any:
     """A value of an object column as JSON: missing values keep which kind of missing they are."""
     if isinstance(value, np.generic) and not isinstance(value, (np.datetime64, np.timedelta64)):
         value = value.item()
-    if value is pd.NA:
-        return {"na": 1}
+    if value is pd.NA or value is pd.NaT:
+        return {"na" if value is pd.NA else "nat": 1}
+    if isinstance(value, (pd.Timestamp, pd.Timedelta)):
+        return {"time" if isinstance(value, pd.Timestamp) else "delta": value.isoformat()}
     if isinstance(value, float) and not np.isfinite(value):
         return {"float": repr(value)}
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, list):
         return [_plain(one, where) for one in value]
-    if type(value).__name__ == "date":
+    if isinstance(value, date) and not isinstance(value, datetime):
         return {"date": value.isoformat()}
     raise _refused(where, type(value).__name__)
 
@@ -117,8 +121,19 @@ def _unplain(value: Any) -> Any:
         return [_unplain(one) for one in value]
     if isinstance(value, dict):
         [(kind, held)] = value.items()
-        return pd.NA if kind == "na" else float(held) if kind == "float" else pd.Timestamp(held).date()
+        return _MARKED[kind](held)
     return value
+
+
+_MARKED: dict[str, Callable[[Any], Any]] = {
+    "na": lambda _: pd.NA,
+    "nat": lambda _: pd.NaT,
+    "float": float,
+    "date": date.fromisoformat,
+    "time": pd.Timestamp,
+    "delta": pd.Timedelta,
+    "tuple": lambda held: tuple(_unplain(one) for one in held),
+}
 
 
 def _refused(where: str, what: str) -> InvalidInput:
@@ -162,9 +177,9 @@ def _index(index: pd.Index) -> tuple[list[pl.Series], dict[str, Any]]:
 
 def _restored_index(held: pl.DataFrame, told: dict[str, Any], rows: int) -> pd.Index:
     if told["kind"] == "range":
-        return pd.RangeIndex(told["start"], told["start"] + rows * told["step"], told["step"], name=_unlabelled(told["name"]))
+        return pd.RangeIndex(told["start"], told["start"] + rows * told["step"], told["step"], name=_unplain(told["name"]))
     levels = [_restored(held[f"i{place}"], dtype) for place, dtype in enumerate(told["dtypes"])]
-    names = [_unlabelled(name) for name in told["names"]]
+    names = [_unplain(name) for name in told["names"]]
     if told["kind"] == "multi":
         return pd.MultiIndex.from_arrays(levels, names=names)
     index = pd.Index(levels[0], name=names[0])
@@ -186,9 +201,9 @@ def _axis(index: pd.Index) -> dict[str, Any]:
 def _restored_axis(told: dict[str, Any]) -> pd.Index:
     if "intervals" in told:
         edges = told["intervals"]
-        left, right = (pd.Index([_unlabelled(one) for one in edges[side]], dtype=told["dtype"]) for side in ("left", "right"))
+        left, right = (pd.Index([_unplain(one) for one in edges[side]], dtype=told["dtype"]) for side in ("left", "right"))
         return pd.IntervalIndex.from_arrays(left, right, closed=edges["closed"])
-    labels, names = [_unlabelled(one) for one in told["labels"]], [_unlabelled(one) for one in told["names"]]
+    labels, names = [_unplain(one) for one in told["labels"]], [_unplain(one) for one in told["names"]]
     if told["multi"]:
         return pd.MultiIndex.from_tuples(labels, names=names)
     return pd.Index(labels, dtype=told["dtype"], name=names[0])
@@ -196,16 +211,4 @@ def _restored_axis(told: dict[str, Any]) -> pd.Index:
 
 def _label(value: Any) -> Any:
     """A label as JSON: plain ones as they are, tuples and times marked."""
-    if isinstance(value, tuple):
-        return {"tuple": [_label(one) for one in value]}
-    if isinstance(value, pd.Timestamp):
-        return {"time": value.isoformat()}
-    return _plain(value, "a label")
-
-
-def _unlabelled(value: Any) -> Any:
-    if isinstance(value, dict) and "tuple" in value:
-        return tuple(_unlabelled(one) for one in value["tuple"])
-    if isinstance(value, dict) and "time" in value:
-        return pd.Timestamp(value["time"])
-    return _unplain(value)
+    return {"tuple": [_label(one) for one in value]} if isinstance(value, tuple) else _plain(value, "a label")

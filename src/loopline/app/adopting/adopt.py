@@ -84,6 +84,8 @@ def _parses(source: Source) -> bool:
 
 def _adopted(source: Source) -> Adopted:
     withhold(source)
+    source.require("os", "os.environ[")
+    source.require("subprocess", "subprocess.run(")
     unfold(source)
     params = take_arguments(source)
     study = Study(source, params)

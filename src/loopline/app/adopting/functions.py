@@ -192,11 +192,11 @@ class Functions:
                 if item.optional_vars is not None:
                     env.update(dict.fromkeys((one.id for one in ast.walk(item.optional_vars) if isinstance(one, ast.Name)), UNKNOWN))
         before = dict(env)
-        for part in ("body", "handlers", "orelse", "finalbody"):
+        for part in ("body", "handlers", "orelse", "finalbody", "cases"):
             inner = getattr(node, part, [])
-            branch = dict(before) if part == "orelse" or part == "handlers" else env
+            branch = dict(before) if part in {"orelse", "handlers"} else env
             for one in inner:
-                self.follow(one.body if isinstance(one, ast.ExceptHandler) else [one], branch, returned)
+                self.follow(one.body if isinstance(one, (ast.ExceptHandler, ast.match_case)) else [one], branch, returned)
             if branch is not env and inner:
                 env.update({name: kind if kind == env.get(name, kind) else UNKNOWN for name, kind in branch.items()})
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from loopline.app.adopting.aliases import Aliases
+from loopline.app.adopting.calls import calls, dotted
 from loopline.app.adopting.effects import folded, same_file
 from loopline.app.adopting.guess import crosses
 from loopline.app.adopting.phases import is_shown, phase
@@ -73,6 +74,9 @@ class Groups:
             previous = one
         if not marked:
             self._gather_shown()
+        for one, following in zip(self.work, self.work[1:], strict=False):
+            if _guards(one):
+                self.join(one, following)
         self._sink()
 
     def _gather_shown(self) -> None:
@@ -243,6 +247,13 @@ class Groups:
                     reach[group], changed = wider, True
         within = next((group for group in sorted(groups) if group in reach[group]), None)
         return set() if within is None else {one for one in groups if one in reach[within] and within in reach[one]}
+
+
+def _guards(one: Statement) -> bool:
+    """Whether what follows is not to run if this ends: an assertion, an exit, an error."""
+    ends = any(isinstance(node, (ast.Raise, ast.Assert)) for node in ast.walk(one.node))
+    exits = any(dotted(call.func) in {"sys.exit", "exit", "quit"} for call in calls(one.node))
+    return not one.makes and (ends or exits)
 
 
 def _endings(work: list[Statement]) -> set[int]:

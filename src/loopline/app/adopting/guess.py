@@ -184,6 +184,8 @@ class Guess:
     def _builtin(self, name: str, node: ast.Call, env: Mapping[str, str]) -> str:
         if name in {"len", "int", "id", "ord", "hash"}:
             return "int"
+        if name == "range":
+            return "list[int]"
         if name == "drawn":
             return "bytes"
         if name in {"float", "str", "bool", "repr", "bytes"}:
@@ -225,6 +227,8 @@ class Guess:
             return known.get(method, "np.ndarray" if "transform" in method and of == "estimator" and first else UNKNOWN)
         if of == "rng":
             return "np.ndarray" if keyword(node, "size") or len(node.args) > 1 else UNKNOWN
+        if not of and method in {"upper", "lower", "title", "capitalize", "strip", "strftime", "isoformat"}:
+            return "str"
         if of == "str":
             return "list[str]" if method in {"split", "splitlines"} else "bytes" if method == "encode" else "str"
         if of.startswith("dict[str") and method in {"get", "pop"}:

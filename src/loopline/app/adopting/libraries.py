@@ -37,6 +37,7 @@ FUNCTIONS = {
     "sklearn.metrics.confusion_matrix": _ARRAY, "sklearn.metrics.classification_report": "str",
     "sklearn.pipeline.make_pipeline": "estimator", "sklearn.compose.make_column_transformer": "estimator",
     "sklearn.preprocessing.scale": _ARRAY, "sklearn.preprocessing.normalize": _ARRAY,
+    "random.randint": "int", "random.random": "float", "random.uniform": "float", "random.gauss": "float",
     "time.time": "float", "time.perf_counter": "float",
     "statsmodels.api.add_constant": "",
 }  # fmt: skip

@@ -108,6 +108,8 @@ def _check_wild(source: Source, statement: Statement) -> None:
         name = dotted(call.func)
         if name in {"exec", "globals", "locals"} or (name == "eval" and not isinstance(statement.node, ast.FunctionDef)):
             source.find(call.lineno, "names.dynamic", "blocks", f"`{name}()` reaches names that cannot be followed", "Use the names themselves.")
+        elif name in {"sys.exit", "exit", "quit", "os._exit"}:
+            source.find(call.lineno, "effect.exit", "decide", f"`{name}()` ends the process, and the step with it as failed", "Raise an error that says what is wrong.")
         elif name.endswith("get_ipython"):
             source.find(call.lineno, "names.ipython", "blocks", "`get_ipython()` is only there in a notebook", "Write it in Python.")
         elif name in {"pickle.load", "pickle.loads", "joblib.load", "torch.load", "pd.read_pickle"}:
@@ -162,7 +164,7 @@ def look_at_steps(source: Source, study: Study, groups: Groups, steps: Steps) ->
         told.add(name)
         _tell_kept(source, maker, name, kind)
     for name, maker in steps.kept_back.items():
-        if name not in told and maker.kinds.get(name) in {"estimator", ""}:
+        if name not in told and (maker.kinds.get(name) == "estimator" or (not maker.kinds.get(name) and isinstance(maker.node, ast.Assign))):
             source.find(
                 maker.node.lineno, "result.not_returned", "note", f"`{name}` is not returned: {_why(maker.kinds.get(name, ''))}",
                 "Write it to a file, or register a codec for its type and return it.",

@@ -83,8 +83,10 @@ def _compound(node: ast.stmt, found: Flow) -> None:
         _try(node, found)
     elif isinstance(node, ast.Match):
         found.read(loaded(node.subject))
-        for case in node.cases:
-            found.maybe(_branch(found, _captured(case.pattern), case.body))
+        branches = [_branch(found, _captured(case.pattern), case.body) for case in node.cases]
+        last = node.cases[-1]
+        covered = isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is None and last.guard is None
+        _either(branches if covered else [*branches, Flow()], found)
 
 
 def _branch(found: Flow, made: Iterable[str], body: list[ast.stmt]) -> Flow:

@@ -1,5 +1,6 @@
 """Notebooks and scripts as one text of Python that knows where each of its lines came from."""
 
+import ast
 import json
 import re
 from dataclasses import dataclass, field
@@ -45,6 +46,18 @@ class Source:
     def cell(self, line: int) -> Cell:
         """The cell that a line of the text is of."""
         return self.cells[self.place(line)[0] - 1]
+
+    def require(self, module: str, sign: str) -> None:
+        """Import a module at the top, if the sign of its use stands in the text and nothing imports it."""
+        tree = ast.parse(self.text)
+        imported = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        if sign in self.text and module not in imported:
+            first = [node for node in tree.body[:1] if isinstance(node, ast.Expr)]
+            first += [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+            at = max((node.end_lineno or 0 for node in first), default=0)
+            lines = self.text.split("\n")
+            self.text = "\n".join([*lines[:at], f"import {module}", *lines[at:]])
+            self.places.insert(at, self.place(at))
 
     @property
     def blocked(self) -> bool:

@@ -1,5 +1,6 @@
 """Steps: groups of statements with what each takes, gives back, repeats, and is called."""
 
+import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from loopline.app.adopting.study import Study
 _OUTSIDE = {"read", "network", "database", "clock", "write", "send", "shell", "remove", "asks", "folder_change"}
 _MOST_WORDS = 4
 _SMALL = {"the", "a", "an", "of", "and", "to", "our", "for", "in", "on", "with", "by"}
+
+
+def _writes(one: Statement) -> bool:
+    return any(effect.deed == "write" for effect in one.effects)
 
 
 @dataclass
@@ -55,7 +60,9 @@ class Steps:
                 last[name] = one
         results, kept_back = {}, {}
         for name, maker in last.items():
-            used = any(later.number > maker.number and name in later.reads and later.makes - {name} for later in self._groups.work)
+            after = [later for later in self._groups.work if later.number > maker.number and name in later.reads]
+            written = any(_writes(later) and isinstance(later.node, ast.Expr) for later in after)
+            used = not written and any(later.makes - {name} and not _writes(later) for later in after)
             loose = name in maker.perhaps and not any(name in one.sure for one in self._groups.work)
             if used or loose or name.startswith("_"):
                 continue

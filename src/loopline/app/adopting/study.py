@@ -106,6 +106,8 @@ class Study:
         times = Counter(name for one in self.statements for name in one.binds)
         changed = {name for one in self.statements for name in one.changes}
         self._steady = {name for name, count in times.items() if count == 1 and name not in changed}
+        used = {name for one in self.statements for name in one.reads}
+        used |= {name for one in self.functions.defined for name in self.functions.summary(one).reads}
         pure: set[str] = {param.name for param in self.params}
         for statement in self.statements:
             if self._is_import(statement.node):
@@ -114,7 +116,7 @@ class Study:
                 statement.role = "define"
             elif self._is_left_out(statement):
                 statement.role = "left_out"
-            elif (name := self._steady_name(statement)) is not None and self._is_pure(statement.node, pure):
+            elif (name := self._steady_name(statement)) is not None and name in used and self._is_pure(statement.node, pure):
                 statement.role = "constant" if _literal(statement.node) else "derive"
                 pure.add(name)
             elif self._is_setting(statement, pure):

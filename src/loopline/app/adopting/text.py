@@ -65,7 +65,7 @@ class Text:
 
     def _is_idle(self, one: Statement, rest: str) -> bool:
         names = one.binds
-        return names <= {"argparse", "sys", "os"} and not any(re.search(rf"\b{name}\b", rest) for name in names)
+        return bool(names) and names <= {"argparse", "sys", "os"} and not any(re.search(rf"\b{name}\b", rest) for name in names)
 
     def _top(self) -> list[str]:
         made = []
@@ -82,13 +82,7 @@ class Text:
                 run = []
             else:
                 run.append(self._slice(one))
-        self._need("os", "os.environ", *(self._slice(one) for one in self._of_role("top", "work", "derive", "define")))
-        self._need("subprocess", "subprocess.run", *(self._slice(one) for one in self._of_role("work")))
         return [*made, "\n".join(run)]
-
-    def _need(self, module: str, sign: str, *texts: str) -> None:
-        if module not in self._study.aliases and any(sign in text for text in texts):
-            self._imports[f"import {module}"] = None
 
     def _slice(self, one: Statement) -> str:
         """A statement's own lines, with the comments above it."""
@@ -126,7 +120,9 @@ class Text:
         prose = [_plain(source.cells[cell - 1].prose) for cell in cells]
         first, last = step.work[0], step.work[-1]
         if source.notebook:
-            where = f"Cell {cells[0]}" if len(cells) == 1 else f"Cells {', '.join(map(str, cells))}"
+            whole = cells == list(range(cells[0], cells[-1] + 1))
+            several = f"Cells {cells[0]} to {cells[-1]}" if whole else f"Cells {', '.join(map(str, cells))}"
+            where = f"Cell {cells[0]}" if len(cells) == 1 else several
         else:
             one, other = source.place(first.node.lineno)[1], source.place(last.node.end_lineno or last.last)[1]
             where = f"Line {one}" if one == other else f"Lines {one} to {other}"
