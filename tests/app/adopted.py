@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
+from nbclient import NotebookClient
+from nbformat import read, v4
 
 import loopline
 from loopline.pipelines.pandas_frames import decode_pandas, encode_pandas
@@ -75,7 +77,13 @@ def notebook(text: str) -> dict[str, Any]:
         else:
             count = int(mark) if mark else None
             cells.append(
-                {"cell_type": "code", "metadata": {}, "execution_count": count, "outputs": [], "source": told.splitlines(keepends=True)}
+                {
+                    "cell_type": "code",
+                    "metadata": {},
+                    "execution_count": count,
+                    "outputs": [],
+                    "source": told.splitlines(keepends=True),
+                }
             )
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": kernel}, "cells": cells}
@@ -100,7 +108,8 @@ def _run_script(path: Path, names: list[str]) -> dict[str, Any]:
     try:
         found = runpy.run_path(str(path), run_name="__main__")
     except SystemExit as end:
-        assert not end.code, end.code
+        if end.code:
+            raise
         found = {}
     finally:
         sys.setprofile(None)
@@ -110,12 +119,11 @@ def _run_script(path: Path, names: list[str]) -> dict[str, Any]:
 
 
 def _run_notebook(path: Path, names: list[str]) -> dict[str, Any]:
-    from nbclient import NotebookClient
-    from nbformat import read, v4
-
     content = read(path, as_version=4)
     kept = ", ".join(f"{name!r}: {name}" for name in names)
-    content.cells.append(v4.new_code_cell(f"import pickle as _p\nwith open('.kept', 'wb') as _f: _p.dump({{{kept}}}, _f)"))
+    content.cells.append(
+        v4.new_code_cell(f"import pickle as _p\nwith open('.kept', 'wb') as _f: _p.dump({{{kept}}}, _f)")
+    )
     NotebookClient(content, timeout=120, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
     kept_file = Path(".kept")
     found = pickle.loads(kept_file.read_bytes())
@@ -176,4 +184,8 @@ def crossed(value: Any, kind: Any) -> Any:
         file = io.BytesIO()
         np.save(file, value, allow_pickle=False)
         return np.load(io.BytesIO(file.getvalue()), allow_pickle=False)
-    return value if isinstance(value, bytes) and kind is bytes else msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    return (
+        value
+        if isinstance(value, bytes) and kind is bytes
+        else msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    )

@@ -39,6 +39,9 @@ CASES: dict[str, tuple[set[str], int]] = {
     "subplots": ({"area", "picture"}, 3),
     "dataclass_cells": ({"top", "names"}, 1),
     "shell": ({"lines", "rows"}, 1),
+    "aliases": ({"row_sum", "z_sum", "price_sum", "length", "columns"}, 2),
+    "rebind": ({"more", "query"}, 2),
+    "config": ({"sales", "result"}, 2),
     "generators": ({"code", "squares"}, 2),
 }
 

@@ -14,7 +14,10 @@ from loopline.pipelines.kinds.command import run_command
 def test_a_program_gets_arguments_environment_and_input_files(tmp_path):
     script = "import os, sys; print(sys.argv[1:], os.environ['WHO']); print(open('in/a.txt').read(), file=sys.stderr)"
     done = run_command(
-        [sys.executable, "-c", script, "a b", "$HOME"], folder=tmp_path, environment={"WHO": "me"}, inputs={"in/a.txt": b"given"}
+        [sys.executable, "-c", script, "a b", "$HOME"],
+        folder=tmp_path,
+        environment={"WHO": "me"},
+        inputs={"in/a.txt": b"given"},
     ).checked()
     assert done.exit_code == 0
     assert done.stdout == b"['a b', '$HOME'] me\n"
@@ -22,7 +25,11 @@ def test_a_program_gets_arguments_environment_and_input_files(tmp_path):
 
 
 def test_a_text_goes_through_the_shell_and_declared_files_come_back(tmp_path):
-    done = run_command("mkdir out; for n in 1 2; do echo $n > out/$n.txt; done; echo x > other", folder=tmp_path, outputs=["out/*.txt", "other"]).checked()
+    done = run_command(
+        "mkdir out; for n in 1 2; do echo $n > out/$n.txt; done; echo x > other",
+        folder=tmp_path,
+        outputs=["out/*.txt", "other"],
+    ).checked()
     assert done.files == {"out/1.txt": b"1\n", "out/2.txt": b"2\n", "other": b"x\n"}
 
 
@@ -31,7 +38,9 @@ def test_our_token_is_not_passed_on(tmp_path, monkeypatch):
     assert run_command("echo [$LOOPLINE_TOKEN]", folder=tmp_path).stdout == b"[]\n"
 
 
-@pytest.mark.parametrize(("command", "code", "kind"), [("echo no >&2; exit 3", 3, "code"), ("nonsuch_program", 127, "dependency")])
+@pytest.mark.parametrize(
+    ("command", "code", "kind"), [("echo no >&2; exit 3", 3, "code"), ("nonsuch_program", 127, "dependency")]
+)
 def test_an_exit_code_is_an_error_with_what_was_said_last(tmp_path, command, code, kind):
     done = run_command(command, folder=tmp_path, outputs=["never"])
     assert done.exit_code == code
@@ -44,7 +53,9 @@ def test_an_exit_code_is_an_error_with_what_was_said_last(tmp_path, command, cod
 
 
 def test_secrets_of_the_environment_are_masked_in_the_error(tmp_path):
-    done = run_command("echo cannot log in with $DB_PASSWORD >&2; exit 1", folder=tmp_path, environment={"DB_PASSWORD": "hunter22"})
+    done = run_command(
+        "echo cannot log in with $DB_PASSWORD >&2; exit 1", folder=tmp_path, environment={"DB_PASSWORD": "hunter22"}
+    )
     assert "hunter22" not in str(done.failure)
     assert "***" in str(done.failure)
 
@@ -58,7 +69,12 @@ def test_a_signal_is_an_error(tmp_path):
 
 def test_time_up_ends_the_whole_group_even_what_ignores_being_asked(tmp_path):
     stubborn = "import os, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
-    started = "; ".join(f"{sys.executable} -c \"{stubborn}\" {name} &" if name == "child" else f"while [ ! -s child ]; do sleep 0.05; done; {sys.executable} -c \"{stubborn}\" {name}" for name in ("child", "parent"))
+    started = "; ".join(
+        f'{sys.executable} -c "{stubborn}" {name} &'
+        if name == "child"
+        else f'while [ ! -s child ]; do sleep 0.05; done; {sys.executable} -c "{stubborn}" {name}'
+        for name in ("child", "parent")
+    )
     done = run_command(started.replace("&;", "&"), folder=tmp_path, timeout=6)
     assert done.failure is not None
     assert done.failure.code == "command.timeout"

@@ -11,9 +11,20 @@ from loopline.pipelines.kinds.notebook import run_notebook
 
 
 def notebook(*cells: str, tagged: str | None = None) -> bytes:
-    made = [{"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": cell} for cell in cells]
+    made = [
+        {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": cell} for cell in cells
+    ]
     if tagged is not None:
-        made.insert(0, {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "execution_count": None, "outputs": [], "source": tagged})
+        made.insert(
+            0,
+            {
+                "cell_type": "code",
+                "metadata": {"tags": ["parameters"]},
+                "execution_count": None,
+                "outputs": [],
+                "source": tagged,
+            },
+        )
     return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": made}).encode()
 
 
@@ -24,7 +35,9 @@ def printed(content: bytes) -> str:
 
 def test_params_replace_those_of_the_tagged_cell(tmp_path):
     content = notebook("print(region, top, ratios)", tagged="region = 'north'\ntop = 3\nratios = {}")
-    done = run_notebook(content, {"region": "it's \"south\"", "ratios": {"a": [1, None, True]}}, folder=tmp_path).checked()
+    done = run_notebook(
+        content, {"region": 'it\'s "south"', "ratios": {"a": [1, None, True]}}, folder=tmp_path
+    ).checked()
     assert printed(done.notebook) == "it's \"south\" 3 {'a': [1, None, True]}\n"
     assert printed(run_notebook(done.notebook, folder=tmp_path).checked().notebook) == "north 3 {}\n"
 
@@ -68,7 +81,14 @@ def test_a_kernel_that_dies_is_told(tmp_path):
     assert done.failed_cell == 1
 
 
-@pytest.mark.parametrize(("params", "code"), [({"nope": 1}, "notebook.unknown_param"), ({"a": object()}, "notebook.bad_param"), ({"a": float("nan")}, "notebook.bad_param")])
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"nope": 1}, "notebook.unknown_param"),
+        ({"a": object()}, "notebook.bad_param"),
+        ({"a": float("nan")}, "notebook.bad_param"),
+    ],
+)
 def test_params_that_cannot_be_given_are_refused(tmp_path, params, code):
     with pytest.raises(InvalidInput) as caught:
         run_notebook(notebook("a", tagged="a = 1"), params, folder=tmp_path)

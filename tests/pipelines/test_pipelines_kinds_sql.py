@@ -31,7 +31,10 @@ def test_params_are_values_and_never_text_of_the_query():
 
 
 def test_no_rows_keep_their_types():
-    assert run_sql("select price, region from sales where false", {"sales": SALES}).schema == {"price": pl.Float64, "region": pl.String}
+    assert run_sql("select price, region from sales where false", {"sales": SALES}).schema == {
+        "price": pl.Float64,
+        "region": pl.String,
+    }
 
 
 def test_times_are_utc():
@@ -57,7 +60,9 @@ def test_an_error_says_its_line(query, line, told):
         assert caught.value.message.startswith(f"line {line}: `")
 
 
-@pytest.mark.parametrize("query", ["select 1; select 2", "create table t (a int)", "copy (select 1) to 'x.csv'", "", "drop table sales"])
+@pytest.mark.parametrize(
+    "query", ["select 1; select 2", "create table t (a int)", "copy (select 1) to 'x.csv'", "", "drop table sales"]
+)
 def test_what_is_not_one_select_is_refused(query):
     with pytest.raises(InvalidInput) as caught:
         run_sql(query, {"sales": SALES})
@@ -82,7 +87,12 @@ def test_a_bad_name_is_refused():
 
 def test_what_does_not_fit_goes_to_the_scratch_folder(tmp_path):
     rows = pl.DataFrame({"a": pl.int_range(0, 2_000_000, eager=True).reverse()})
-    made = run_sql("select a, a::varchar || 'xxxxxxxxxxxxxxxx' as t from rows order by t, a", {"rows": rows}, memory="100MB", scratch=tmp_path)
+    made = run_sql(
+        "select a, a::varchar || 'xxxxxxxxxxxxxxxx' as t from rows order by t, a",
+        {"rows": rows},
+        memory="100MB",
+        scratch=tmp_path,
+    )
     assert made.height == 2_000_000
     assert made["t"].is_sorted()
     assert list(tmp_path.iterdir()) == []

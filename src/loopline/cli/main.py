@@ -16,6 +16,7 @@ from loopline.errors import (
 
 COMMANDS = {
     "init": "Write a loop that runs: an example, or one from data.",
+    "adopt": "Turn a notebook or a script into a pipeline file, and say what could not be decided.",
     "plan": "What a changed loop file would change, before it does.",
     "apply": "Make a loop file the one in force.",
     "replay": "Run the loop over history, against other policies.",
@@ -103,7 +104,7 @@ def help_text() -> str:
             *lines,
             "",
             "`loopline COMMAND --help` tells more. Every command that prints takes --json and --home (or LOOPLINE_HOME).",
-            "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 access denied, 6 corrupt, 7 frozen, 8 unavailable, 10 something found (check, watch).",
+            "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 access denied, 6 corrupt, 7 frozen, 8 unavailable, 10 something found (adopt, check, watch).",
             "",
         ]
     )

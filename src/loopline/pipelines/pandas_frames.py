@@ -37,8 +37,8 @@ def encode_pandas(value: pd.DataFrame | pd.Series) -> bytes:
         "rows": len(frame),
     }
     file = io.BytesIO()
-    made = pl.DataFrame([*columns, *index]) if columns or index else pl.DataFrame()
-    made.write_parquet(file, metadata={KEY: json.dumps(told)})
+    held = pl.DataFrame([*columns, *index]) if columns or index else pl.DataFrame()
+    held.write_parquet(file, metadata={KEY: json.dumps(told)})
     return file.getvalue()
 
 
@@ -48,7 +48,9 @@ def decode_pandas(content: bytes) -> pd.DataFrame | pd.Series:
         told = json.loads(pl.read_parquet_metadata(io.BytesIO(content))[KEY])
         held = pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, KeyError, ValueError) as problem:
-        raise Corrupt("pandas_frame.corrupt", "this is no frame of pandas as Parquet", remedy="Compute it again.") from problem
+        raise Corrupt(
+            "pandas_frame.corrupt", "this is no frame of pandas as Parquet", remedy="Compute it again."
+        ) from problem
     columns = {place: _restored(held[f"c{place}"], dtype) for place, dtype in enumerate(told["dtypes"])}
     index = _restored_index(held, told["index"], told["rows"])
     frame = pd.DataFrame(columns, index=pd.RangeIndex(told["rows"]))
@@ -66,18 +68,33 @@ def _column(series: Any, where: str) -> tuple[pl.Series, dict[str, Any]]:
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         codes = np.asarray(series.cat.codes if isinstance(series, pd.Series) else series.codes)
-        return pl.Series(codes.astype(np.int32)), {"kind": "category", "ordered": bool(dtype.ordered), "categories": _axis(pd.Index(dtype.categories))}
+        return pl.Series(codes.astype(np.int32)), {
+            "kind": "category",
+            "ordered": bool(dtype.ordered),
+            "categories": _axis(pd.Index(dtype.categories)),
+        }
     if isinstance(dtype, pd.DatetimeTZDtype):
-        utc = np.asarray(series.dt.tz_convert("UTC").dt.tz_localize(None) if isinstance(series, pd.Series) else series.tz_convert("UTC").tz_localize(None))
+        utc = np.asarray(
+            series.dt.tz_convert("UTC").dt.tz_localize(None)
+            if isinstance(series, pd.Series)
+            else series.tz_convert("UTC").tz_localize(None)
+        )
         return _ticks(utc), {"kind": "zoned", "zone": str(dtype.tz), "unit": dtype.unit}
     if isinstance(dtype, np.dtype):
         return _of_numpy(np.asarray(series), where)
     if isinstance(dtype, pd.StringDtype):
         values = [None if pd.isna(one) else str(one) for one in series]
-        missing = "nan" if dtype.na_value is np.nan else "NA"
+        missing = "NA" if dtype.na_value is pd.NA else "nan"
         return pl.Series(values, dtype=pl.String), {"kind": "string", "missing": missing, "storage": dtype.storage}
-    if pd.api.types.is_extension_array_dtype(dtype) and str(dtype).lower() in {"boolean", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"}:
-        return pl.Series([None if pd.isna(one) else one.item() if hasattr(one, "item") else one for one in series], strict=False), {"kind": "nullable", "dtype": str(dtype)}
+    if pd.api.types.is_extension_array_dtype(dtype) and str(dtype).lower() in {
+        "boolean",
+        *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+        "float32",
+        "float64",
+    }:
+        return pl.Series(
+            [None if pd.isna(one) else one.item() if hasattr(one, "item") else one for one in series], strict=False
+        ), {"kind": "nullable", "dtype": str(dtype)}
     raise _refused(where, str(dtype))
 
 
@@ -172,12 +189,19 @@ def _index(index: pd.Index) -> tuple[list[pl.Series], dict[str, Any]]:
     columns = [column.alias(f"i{place}") for place, (column, _) in enumerate(made)]
     kind = "multi" if isinstance(index, pd.MultiIndex) else "plain"
     frequency = getattr(index, "freqstr", None) if kind == "plain" else None
-    return columns, {"kind": kind, "dtypes": [dtype for _, dtype in made], "names": [_label(name) for name in index.names], "freq": frequency}
+    return columns, {
+        "kind": kind,
+        "dtypes": [dtype for _, dtype in made],
+        "names": [_label(name) for name in index.names],
+        "freq": frequency,
+    }
 
 
 def _restored_index(held: pl.DataFrame, told: dict[str, Any], rows: int) -> pd.Index:
     if told["kind"] == "range":
-        return pd.RangeIndex(told["start"], told["start"] + rows * told["step"], told["step"], name=_unplain(told["name"]))
+        return pd.RangeIndex(
+            told["start"], told["start"] + rows * told["step"], told["step"], name=_unplain(told["name"])
+        )
     levels = [_restored(held[f"i{place}"], dtype) for place, dtype in enumerate(told["dtypes"])]
     names = [_unplain(name) for name in told["names"]]
     if told["kind"] == "multi":
@@ -191,17 +215,28 @@ def _restored_index(held: pl.DataFrame, told: dict[str, Any], rows: int) -> pd.I
 def _axis(index: pd.Index) -> dict[str, Any]:
     """Labels of columns, or categories, as JSON."""
     if isinstance(index, pd.IntervalIndex):
-        edges = {"left": [_label(one) for one in index.left], "right": [_label(one) for one in index.right], "closed": index.closed}
-        return {"intervals": edges, "dtype": str(index.dtype.subtype)}  # type: ignore[union-attr]
+        edges = {
+            "left": [_label(one) for one in index.left],
+            "right": [_label(one) for one in index.right],
+            "closed": index.closed,
+        }
+        return {"intervals": edges, "dtype": str(index.dtype.subtype)}
     dtype = "object" if isinstance(index, pd.MultiIndex) else str(index.dtype)
     multi = isinstance(index, pd.MultiIndex)
-    return {"labels": [_label(one) for one in index], "dtype": dtype, "multi": multi, "names": [_label(one) for one in index.names]}
+    return {
+        "labels": [_label(one) for one in index],
+        "dtype": dtype,
+        "multi": multi,
+        "names": [_label(one) for one in index.names],
+    }
 
 
 def _restored_axis(told: dict[str, Any]) -> pd.Index:
     if "intervals" in told:
         edges = told["intervals"]
-        left, right = (pd.Index([_unplain(one) for one in edges[side]], dtype=told["dtype"]) for side in ("left", "right"))
+        left, right = (
+            pd.Index([_unplain(one) for one in edges[side]], dtype=told["dtype"]) for side in ("left", "right")
+        )
         return pd.IntervalIndex.from_arrays(left, right, closed=edges["closed"])
     labels, names = [_unplain(one) for one in told["labels"]], [_unplain(one) for one in told["names"]]
     if told["multi"]:

@@ -74,7 +74,13 @@ def _parses(source: Source) -> bool:
         compile(source.text, str(source.path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
         ast.parse(source.text)
     except SyntaxError as problem:
-        source.find(problem.lineno or 1, "code.syntax", "blocks", f"this is not Python: {problem.msg}", "Mend it, or make the cell raw.")
+        source.find(
+            problem.lineno or 1,
+            "code.syntax",
+            "blocks",
+            f"this is not Python: {problem.msg}",
+            "Mend it, or make the cell raw.",
+        )
         return False
     except ValueError as problem:
         source.find(1, "code.syntax", "blocks", f"this is not Python: {problem}", "Mend it.")
@@ -100,11 +106,17 @@ def _adopted(source: Source) -> Adopted:
     study.keep_constants()
     groups = Groups(study)
     steps = Steps(study, groups)
-    look_at_steps(source, study, groups, steps)
+    look_at_steps(source, groups, steps)
     writing = Text(study, steps, params, pictures=pictures)
     text = writing.written()
     if not has_formatter():
-        source.find(1, "file.not_formatted", "note", "the file is not formatted: ruff is not installed", "pip install 'loopline[adopt]'")
+        source.find(
+            1,
+            "file.not_formatted",
+            "note",
+            "the file is not formatted: ruff is not installed",
+            "pip install 'loopline[adopt]'",
+        )
     _check_written(source, text)
     return Adopted(
         str(source.path), writing.pipeline_name, text, [_param(one) for one in params], [_step(one, groups) for one in steps.steps],
@@ -116,7 +128,13 @@ def _check_written(source: Source, text: str) -> None:
     try:
         compile(text, "pipeline.py", "exec", dont_inherit=True)
     except SyntaxError as problem:
-        source.find(1, "file.not_python", "blocks", f"what was written does not parse ({problem.msg}, line {problem.lineno})", "Tell us, with the source.")
+        source.find(
+            1,
+            "file.not_python",
+            "blocks",
+            f"what was written does not parse ({problem.msg}, line {problem.lineno})",
+            "Tell us, with the source.",
+        )
 
 
 def _param(param: Param) -> AdoptedParam:
@@ -125,7 +143,13 @@ def _param(param: Param) -> AdoptedParam:
 
 def _step(step: Step, groups: Groups) -> AdoptedStep:
     def paths(deed: str) -> list[str]:
-        return list(dict.fromkeys(groups.path(effect.path) for one in step.work for effect in one.effects if effect.deed == deed))
+        return list(
+            dict.fromkeys(
+                groups.path(effect.path) for one in step.work for effect in one.effects if effect.deed == deed
+            )
+        )
 
     cells = list(dict.fromkeys(one.cell for one in step.work))
-    return AdoptedStep(step.name, cells, list(step.inputs), list(step.outputs), paths("read"), paths("write"), step.reuse)
+    return AdoptedStep(
+        step.name, cells, list(step.inputs), list(step.outputs), paths("read"), paths("write"), step.reuse
+    )

@@ -25,7 +25,13 @@ def _argparse(source: Source) -> list[Param]:
         return []
     node, into = parsed
     if any(isinstance(one, ast.Attribute) and one.attr == "add_subparsers" for one in ast.walk(tree)):
-        source.find(node.lineno, "argument.commands", "blocks", "the script has several commands", "Adopt what each command does on its own.")
+        source.find(
+            node.lineno,
+            "argument.commands",
+            "blocks",
+            "the script has several commands",
+            "Adopt what each command does on its own.",
+        )
         return []
     taken = all_names(tree) - {into}
     made = {_dest(call): _param(call, taken) for call in _added(tree, parsers)}
@@ -56,7 +62,9 @@ def _parsers(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name):
             name = dotted(node.value.func)
-            grouped = name.partition(".")[0] in found and name.endswith(("add_argument_group", "add_mutually_exclusive_group"))
+            grouped = name.partition(".")[0] in found and name.endswith(
+                ("add_argument_group", "add_mutually_exclusive_group")
+            )
             if name.endswith("ArgumentParser") or grouped:
                 found.add(node.targets[0].id)
     return found
@@ -68,7 +76,9 @@ def _parses(call: ast.AST, parsers: set[str]) -> bool:
 
 def _parsed_into(node: ast.stmt, tree: ast.Module, parsers: set[str]) -> str:
     """What `args` is called in `args = parser.parse_args()`, or in `args = get_args()` where that does it."""
-    if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)):
+    if not (
+        isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)
+    ):
         return ""
     asked = isinstance(node.value.func, ast.Name) and node.value.func.id in _askers(tree, parsers)
     return node.targets[0].id if asked or _parses(node.value, parsers) else ""
@@ -80,7 +90,9 @@ def _askers(tree: ast.Module, parsers: set[str]) -> set[str]:
     return {
         one.name
         for one in functions
-        if isinstance(one.body[-1], ast.Return) and one.body[-1].value is not None and _parses(one.body[-1].value, parsers)
+        if isinstance(one.body[-1], ast.Return)
+        and one.body[-1].value is not None
+        and _parses(one.body[-1].value, parsers)
     }
 
 
@@ -122,7 +134,9 @@ def _param(call: ast.Call, taken: set[str]) -> tuple[Param, str]:
     many = isinstance(keyword(call, "nargs"), ast.Constant) and _constant(keyword(call, "nargs")) != "?"
     annotation = f"list[{annotation}]" if many else annotation
     code = "" if default is None else _plain_default(default)
-    required = _constant(keyword(call, "required")) is True or (not str(_constant(call.args[0])).startswith("-") and default is None)
+    required = _constant(keyword(call, "required")) is True or (
+        not str(_constant(call.args[0])).startswith("-") and default is None
+    )
     if not code and not required:
         code = "None"
     annotation += " | None" if code == "None" else ""
@@ -161,7 +175,13 @@ def _used_whole(tree: ast.Module, into: str) -> bool:
     for statement in tree.body:
         own = isinstance(statement, ast.FunctionDef)
         for one in ast.walk(statement):
-            if not own and isinstance(one, ast.Name) and one.id == into and isinstance(one.ctx, ast.Load) and id(one) not in held:
+            if (
+                not own
+                and isinstance(one, ast.Name)
+                and one.id == into
+                and isinstance(one.ctx, ast.Load)
+                and id(one) not in held
+            ):
                 return True
     return False
 
@@ -173,9 +193,16 @@ def _argv(source: Source) -> list[Param]:
     for node in tree.body:
         value = node.value if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) else None
         inner = value.args[0] if isinstance(value, ast.Call) and dotted(value.func) in _PLAIN and value.args else value
-        if isinstance(node, ast.Assign) and isinstance(inner, ast.Subscript) and dotted(inner.value) == "sys.argv" and isinstance(inner.slice, ast.Constant):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(inner, ast.Subscript)
+            and dotted(inner.value) == "sys.argv"
+            and isinstance(inner.slice, ast.Constant)
+        ):
             annotation = dotted(value.func) if isinstance(value, ast.Call) else "str"
-            params.append(Param(ast.unparse(node.targets[0]), annotation, "", f"argument {inner.slice.value}", node.lineno))
+            params.append(
+                Param(ast.unparse(node.targets[0]), annotation, "", f"argument {inner.slice.value!r}", node.lineno)
+            )
             edits.append(Edit.of(node, "pass"))
             taken_lines.append(node.lineno)
     source.text = _unpassed(edited(source.text, edits), taken_lines)

@@ -32,10 +32,44 @@ SHOWS = {
 }  # fmt: skip
 """Methods of frames and series whose value alone matters; as a statement they only show it (unless with `inplace=True`)."""
 
-QUIET = {"print", "display", "pprint", "len", "type", "isinstance", "help", "id", "repr", "str", "sorted", "max", "min", "sum", "abs"}
+QUIET = {
+    "print",
+    "display",
+    "pprint",
+    "len",
+    "type",
+    "isinstance",
+    "help",
+    "id",
+    "repr",
+    "str",
+    "sorted",
+    "max",
+    "min",
+    "sum",
+    "abs",
+}
 """Functions that change nothing they are given."""
 
-QUIET_MODULES = {"plt", "matplotlib", "sns", "seaborn", "logging", "logger", "log", "warnings", "time", "os", "gc", "px", "go", "sys", "json", "pickle", "joblib"}
+QUIET_MODULES = {
+    "plt",
+    "matplotlib",
+    "sns",
+    "seaborn",
+    "logging",
+    "logger",
+    "log",
+    "warnings",
+    "time",
+    "os",
+    "gc",
+    "px",
+    "go",
+    "sys",
+    "json",
+    "pickle",
+    "joblib",
+}
 """Modules whose functions change none of their arguments."""
 
 PLOTS = {"plt", "sns", "px", "alt", "pylab"}

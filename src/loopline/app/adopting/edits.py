@@ -1,6 +1,5 @@
 """Changes of a text at places of its syntax tree; the count of lines stays."""
 
-import ast
 import io
 import tokenize
 from collections.abc import Iterable

@@ -7,7 +7,22 @@ from typing import Literal
 
 from loopline.app.adopting.calls import calls, dotted, keyword
 
-Deed = Literal["read", "write", "folder", "network", "send", "clock", "draw", "seed", "shell", "remove", "draws", "database", "asks", "folder_change"]
+Deed = Literal[
+    "read",
+    "write",
+    "folder",
+    "network",
+    "send",
+    "clock",
+    "draw",
+    "seed",
+    "shell",
+    "remove",
+    "draws",
+    "database",
+    "asks",
+    "folder_change",
+]
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,12 @@ _ON_PATHS = {"write_text", "write_bytes"}
 _CLOCKS = {"datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today", "time.time", "time.localtime",
            "pandas.Timestamp.now", "pandas.Timestamp.today", "pandas.Timestamp.utcnow", "time.strftime", "time.time_ns"}  # fmt: skip
 _REMOVES = {"os.remove", "os.unlink", "os.rename", "os.replace", "shutil.rmtree", "shutil.move", "os.rmdir"}
-_SEEDS = {"numpy.random.seed": "<numpy.random>", "random.seed": "<random>", "torch.manual_seed": "<torch>", "tensorflow.random.set_seed": "<tensorflow>"}
+_SEEDS = {
+    "numpy.random.seed": "<numpy.random>",
+    "random.seed": "<random>",
+    "torch.manual_seed": "<torch>",
+    "tensorflow.random.set_seed": "<tensorflow>",
+}
 _SENDS = {"post", "put", "patch", "delete"}
 _CHANCY = (
     "RandomForest", "ExtraTree", "DecisionTree", "GradientBoosting", "SGD", "MLP", "KMeans", "IsolationForest", "Bagging", "AdaBoost",
@@ -42,7 +62,22 @@ _CHANCY = (
     "make_classification", "make_regression", "make_blobs", "make_moons", "permutation_importance", "SMOTE", "RandomOverSampler", "RandomUnderSampler",
 )  # fmt: skip
 _REMOTE = ("http://", "https://", "s3://", "gs://", "gcs://", "az://", "abfs://", "ftp://", "hdfs://")
-_NETWORKED = {"requests", "httpx", "urllib", "aiohttp", "boto3", "smtplib", "ftplib", "paramiko", "openai", "anthropic", "yfinance", "google", "azure", "socket"}
+_NETWORKED = {
+    "requests",
+    "httpx",
+    "urllib",
+    "aiohttp",
+    "boto3",
+    "smtplib",
+    "ftplib",
+    "paramiko",
+    "openai",
+    "anthropic",
+    "yfinance",
+    "google",
+    "azure",
+    "socket",
+}
 _NOT_NETWORK = {"urllib.parse", "requests.exceptions"}
 
 Full = Callable[[ast.AST], str]
@@ -94,7 +129,11 @@ def _opened(call: ast.Call, name: str, _kind: Kind) -> Iterator[Effect]:
 def _methods(call: ast.Call, func: ast.Attribute, name: str, kind: Kind) -> Iterator[Effect]:
     method = func.attr
     if method in WRITING_METHODS and not name and (call.args or call.keywords):
-        path = func.value if method in _ON_PATHS else _argument(call, 0, "path", "path_or_buf", "fname", "file", "excel_writer", "buf")
+        path = (
+            func.value
+            if method in _ON_PATHS
+            else _argument(call, 0, "path", "path_or_buf", "fname", "file", "excel_writer", "buf")
+        )
         if path is not None:
             yield Effect("write", call.lineno, method, path)
     elif method == "to_sql":
@@ -106,9 +145,11 @@ def _methods(call: ast.Call, func: ast.Attribute, name: str, kind: Kind) -> Iter
     elif method == "unlink" and not name:
         yield Effect("remove", call.lineno, method, func.value)
     elif method == "sample" and not name and keyword(call, "random_state") is None and keyword(call, "seed") is None:
-        if kind(func.value).startswith(("pd.", "pl.", "groups")):
-            stream = "<numpy.random>" if kind(func.value).startswith(("pd.", "groups")) else "<polars>"
-            yield Effect("draw", call.lineno, ".sample()", stream=stream)
+        of = kind(func.value)
+        stream = "<numpy.random>" if of.startswith(("pd.", "groups")) else "<polars>"
+        yield from (
+            [Effect("draw", call.lineno, ".sample()", stream=stream)] if of.startswith(("pd.", "pl.", "groups")) else []
+        )
 
 
 def _world(call: ast.Call, name: str, _kind: Kind) -> Iterator[Effect]:
@@ -123,13 +164,28 @@ def _world(call: ast.Call, name: str, _kind: Kind) -> Iterator[Effect]:
         yield Effect("send" if last in _SENDS or top == "smtplib" else "network", call.lineno, name)
     elif name == "drawn":
         yield Effect("draws", call.lineno, "drawn.show")
-    elif last == "urlopen" or last == "urlretrieve":
+    elif last in {"urlopen", "urlretrieve"}:
         yield Effect("network", call.lineno, name)
-    elif name.startswith(("matplotlib.pyplot.", "seaborn.", "pylab.")) and last not in {"set", "set_theme", "set_style", "switch_backend", "use"}:
+    elif name.startswith(("matplotlib.pyplot.", "seaborn.", "pylab.")) and last not in {
+        "set",
+        "set_theme",
+        "set_style",
+        "switch_backend",
+        "use",
+    }:
         yield Effect("draws", call.lineno, name)
-    elif isinstance(call.func, ast.Attribute) and call.func.attr in {"plot", "hist", "boxplot"} and not name and _kind(call.func.value).startswith("pd."):
+    elif (
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr in {"plot", "hist", "boxplot"}
+        and not name
+        and _kind(call.func.value).startswith("pd.")
+    ):
         yield Effect("draws", call.lineno, f".{call.func.attr}()")
-    elif isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Attribute) and call.func.value.attr == "plot":
+    elif (
+        isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Attribute)
+        and call.func.value.attr == "plot"
+    ):
         yield Effect("draws", call.lineno, f".plot.{call.func.attr}()")
 
 
@@ -144,7 +200,7 @@ def _chance(call: ast.Call, name: str, _kind: Kind) -> Iterator[Effect]:
         yield Effect("draw", call.lineno, name, stream="<numpy.random>")
     elif name.startswith("random.") and name.count(".") == 1:
         yield Effect("draw", call.lineno, name, stream="<random>")
-    elif name.startswith("torch.rand") or name.startswith("torch.nn."):
+    elif name.startswith(("torch.rand", "torch.nn.")):
         yield Effect("draw", call.lineno, name, stream="<torch>")
     elif name.startswith(("uuid.uuid1", "uuid.uuid4", "secrets.")):
         yield Effect("draw", call.lineno, name)
@@ -158,7 +214,11 @@ def _chancy(call: ast.Call, name: str, last: str) -> bool:
     if any(one.arg is None for one in call.keywords):  # **params may hold it
         return False
     shuffled = last in {"KFold", "StratifiedKFold"} and keyword(call, "shuffle") is not None
-    kept = (shuffle := keyword(call, "shuffle")) is not None and isinstance(shuffle, ast.Constant) and shuffle.value is False
+    kept = (
+        (shuffle := keyword(call, "shuffle")) is not None
+        and isinstance(shuffle, ast.Constant)
+        and shuffle.value is False
+    )
     plain = last.startswith("HistGradientBoosting")  # draws only to subsample for its bins, or with early stopping
     return (shuffled or last.startswith(_CHANCY) or plain) and not kept
 
@@ -181,7 +241,9 @@ def remote(path: ast.expr | None) -> bool:
     return isinstance(text, str) and text.startswith(_REMOTE)
 
 
-def folded(node: ast.expr | None, known: Mapping[str, ast.expr], full: Full, *, depth: int = 6) -> str:
+def folded(  # noqa: PLR0911 - one for each kind of expression
+    node: ast.expr | None, known: Mapping[str, ast.expr], full: Full, *, depth: int = 6
+) -> str:
     """The path an expression makes, as far as the code tells: `*` stands for what is not known."""
     if node is None or depth == 0:
         return "*"
@@ -193,7 +255,11 @@ def folded(node: ast.expr | None, known: Mapping[str, ast.expr], full: Full, *, 
     if isinstance(node, ast.JoinedStr):
         return "".join(again(one.value if isinstance(one, ast.FormattedValue) else one) for one in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Div)):
-        return again(node.left).rstrip("/" if isinstance(node.op, ast.Div) else "") + ("/" if isinstance(node.op, ast.Div) else "") + again(node.right)
+        return (
+            again(node.left).rstrip("/" if isinstance(node.op, ast.Div) else "")
+            + ("/" if isinstance(node.op, ast.Div) else "")
+            + again(node.right)
+        )
     if isinstance(node, ast.Call):
         return _folded_call(node, full(node.func), again)
     return "*"

@@ -1,6 +1,7 @@
 """Scripts are opened up: what stands under `if __name__ == "__main__"`, in a `main()` called once, and on a line with others."""
 
 import ast
+import itertools
 from collections.abc import Iterator
 
 from loopline.app.adopting.calls import dotted
@@ -34,7 +35,7 @@ def _guards(source: Source) -> None:
 def _one_each(source: Source) -> None:
     """A line for each statement of the top level."""
     body = ast.parse(source.text).body
-    for before, node in reversed(list(zip(body, body[1:], strict=False))):
+    for before, node in reversed(list(itertools.pairwise(body))):
         if node.lineno == before.end_lineno:
             lines = source.text.split("\n")
             line = lines[node.lineno - 1].encode()
@@ -67,8 +68,14 @@ def _named_like_an_entry(name: str) -> bool:
 
 def _only_call(node: ast.stmt) -> ast.Call | None:
     """The call of `main()`, `x = main()`, `sys.exit(main())`, `raise SystemExit(main())`."""
-    value = node.value if isinstance(node, (ast.Expr, ast.Assign)) else node.exc if isinstance(node, ast.Raise) else None
-    if isinstance(value, ast.Call) and dotted(value.func) in {"sys.exit", "exit", "SystemExit"} and len(value.args) == 1:
+    value = (
+        node.value if isinstance(node, (ast.Expr, ast.Assign)) else node.exc if isinstance(node, ast.Raise) else None
+    )
+    if (
+        isinstance(value, ast.Call)
+        and dotted(value.func) in {"sys.exit", "exit", "SystemExit"}
+        and len(value.args) == 1
+    ):
         value = value.args[0]
     return value if isinstance(value, ast.Call) else None
 
@@ -85,7 +92,9 @@ def _why_not(tree: ast.Module, function: ast.FunctionDef, node: ast.stmt, call: 
         "it is decorated": bool(function.decorator_list),
         "it is used more than once": len(uses) > 1,
         "it returns early": any(one is not function.body[-1] for one in returns),
-        "its arguments are not simple": bool(function.args.vararg or function.args.kwarg or call.keywords or function.args.kwonlyargs),
+        "its arguments are not simple": bool(
+            function.args.vararg or function.args.kwarg or call.keywords or function.args.kwonlyargs
+        ),
         "it yields": any(isinstance(one, (ast.Yield, ast.YieldFrom, ast.Await)) for one in ast.walk(function)),
         "its names are also names of the file": bool((locally - declared) & (outside.sure | outside.perhaps)),
         "code runs between its definition and its call": any(_works(one) for one in between),
@@ -105,7 +114,13 @@ def _returns(body: list[ast.stmt]) -> Iterator[ast.Return]:
             yield node
         elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             for part in ast.iter_child_nodes(node):
-                yield from _returns([part] if isinstance(part, ast.stmt) else list(getattr(part, "body", [])) if isinstance(part, ast.ExceptHandler) else [])
+                yield from _returns(
+                    [part]
+                    if isinstance(part, ast.stmt)
+                    else list(getattr(part, "body", []))
+                    if isinstance(part, ast.ExceptHandler)
+                    else []
+                )
 
 
 def _inline(source: Source, function: ast.FunctionDef, node: ast.stmt, call: ast.Call) -> None:

@@ -4,7 +4,18 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from loopline.app.adopting.calls import CHANGES_FIRST, MUTATES, QUIET, QUIET_MODULES, SHOWS, calls, dotted, is_true, keyword, root
+from loopline.app.adopting.calls import (
+    CHANGES_FIRST,
+    MUTATES,
+    QUIET,
+    QUIET_MODULES,
+    SHOWS,
+    calls,
+    dotted,
+    is_true,
+    keyword,
+    root,
+)
 from loopline.app.adopting.effects import WRITING_METHODS, Effect, effects
 from loopline.app.adopting.guess import FRAMES, IMMUTABLE, UNKNOWN, Guess
 from loopline.app.adopting.scopes import free, made_global
@@ -29,10 +40,16 @@ class Functions:
 
     def __init__(self, tree: ast.Module, aliases: Mapping[str, str]) -> None:
         self.defined: dict[str, Definition] = {}
+        self._again: dict[str, list[Definition]] = {}
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                self._again.setdefault(node.name, []).append(node)
                 self.defined[node.name] = node
-            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda) and isinstance(node.targets[0], ast.Name):
+            elif (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Lambda)
+                and isinstance(node.targets[0], ast.Name)
+            ):
                 self.defined[node.targets[0].id] = node.value
         self.guess = Guess(aliases, self.returned)
         self._aliases = aliases
@@ -55,18 +72,32 @@ class Functions:
             if name in self._asking or name not in self.defined:
                 return Summary()
             self._asking.append(name)
-            self._summaries[name] = self._summed(self.defined[name])
+            made = [self._summed(node) for node in self._again.get(name, [self.defined[name]])]
+            self._summaries[name] = made[-1] if len(made) == 1 else _together(made)
             self._asking.pop()
         return self._summaries[name]
 
     def _summed(self, node: Definition) -> Summary:
         names = set(free(node))
-        body = node.body if isinstance(node.body, list) else [ast.Expr(node.body)]
-        parameters = () if isinstance(node, ast.ClassDef) else tuple(one.arg for one in [*node.args.posonlyargs, *node.args.args])
-        bodies = body if not isinstance(node, ast.ClassDef) else [part for one in body for part in getattr(one, "body", [])]
+        body: list[ast.stmt] = [*node.body] if isinstance(node.body, list) else [ast.Expr(node.body)]
+        parameters = (
+            ()
+            if isinstance(node, ast.ClassDef)
+            else tuple(one.arg for one in [*node.args.posonlyargs, *node.args.args])
+        )
+        bodies: list[ast.stmt] = (
+            body if not isinstance(node, ast.ClassDef) else [part for one in body for part in getattr(one, "body", [])]
+        )
         changed = self._changed(bodies)
-        local = set(parameters) | {one.id for part in bodies for one in ast.walk(part) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
-        deeds = [deed for part in bodies for deed in effects(part, self.guess.full, lambda one: self.guess.kind(one, {}))]
+        local = set(parameters) | {
+            one.id
+            for part in bodies
+            for one in ast.walk(part)
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+        }
+        deeds = [
+            deed for part in bodies for deed in effects(part, self.guess.full, lambda one: self.guess.kind(one, {}))
+        ]
         summary = Summary(
             parameters, frozenset(changed & set(parameters)), frozenset(names),
             frozenset((changed - local | made_global(node) | {one for one in changed if one in names}) & (names | made_global(node))), tuple(deeds),
@@ -74,7 +105,10 @@ class Functions:
         for name in sorted(names & self.defined.keys()):
             inner = self.summary(name)
             summary = replace(
-                summary, reads=summary.reads | inner.reads, touches=summary.touches | inner.touches, deeds=(*summary.deeds, *inner.deeds)
+                summary,
+                reads=summary.reads | inner.reads,
+                touches=summary.touches | inner.touches,
+                deeds=(*summary.deeds, *inner.deeds),
             )
         return summary
 
@@ -84,7 +118,9 @@ class Functions:
         own: set[str] = set()
         for statement in body:
             changed |= self.changes(statement, {}) - own
-            if isinstance(statement, ast.Assign) and isinstance(statement.value, (ast.Call, ast.List, ast.Dict, ast.BinOp, ast.ListComp)):
+            if isinstance(statement, ast.Assign) and isinstance(
+                statement.value, (ast.Call, ast.List, ast.Dict, ast.BinOp, ast.ListComp)
+            ):
                 own |= {one.id for one in statement.targets if isinstance(one, ast.Name)}
         return changed
 
@@ -94,7 +130,11 @@ class Functions:
         bare = {id(one.value) for one in ast.walk(node) if isinstance(one, ast.Expr)}
         for call in calls(node):
             found |= self._by_call(call, env, alone=id(call) in bare)
-        return {name for name in found if name not in self._aliases and env.get(name, UNKNOWN) not in IMMUTABLE and name not in self.defined}
+        return {
+            name
+            for name in found
+            if name not in self._aliases and env.get(name, UNKNOWN) not in IMMUTABLE and name not in self.defined
+        }
 
     def _by_call(self, call: ast.Call, env: Mapping[str, str], *, alone: bool) -> set[str]:
         name = dotted(call.func)
@@ -102,7 +142,11 @@ class Functions:
             return self._by_own(call, self.summary(call.func.id))
         if name in CHANGES_FIRST or self.guess.full(call.func) in CHANGES_FIRST:
             return {one for argument in call.args[:1] if (one := root(argument)) is not None}
-        if isinstance(call.func, ast.Attribute) and (of := root(call.func.value)) is not None and of not in self._aliases:
+        if (
+            isinstance(call.func, ast.Attribute)
+            and (of := root(call.func.value)) is not None
+            and of not in self._aliases
+        ):
             if of in QUIET_MODULES:
                 return set()
             return {of} if self._changes_own(call, call.func, env, alone=alone) else set()
@@ -112,8 +156,12 @@ class Functions:
         return {argument.id for argument in call.args if isinstance(argument, ast.Name)}
 
     def _by_own(self, call: ast.Call, summary: Summary) -> set[str]:
-        given = dict(zip(summary.parameters, call.args, strict=False)) | {one.arg: one.value for one in call.keywords if one.arg}
-        arguments = {name for parameter in summary.changes if parameter in given and (name := root(given[parameter])) is not None}
+        given = dict(zip(summary.parameters, call.args, strict=False)) | {
+            one.arg: one.value for one in call.keywords if one.arg
+        }
+        arguments = {
+            name for parameter in summary.changes if parameter in given and (name := root(given[parameter])) is not None
+        }
         return arguments | set(summary.touches)
 
     def _changes_own(self, call: ast.Call, func: ast.Attribute, env: Mapping[str, str], *, alone: bool) -> bool:
@@ -122,7 +170,17 @@ class Functions:
             return True
         of = self.guess.kind(func.value, env)
         if of in FRAMES or of in {"index", "groups", "groups:one", "lazy"}:
-            return method in {"insert", "pop", "update", "drop_in_place", "insert_column", "replace_column", "extend", "fill", "put"}
+            return method in {
+                "insert",
+                "pop",
+                "update",
+                "drop_in_place",
+                "insert_column",
+                "replace_column",
+                "extend",
+                "fill",
+                "put",
+            }
         if of == "str" or method in WRITING_METHODS:
             return False
         if method in MUTATES or method in self.methods() or of == "rng":
@@ -132,13 +190,20 @@ class Functions:
     def returned(self, name: str, call: ast.Call, env: Mapping[str, str]) -> str:
         """The kind that a call of an own function returns; of a class `object`."""
         node = self.defined.get(name)
-        if node is None or name in self._asking or len(self._asking) > _DEEP:
+        if node is None or name in self._asking or len(self._again.get(name, [])) > 1 or len(self._asking) > _DEEP:
             return UNKNOWN
         if isinstance(node, ast.ClassDef):
             return f"own:{name}"
         arguments = [one.arg for one in [*node.args.posonlyargs, *node.args.args]]
-        inside = {parameter: self._annotated(one.annotation) for parameter, one in zip(arguments, node.args.args, strict=False)}
-        inside |= {parameter: kind for parameter, one in zip(arguments, call.args, strict=False) if (kind := self.guess.kind(one, env))}
+        inside = {
+            parameter: self._annotated(one.annotation)
+            for parameter, one in zip(arguments, node.args.args, strict=False)
+        }
+        inside |= {
+            parameter: kind
+            for parameter, one in zip(arguments, call.args, strict=False)
+            if (kind := self.guess.kind(one, env))
+        }
         inside |= {one.arg: kind for one in call.keywords if one.arg and (kind := self.guess.kind(one.value, env))}
         self._asking.append(name)
         try:
@@ -153,10 +218,32 @@ class Functions:
         if node is None:
             return UNKNOWN
         full = self.guess.full(node)
-        known = {"pandas.DataFrame": "pd.DataFrame", "pandas.Series": "pd.Series", "polars.DataFrame": "pl.DataFrame", "polars.LazyFrame": "lazy", "numpy.ndarray": "np.ndarray"}
+        known = {
+            "pandas.DataFrame": "pd.DataFrame",
+            "pandas.Series": "pd.Series",
+            "polars.DataFrame": "pl.DataFrame",
+            "polars.LazyFrame": "lazy",
+            "numpy.ndarray": "np.ndarray",
+        }
         text = ast.unparse(node).strip("'\"")
-        plain = {"int", "float", "str", "bool", "dict[str, float]", "dict[str, int]", "dict[str, str]", "list[str]", "list[int]", "list[float]"}
-        return known.get(full, {"float": "np.float64", "dict[str, float]": "dict[str, np.float64]"}.get(text, text) if text in plain else UNKNOWN)
+        plain = {
+            "int",
+            "float",
+            "str",
+            "bool",
+            "dict[str, float]",
+            "dict[str, int]",
+            "dict[str, str]",
+            "list[str]",
+            "list[int]",
+            "list[float]",
+        }
+        return known.get(
+            full,
+            {"float": "np.float64", "dict[str, float]": "dict[str, np.float64]"}.get(text, text)
+            if text in plain
+            else UNKNOWN,
+        )
 
     def _of_body(self, body: list[ast.stmt], env: dict[str, str]) -> str:
         kinds: list[str] = []
@@ -168,8 +255,14 @@ class Functions:
         for node in body:
             if isinstance(node, ast.Return) and returned is not None:
                 pair = isinstance(node.value, ast.Tuple)
-                kinds = [self.guess.kind(one, env) for one in node.value.elts] if pair and isinstance(node.value, ast.Tuple) else []
-                returned.append(f"tuple[{', '.join(kinds)}]" if pair else self.guess.kind(node.value, env) if node.value else "None")
+                kinds = (
+                    [self.guess.kind(one, env) for one in node.value.elts]
+                    if pair and isinstance(node.value, ast.Tuple)
+                    else []
+                )
+                returned.append(
+                    f"tuple[{', '.join(kinds)}]" if pair else self.guess.kind(node.value, env) if node.value else "None"
+                )
             elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for target in targets:
@@ -186,17 +279,25 @@ class Functions:
                 of = self.guess.kind(node.iter, env)
                 env[node.target.id] = of.removeprefix("items:") if of == "str" else _element(of)
             else:
-                env.update(dict.fromkeys((one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)), UNKNOWN))
+                env.update(
+                    dict.fromkeys((one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)), UNKNOWN)
+                )
         if isinstance(node, (ast.With, ast.AsyncWith)):
             for item in node.items:
                 if item.optional_vars is not None:
-                    env.update(dict.fromkeys((one.id for one in ast.walk(item.optional_vars) if isinstance(one, ast.Name)), UNKNOWN))
+                    env.update(
+                        dict.fromkeys(
+                            (one.id for one in ast.walk(item.optional_vars) if isinstance(one, ast.Name)), UNKNOWN
+                        )
+                    )
         before = dict(env)
         for part in ("body", "handlers", "orelse", "finalbody", "cases"):
             inner = getattr(node, part, [])
             branch = dict(before) if part in {"orelse", "handlers"} else env
             for one in inner:
-                self.follow(one.body if isinstance(one, (ast.ExceptHandler, ast.match_case)) else [one], branch, returned)
+                self.follow(
+                    one.body if isinstance(one, (ast.ExceptHandler, ast.match_case)) else [one], branch, returned
+                )
             if branch is not env and inner:
                 env.update({name: kind if kind == env.get(name, kind) else UNKNOWN for name, kind in branch.items()})
 
@@ -234,8 +335,21 @@ class Functions:
         return [kind[6:-1]] * count if kind == "tuple[int]" else [UNKNOWN] * count
 
 
+def _together(summaries: list[Summary]) -> Summary:
+    """Of several definitions under one name: what any of them may do."""
+    return Summary(
+        max((one.parameters for one in summaries), key=len),
+        frozenset[str]().union(*(one.changes for one in summaries)),
+        frozenset[str]().union(*(one.reads for one in summaries)),
+        frozenset[str]().union(*(one.touches for one in summaries)),
+        tuple(deed for one in summaries for deed in one.deeds),
+    )
+
+
 def _element(kind: str) -> str:
-    return kind[5:-1] if kind.startswith("list[") else "str" if kind.startswith("dict[str") or kind == "index" else UNKNOWN
+    return (
+        kind[5:-1] if kind.startswith("list[") else "str" if kind.startswith("dict[str") or kind == "index" else UNKNOWN
+    )
 
 
 def _stored_into(node: ast.AST) -> str | None:

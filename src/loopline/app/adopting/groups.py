@@ -1,8 +1,10 @@
 """Which statements stand together in a step: those of a cell or a phase, and those whose values cannot go from step to step."""
 
 import ast
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from loopline.app.adopting.aliases import Aliases
 from loopline.app.adopting.calls import calls, dotted
@@ -24,7 +26,9 @@ class Groups:
         self.known: Mapping[str, ast.expr] = {
             name: one.node.value
             for one in study.statements
-            if one.role in {"constant", "derive", "top"} and isinstance(one.node, (ast.Assign, ast.AnnAssign)) and one.node.value is not None
+            if one.role in {"constant", "derive", "top"}
+            and isinstance(one.node, (ast.Assign, ast.AnnAssign))
+            and one.node.value is not None
             for name in one.binds
         } | {param.name: ast.parse(param.default, mode="eval").body for param in study.params if param.default}
         self._begin()
@@ -67,14 +71,18 @@ class Groups:
         marked = len(self.study.source.cells) > 1
         previous: Statement | None = None
         for one in self.work:
-            one.phase = phase(one, self.study)
-            same = previous is not None and (previous.cell == one.cell if marked else previous.phase == one.phase or one.phase == "compute" and previous.phase != "load")
+            one.phase = phase(one)
+            same = previous is not None and (
+                previous.cell == one.cell
+                if marked
+                else previous.phase == one.phase or (one.phase == "compute" and previous.phase != "load")
+            )
             if previous is not None and same:
                 self.join(previous, one)
             previous = one
         if not marked:
             self._gather_shown()
-        for one, following in zip(self.work, self.work[1:], strict=False):
+        for one, following in pairwise(self.work):
             if _guards(one):
                 self.join(one, following)
         self._sink()
@@ -82,7 +90,9 @@ class Groups:
     def _gather_shown(self) -> None:
         for one in self.work:
             if is_shown(one) and one.phase != "plot":
-                made = [before for before in self.work if before.number < one.number and before.makes & one.reads.keys()]
+                made = [
+                    before for before in self.work if before.number < one.number and before.makes & one.reads.keys()
+                ]
                 if made:
                     self.join(made[-1], one)
 
@@ -95,7 +105,9 @@ class Groups:
             for one in members:
                 if not self._is_maker(one):
                     continue
-                user = next((later for later in self.work if later.number > one.number and self._uses(later, one)), None)
+                user = next(
+                    (later for later in self.work if later.number > one.number and self._uses(later, one)), None
+                )
                 if user is not None and self.find(user.number) != self.find(one.number):
                     self._move(one, user, members)
 
@@ -106,8 +118,16 @@ class Groups:
     def _is_maker(self, one: Statement) -> bool:
         if one.effects and all(effect.deed == "seed" for effect in one.effects):
             return True
-        simple = isinstance(one.node, ast.Assign) and isinstance(one.node.value, (ast.Call, ast.List, ast.Dict, ast.Constant))
-        return simple and not one.changes and not one.effects and not any(map(crosses, one.kinds.values())) and not set(one.reads) & self._variables()
+        simple = isinstance(one.node, ast.Assign) and isinstance(
+            one.node.value, (ast.Call, ast.List, ast.Dict, ast.Constant)
+        )
+        return (
+            simple
+            and not one.changes
+            and not one.effects
+            and not any(map(crosses, one.kinds.values()))
+            and not set(one.reads) & self._variables()
+        )
 
     def _variables(self) -> set[str]:
         return {name for one in self.work for name in one.makes}
@@ -117,7 +137,7 @@ class Groups:
         others = [other for other in members if other is not one]
         for other in members:
             self._parent[other.number] = other.number
-        for before, after in zip(others, others[1:], strict=False):
+        for before, after in itertools.pairwise(others):
             self.join(before, after)
         members.remove(one)
         if not others or self.find(user.number) != self.find(others[0].number):
@@ -138,7 +158,9 @@ class Groups:
 
     def _join_what_cannot_cross(self) -> None:
         for maker, reader, name in self.needs:
-            unsure = name in maker.perhaps and not any(before is not maker and name in before.makes and before.number < maker.number for before in self.work)
+            unsure = name in maker.perhaps and not any(
+                before is not maker and name in before.makes and before.number < maker.number for before in self.work
+            )
             if unsure or not crosses(maker.kinds.get(name, "")):
                 self.join(maker, reader)
 
@@ -177,7 +199,10 @@ class Groups:
         if any(effect.deed == "folder_change" for effect in one.effects):
             return ["*"], ["*"]
         stores = ["<database>" for effect in one.effects if effect.deed == "database"]
-        return [*read, *stores], [*written, *("<database>" for effect in one.effects if effect.deed == "send" and "to_sql" in effect.told)]
+        return [*read, *stores], [
+            *written,
+            *("<database>" for effect in one.effects if effect.deed == "send" and "to_sql" in effect.told),
+        ]
 
     def _join_files(self) -> None:
         """What reads a file that was written before stands with what wrote it."""
@@ -230,7 +255,7 @@ class Groups:
     def _join_circles(self) -> None:
         while circle := self._circle():
             members = [one for one in self.work if self.find(one.number) in circle]
-            for before, later in zip(members, members[1:], strict=False):
+            for before, later in itertools.pairwise(members):
                 self.join(before, later)
 
     def _circle(self) -> set[int]:
@@ -258,4 +283,8 @@ def _guards(one: Statement) -> bool:
 
 def _endings(work: list[Statement]) -> set[int]:
     """Statements that end a figure: `plt.show()`, `plt.close()`."""
-    return {one.number for one in work if any(effect.deed == "draws" and effect.told.endswith((".show", ".close")) for effect in one.effects)}
+    return {
+        one.number
+        for one in work
+        if any(effect.deed == "draws" and effect.told.endswith((".show", ".close")) for effect in one.effects)
+    }

@@ -86,7 +86,9 @@ class Guess:
         """A truth, or one for each row."""
         left = self.kind(node.left, env)
         right = self.kind(node.comparators[0], env)
-        return next((kind for kind in (left, right) if kind in FRAMES or kind == "np.ndarray"), self._truth(left, right))
+        return next(
+            (kind for kind in (left, right) if kind in FRAMES or kind == "np.ndarray"), self._truth(left, right)
+        )
 
     def _truth(self, left: str, right: str) -> str:
         return "bool" if {left, right} <= PLAIN else UNKNOWN
@@ -94,7 +96,14 @@ class Guess:
     def arithmetic(self, node: ast.BinOp, env: Mapping[str, str]) -> str:
         """The widest of both sides."""
         left, right = self.kind(node.left, env), self.kind(node.right, env)
-        for wide in ("pd.DataFrame", "pl.DataFrame", "pd.Series", "pl.Series", "pd.DataFrame | pd.Series", "np.ndarray"):
+        for wide in (
+            "pd.DataFrame",
+            "pl.DataFrame",
+            "pd.Series",
+            "pl.Series",
+            "pd.DataFrame | pd.Series",
+            "np.ndarray",
+        ):
             if wide in {left, right}:
                 return wide
         if left == right and left in {"str", "int"} and not isinstance(node.op, (ast.Div, ast.Pow)):
@@ -113,15 +122,28 @@ class Guess:
         """Attributes of frames, series and arrays."""
         of = self.kind(node.value, env)
         if of in FRAMES or of == "np.ndarray":
-            known = {"T": of, "values": "np.ndarray", "shape": "tuple[int]", "size": "int", "columns": "index", "index": "index"}
+            known = {
+                "T": of,
+                "values": "np.ndarray",
+                "shape": "tuple[int]",
+                "size": "int",
+                "columns": "index",
+                "index": "index",
+            }
             known |= {"str": "accessor:str", "dt": "accessor:dt", "loc": f"loc:{of}", "iloc": f"loc:{of}"}
             column = "pd.Series" if of == "pd.DataFrame" and node.attr not in FRAME_METHODS else UNKNOWN
             return known.get(node.attr, column)
         if of == "accessor:dt":
             return "pd.Series"
-        return "np.ndarray" if of == "index" and node.attr == "values" else MEASURED if node.attr.endswith("_score_") else UNKNOWN
+        return (
+            "np.ndarray"
+            if of == "index" and node.attr == "values"
+            else MEASURED
+            if node.attr.endswith("_score_")
+            else UNKNOWN
+        )
 
-    def item(self, node: ast.Subscript, env: Mapping[str, str]) -> str:
+    def item(self, node: ast.Subscript, env: Mapping[str, str]) -> str:  # noqa: PLR0911 - one for each kind
         """Columns, rows and elements."""
         of = self.kind(node.value, env)
         key = node.slice
@@ -144,7 +166,12 @@ class Guess:
         if isinstance(key, (ast.UnaryOp, ast.BinOp)) and not isinstance(key, ast.Constant):
             inner = key.operand if isinstance(key, ast.UnaryOp) else key.left
             return self._many(inner, env) or kind in FRAMES
-        return kind in FRAMES or kind == "np.ndarray" or kind.startswith("list[") or isinstance(key, (ast.Slice, ast.Compare))
+        return (
+            kind in FRAMES
+            or kind == "np.ndarray"
+            or kind.startswith("list[")
+            or isinstance(key, (ast.Slice, ast.Compare))
+        )
 
     def _located(self, of: str, key: ast.expr, env: Mapping[str, str]) -> str:
         if isinstance(key, ast.Tuple) and len(key.elts) == 2:  # noqa: PLR2004 - rows, columns
@@ -176,12 +203,29 @@ class Guess:
             return of if of in PANDAS else "pd.Timestamp" if full.endswith("datetime") and of == "str" else UNKNOWN
         if full.startswith("sklearn.metrics") and last in NUMBERS:
             return MEASURED
-        if full.startswith(("numpy.", "scipy.")) and last in {"mean", "sum", "std", "median", "sqrt", "abs", "log", "max", "min", "exp", "log1p", "var"}:
+        if full.startswith(("numpy.", "scipy.")) and last in {
+            "mean",
+            "sum",
+            "std",
+            "median",
+            "sqrt",
+            "abs",
+            "log",
+            "max",
+            "min",
+            "exp",
+            "log1p",
+            "var",
+        }:
             of = self.kind(node.args[0], env) if node.args else UNKNOWN
-            return (of if last in {"sqrt", "abs", "log", "exp", "log1p"} and of in {*FRAMES, "np.ndarray"} else MEASURED) if of else UNKNOWN
+            return (
+                (of if last in {"sqrt", "abs", "log", "exp", "log1p"} and of in {*FRAMES, "np.ndarray"} else MEASURED)
+                if of
+                else UNKNOWN
+            )
         return FUNCTIONS.get(full, MODULES.get(full.partition(".")[0], UNKNOWN) if last[:1].isupper() else UNKNOWN)
 
-    def _builtin(self, name: str, node: ast.Call, env: Mapping[str, str]) -> str:
+    def _builtin(self, name: str, node: ast.Call, env: Mapping[str, str]) -> str:  # noqa: PLR0911 - one for each kind
         if name in {"len", "int", "id", "ord", "hash"}:
             return "int"
         if name == "range":
@@ -195,10 +239,16 @@ class Guess:
             return f"list[{element(of)}]"
         if name in {"sum", "max", "min", "round", "abs"}:
             inner = element(of) if name in {"sum", "max", "min"} and len(node.args) == 1 else of
-            return "int" if name == "round" and of == "float" and len(node.args) == 1 else inner if inner in {"int", "float", MEASURED} else UNKNOWN
+            return (
+                "int"
+                if name == "round" and of == "float" and len(node.args) == 1
+                else inner
+                if inner in {"int", "float", MEASURED}
+                else UNKNOWN
+            )
         return UNKNOWN
 
-    def _method(self, of: str, method: str, node: ast.Call, env: Mapping[str, str]) -> str:
+    def _method(self, of: str, method: str, node: ast.Call, env: Mapping[str, str]) -> str:  # noqa: PLR0911 - one for each kind
         if keyword(node, "inplace") is not None:
             return "None"
         if of == "pd.DataFrame":
@@ -216,7 +266,7 @@ class Guess:
             return {"tolist": "list[str]", "to_list": "list[str]"}.get(method, "index")
         return self._of_object(of, method, node, env)
 
-    def _of_object(self, of: str, method: str, node: ast.Call, env: Mapping[str, str]) -> str:
+    def _of_object(self, of: str, method: str, node: ast.Call, env: Mapping[str, str]) -> str:  # noqa: PLR0911 - one for each kind
         first = self.kind(node.args[0], env) if node.args else UNKNOWN
         if of == "np.ndarray":
             return {"mean": MEASURED, "sum": MEASURED, "std": MEASURED, "min": MEASURED, "max": MEASURED, "tolist": UNKNOWN}.get(method, of) \
@@ -233,12 +283,20 @@ class Guess:
             return "list[str]" if method in {"split", "splitlines"} else "bytes" if method == "encode" else "str"
         if of.startswith("dict[str") and method in {"get", "pop"}:
             return UNKNOWN
-        return {"items": f"items:{of}", "keys": "list[str]", "values": f"list[{element(of)}]"}.get(method, UNKNOWN) if of.startswith("dict[str") else UNKNOWN
+        return (
+            {"items": f"items:{of}", "keys": "list[str]", "values": f"list[{element(of)}]"}.get(method, UNKNOWN)
+            if of.startswith("dict[str")
+            else UNKNOWN
+        )
 
 
 def _frame(method: str, node: ast.Call, methods: Mapping[str, str]) -> str:
     if method in {"groupby", "resample", "rolling", "expanding", "ewm"}:
-        return "groups:flat" if isinstance(flat := keyword(node, "as_index"), ast.Constant) and flat.value is False else "groups"
+        return (
+            "groups:flat"
+            if isinstance(flat := keyword(node, "as_index"), ast.Constant) and flat.value is False
+            else "groups"
+        )
     if method in {"to_csv", "to_json", "to_html"} and not node.args:
         return "str"
     if method == "to_dict":
@@ -258,7 +316,7 @@ def _grouped(of: str, method: str, node: ast.Call) -> str:
     if method in {"apply", "pipe"}:
         return "pd.DataFrame | pd.Series"
     if method in {"agg", "aggregate"}:
-        several = bool(node.args) and isinstance(node.args[0], (ast.List, ast.Dict)) or bool(node.keywords)
+        several = (bool(node.args) and isinstance(node.args[0], (ast.List, ast.Dict))) or bool(node.keywords)
         return "pd.DataFrame" if several or of != "groups:one" else "pd.Series"
     return "pd.Series" if of == "groups:one" else "pd.DataFrame"
 

@@ -42,7 +42,13 @@ FUNCTIONS = {
     "statsmodels.api.add_constant": "",
 }  # fmt: skip
 
-MODULES = {"sklearn": "estimator", "xgboost": "estimator", "lightgbm": "estimator", "catboost": "estimator", "imblearn": "estimator"}
+MODULES = {
+    "sklearn": "estimator",
+    "xgboost": "estimator",
+    "lightgbm": "estimator",
+    "catboost": "estimator",
+    "imblearn": "estimator",
+}
 """What the classes of a library make."""
 
 NUMBERS = {

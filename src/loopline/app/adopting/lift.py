@@ -15,7 +15,14 @@ from loopline.app.adopting.study import Study
 
 _LONGEST = 120
 _SEEDED = {"random_state", "seed", "random_seed"}
-_SEEDS = {"numpy.random.seed", "numpy.random.default_rng", "random.seed", "numpy.random.RandomState", "random.Random", "torch.manual_seed"}
+_SEEDS = {
+    "numpy.random.seed",
+    "numpy.random.default_rng",
+    "random.seed",
+    "numpy.random.RandomState",
+    "random.Random",
+    "torch.manual_seed",
+}
 
 
 def lift(source: Source, study: Study) -> list[Param]:
@@ -27,7 +34,9 @@ def lift(source: Source, study: Study) -> list[Param]:
     for node, line in paths:
         code = repr(node.value)
         if code not in found:
-            found[code] = Param(fresh(_path_name(str(node.value), remote(node)), taken), "str", code, "", line)
+            found[code] = Param(
+                fresh(_path_name(str(node.value), is_remote=remote(node)), taken), "str", code, "", line
+            )
         edits.append(Edit.of(node, found[code].name))
     seeds = list(_seeds(study))
     same = next((one for one in constants if "seed" in one.name or "random_state" in one.name), None)
@@ -58,9 +67,21 @@ def _constants(study: Study, taken: set[str]) -> tuple[list[Param], list[Edit]]:
         statement.role = "param"
         made = plain_name(name)
         made = name if made == name or f"@{name}" in study.source.text else fresh(made, taken, "option")
-        params.append(Param(made, type(_value(value)).__name__, ast.unparse(value) if value else "", _comment(study, statement), statement.node.lineno))
+        params.append(
+            Param(
+                made,
+                type(_value(value)).__name__,
+                ast.unparse(value) if value else "",
+                _comment(study, statement),
+                statement.node.lineno,
+            )
+        )
         if made != name:
-            edits += [Edit.of(one, made) for one in ast.walk(study.tree) if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)]
+            edits += [
+                Edit.of(one, made)
+                for one in ast.walk(study.tree)
+                if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
+            ]
     return params, edits
 
 
@@ -106,7 +127,12 @@ def _paths(study: Study) -> Iterator[tuple[ast.Constant, int]]:
             within = {id(node) for node in ast.walk(statement.node)}
             for effect in statement.effects:
                 path = effect.path
-                if effect.deed in {"read", "write", "network"} and isinstance(path, ast.Constant) and isinstance(path.value, str) and id(path) in within:
+                if (
+                    effect.deed in {"read", "write", "network"}
+                    and isinstance(path, ast.Constant)
+                    and isinstance(path.value, str)
+                    and id(path) in within
+                ):
                     yield path, effect.line
 
 
@@ -120,7 +146,7 @@ def _seeds(study: Study) -> Iterator[ast.Constant]:
             yield from (one for one in given if isinstance(one, ast.Constant) and type(one.value) is int)
 
 
-def _path_name(path: str, is_remote: bool) -> str:
+def _path_name(path: str, *, is_remote: bool) -> str:
     """`data/sales 2024.csv` becomes `sales_2024_csv`."""
     name = PurePosixPath(path.replace("\\", "/").partition("?")[0])
     made = plain_name(name.name)

@@ -50,7 +50,13 @@ def _check_names(source: Source, study: Study) -> None:
             told.add(name)
             line = _line_of(statement, name)
             if re.fullmatch(r"_+\d*|In|Out|_i+\d*", name):
-                _missing(source, line, f"`{name}` is the notebook's memory of earlier results", "Give the result a name.", "order.history")
+                _missing(
+                    source,
+                    line,
+                    f"`{name}` is the notebook's memory of earlier results",
+                    "Give the result a name.",
+                    "order.history",
+                )
             elif name in later and later[name].number > statement.number:
                 where = _where(source, later[name].node.lineno)
                 _missing(
@@ -60,7 +66,13 @@ def _check_names(source: Source, study: Study) -> None:
             elif name in statement.binds:
                 continue
             else:
-                _missing(source, line, f"`{name}` is never made: a cell or an import is gone", f"Write again what made `{name}`.", "order.never_made")
+                _missing(
+                    source,
+                    line,
+                    f"`{name}` is never made: a cell or an import is gone",
+                    f"Write again what made `{name}`.",
+                    "order.never_made",
+                )
         made |= statement.binds
     if study.star is not None:
         source.find(
@@ -79,7 +91,10 @@ def _where(source: Source, line: int) -> str:
 
 
 def _line_of(statement: Statement, name: str) -> int:
-    return next((one.lineno for one in ast.walk(statement.node) if isinstance(one, ast.Name) and one.id == name), statement.node.lineno)
+    return next(
+        (one.lineno for one in ast.walk(statement.node) if isinstance(one, ast.Name) and one.id == name),
+        statement.node.lineno,
+    )
 
 
 def _check_hiding(source: Source, study: Study) -> None:
@@ -88,7 +103,10 @@ def _check_hiding(source: Source, study: Study) -> None:
         if statement.role != "work":
             continue
         for name in sorted(statement.binds):
-            hidden = name in study.aliases or (hasattr(builtins, name) and any(name in one.reads for one in study.statements if one.number <= statement.number))
+            hidden = name in study.aliases or (
+                hasattr(builtins, name)
+                and any(name in one.reads for one in study.statements if one.number <= statement.number)
+            )
             if hidden:
                 source.find(
                     statement.node.lineno, "names.hidden", "blocks", f"`{name}` becomes a variable, but is also used as what it was before",
@@ -106,20 +124,58 @@ def _check_deeds(source: Source, statement: Statement) -> None:
 def _check_wild(source: Source, statement: Statement) -> None:
     for call in calls(statement.node):
         name = dotted(call.func)
-        if name in {"exec", "globals", "locals"} or (name == "eval" and not isinstance(statement.node, ast.FunctionDef)):
-            source.find(call.lineno, "names.dynamic", "blocks", f"`{name}()` reaches names that cannot be followed", "Use the names themselves.")
+        if name in {"exec", "globals", "locals"} or (
+            name == "eval" and not isinstance(statement.node, ast.FunctionDef)
+        ):
+            source.find(
+                call.lineno,
+                "names.dynamic",
+                "blocks",
+                f"`{name}()` reaches names that cannot be followed",
+                "Use the names themselves.",
+            )
         elif name in {"sys.exit", "exit", "quit", "os._exit"}:
-            source.find(call.lineno, "effect.exit", "decide", f"`{name}()` ends the process, and the step with it as failed", "Raise an error that says what is wrong.")
+            source.find(
+                call.lineno,
+                "effect.exit",
+                "decide",
+                f"`{name}()` ends the process, and the step with it as failed",
+                "Raise an error that says what is wrong.",
+            )
         elif name.endswith("get_ipython"):
-            source.find(call.lineno, "names.ipython", "blocks", "`get_ipython()` is only there in a notebook", "Write it in Python.")
+            source.find(
+                call.lineno,
+                "names.ipython",
+                "blocks",
+                "`get_ipython()` is only there in a notebook",
+                "Write it in Python.",
+            )
         elif name in {"pickle.load", "pickle.loads", "joblib.load", "torch.load", "pd.read_pickle"}:
-            source.find(call.lineno, "effect.pickle", "decide", f"`{name}` runs whatever the file says", "Load only files that you made; prefer Parquet, ONNX, skops.")
-    if any(isinstance(one, ast.Await) for one in ast.walk(statement.node)) and not isinstance(statement.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        source.find(statement.node.lineno, "names.await", "blocks", "`await` at the top level is only there in a notebook", "Use asyncio.run(...).")
+            source.find(
+                call.lineno,
+                "effect.pickle",
+                "decide",
+                f"`{name}` runs whatever the file says",
+                "Load only files that you made; prefer Parquet, ONNX, skops.",
+            )
+    if any(isinstance(one, ast.Await) for one in ast.walk(statement.node)) and not isinstance(
+        statement.node, (ast.FunctionDef, ast.AsyncFunctionDef)
+    ):
+        source.find(
+            statement.node.lineno,
+            "names.await",
+            "blocks",
+            "`await` at the top level is only there in a notebook",
+            "Use asyncio.run(...).",
+        )
 
 
 def _check_left_out(source: Source, study: Study) -> None:
-    shown = [one for one in study.statements if one.role == "left_out" and isinstance(one.node, ast.Expr) and not _is_text(one.node)]
+    shown = [
+        one
+        for one in study.statements
+        if one.role == "left_out" and isinstance(one.node, ast.Expr) and not _is_text(one.node)
+    ]
     for one in shown:
         source.find(
             one.node.lineno, "display.left_out", "note", f"`{_short(one.node)}` only shows something and is left out", "Print it if it should be in a step's output."
@@ -138,17 +194,38 @@ def _short(node: ast.AST) -> str:
 def _check_absolute(source: Source, study: Study) -> None:
     for node in ast.walk(study.tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_absolute(node.value):
-            source.find(node.lineno, "path.absolute", "decide", f"{node.value!r} is a path of one machine", "Give a path beside the pipeline, or a store that every worker reaches.")
+            source.find(
+                node.lineno,
+                "path.absolute",
+                "decide",
+                f"{node.value!r} is a path of one machine",
+                "Give a path beside the pipeline, or a store that every worker reaches.",
+            )
 
 
 def _is_absolute(text: str) -> bool:
     if "\n" in text or " /" in text:
         return False
-    posix = text.startswith(("/home/", "/Users/", "/mnt/", "/data/", "/tmp/", "/root/", "/var/", "/opt/", "/content/", "~/", "/srv/", "/media/"))  # noqa: S108 - what is looked for
+    posix = text.startswith(
+        (
+            "/home/",
+            "/Users/",
+            "/mnt/",
+            "/data/",
+            "/tmp/",  # noqa: S108 - what is looked for
+            "/root/",
+            "/var/",
+            "/opt/",
+            "/content/",
+            "~/",
+            "/srv/",
+            "/media/",
+        )
+    )
     return posix or bool(re.match(r"^[A-Za-z]:[\\/]", text))
 
 
-def look_at_steps(source: Source, study: Study, groups: Groups, steps: Steps) -> None:
+def look_at_steps(source: Source, groups: Groups, steps: Steps) -> None:
     """Note what the grouping shows: what was kept together and why, what is not returned, chance without a seed."""
     for statement, effect in _unseeded(groups):
         source.find(
@@ -159,12 +236,14 @@ def look_at_steps(source: Source, study: Study, groups: Groups, steps: Steps) ->
     told: set[str] = set()
     for maker, reader, name in groups.needs:
         kind = maker.kinds.get(name, "")
-        if name in told or crosses(kind) or maker.cell == reader.cell and source.notebook or maker is reader:
+        if name in told or crosses(kind) or (maker.cell == reader.cell and source.notebook) or maker is reader:
             continue
         told.add(name)
         _tell_kept(source, maker, name, kind)
     for name, maker in steps.kept_back.items():
-        if name not in told and (maker.kinds.get(name) == "estimator" or (not maker.kinds.get(name) and isinstance(maker.node, ast.Assign))):
+        if name not in told and (
+            maker.kinds.get(name) == "estimator" or (not maker.kinds.get(name) and isinstance(maker.node, ast.Assign))
+        ):
             source.find(
                 maker.node.lineno, "result.not_returned", "note", f"`{name}` is not returned: {_why(maker.kinds.get(name, ''))}",
                 "Write it to a file, or register a codec for its type and return it.",
@@ -176,11 +255,17 @@ def _unseeded(groups: Groups) -> Iterator[tuple[Statement, Effect]]:
     seeded: set[str] = set()
     for statement in groups.work:
         seeded |= {effect.stream for effect in statement.effects if effect.deed == "seed"}
-        yield from ((statement, effect) for effect in statement.effects if effect.deed == "draw" and effect.stream not in seeded)
+        yield from (
+            (statement, effect) for effect in statement.effects if effect.deed == "draw" and effect.stream not in seeded
+        )
 
 
 def _why(kind: str) -> str:
-    known = {"estimator": "a fitted estimator cannot go on without pickle", "figure": "a figure cannot go on", "": "the code does not tell what it is"}
+    known = {
+        "estimator": "a fitted estimator cannot go on without pickle",
+        "figure": "a figure cannot go on",
+        "": "the code does not tell what it is",
+    }
     return known.get(kind, f"its kind ({kind}) cannot go from step to step")
 
 

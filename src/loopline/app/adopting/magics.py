@@ -47,7 +47,13 @@ def _cell_magic(lines: list[str], first: int) -> tuple[str, list[Noted]]:
     if name in _TIMED:
         body, noted = plain("\n".join(below))
         shifted = [(line + first + 1, *others) for line, *others in noted]
-        told: Noted = (first + 1, "magic.left_out", "note", f"%%{name} is left out", "Nothing; attempts of a step are timed.")
+        told: Noted = (
+            first + 1,
+            "magic.left_out",
+            "note",
+            f"%%{name} is left out",
+            "Nothing; attempts of a step are timed.",
+        )
         return "\n".join([*[""] * (first + 1), body]), [told, *shifted]  # type: ignore[list-item]
     if name in {"bash", "sh"} and '"""' not in "".join(below):
         body = "\n".join(below)
@@ -64,7 +70,7 @@ def _other(name: str, rest: str) -> tuple[str, Weight, str, str]:
     if name in _SHOWN:
         return "magic.left_out", "note", f"%%{name} only shows something and is left out", "Nothing."
     if name == "sql":
-        into = f" (its result goes to `{rest.split('<<')[0].strip()}`)" if "<<" in rest else ""
+        into = f" (its result goes to `{rest.split('<<', maxsplit=1)[0].strip()}`)" if "<<" in rest else ""
         return (
             "magic.sql", "decide", f"a %%sql cell is left out{into}: its connection is not in the code",
             "Make it a SQL step with named inputs, or read with Polars or pandas.",
@@ -99,7 +105,9 @@ def _shell(into: str | None, command: str) -> str:
     text = ("f" if "{" in command else "") + repr(command)
     if into is None:
         return f"subprocess.run({text}, shell=True, check=False)"
-    return f"{into} = subprocess.run({text}, shell=True, check=False, capture_output=True, text=True).stdout.splitlines()"
+    return (
+        f"{into} = subprocess.run({text}, shell=True, check=False, capture_output=True, text=True).stdout.splitlines()"
+    )
 
 
 def _time(indent: str, into: str | None, name: str, rest: str, number: int, noted: list[Noted]) -> str:

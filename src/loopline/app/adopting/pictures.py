@@ -14,7 +14,9 @@ _SHOW = {"matplotlib.pyplot.show", "pylab.show"}
 
 def keep_pictures(source: Source, study: Study) -> bool:
     """Put `picture = drawn()` where a figure was shown, and where a cell of a notebook draws last; whether there is any."""
-    if not any(module.startswith("matplotlib.pyplot") for module in study.aliases.values()) and not _draws_frames(study):
+    if not any(module.startswith("matplotlib.pyplot") for module in study.aliases.values()) and not _draws_frames(
+        study
+    ):
         return False
     taken = {name for one in study.statements for name in one.binds} | set(study.aliases)
     edits: list[Edit] = []
@@ -48,7 +50,9 @@ def _drawn_last(study: Study) -> list[Statement]:
     figures: set[str] = set()
     for one in study.statements:
         told = [effect.told for effect in one.effects if effect.deed == "draws"]
-        if any(name.endswith((".show", ".close", ".savefig")) for name in told) or any(effect.told == "savefig" for effect in one.effects):
+        if any(name.endswith((".show", ".close", ".savefig")) for name in told) or any(
+            effect.told == "savefig" for effect in one.effects
+        ):
             ended.add(one.cell)
         if told or (figures & one.changes):
             last[one.cell] = one

@@ -148,7 +148,7 @@ def loaded(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Name):
         return [node.id] if isinstance(node.ctx, (ast.Load, ast.Del)) else []
     if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return [*_at_definition(node), *free(node)]
+        return [*at_definition(node), *free(node)]
     if isinstance(node, _COMPREHENSIONS):
         own = {name for part in node.generators for name in stored(part.target)}
         return [name for part in ast.iter_child_nodes(node) for name in loaded(part) if name not in own]
@@ -170,15 +170,16 @@ def stored(node: ast.AST) -> list[str]:
     return [name for part in ast.iter_child_nodes(node) for name in stored(part)]
 
 
-def _at_definition(node: Inner) -> list[str]:
-    """What a definition reads when it is met: decorators, defaults, bases."""
+def at_definition(node: Inner, *, annotations: bool = True) -> list[str]:
+    """What a definition reads when it is met: decorators, defaults, bases, and annotations unless they are postponed."""
     if isinstance(node, ast.Lambda):
         parts: list[ast.expr | None] = [*node.args.defaults, *node.args.kw_defaults]
     elif isinstance(node, ast.ClassDef):
         parts = [*node.decorator_list, *node.bases, *(one.value for one in node.keywords)]
     else:
-        parts = [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults, node.returns]
-        parts += [one.annotation for one in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]]
+        parts = [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults]
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        parts += [node.returns, *(one.annotation for one in arguments)] if annotations else []
     return [name for part in parts if part is not None for name in loaded(part)]
 
 

@@ -11,7 +11,9 @@ from loopline.app.adopting.source import Source
 from loopline.runs.secrets import is_secret_name, masked_text
 
 _SHORTEST = 4
-_NOT_SECRET = re.compile(r"^(<.*>|\[.*\]|None|none|basic|bearer|oauth2?|true|false|\$\{.*\}|x+|\*+|\.+)$", re.IGNORECASE)
+_NOT_SECRET = re.compile(
+    r"^(<.*>|\[.*\]|None|none|basic|bearer|oauth2?|true|false|\$\{.*\}|x+|\*+|\.+)$", re.IGNORECASE
+)
 _DO = "Revoke it, since whoever has the file has it, and set the variable {name} where the pipeline runs."
 
 
@@ -23,17 +25,24 @@ def withhold(source: Source) -> None:
     for name, node in _named(tree):
         if isinstance(node.value, str) and len(node.value) >= _SHORTEST and not _NOT_SECRET.match(node.value):
             known.setdefault(node.value, _variable(name))
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if part is not node}
-    for node in ast.walk(tree):
-        if id(node) in inside:
+    inside = {
+        id(within)
+        for one in ast.walk(tree)
+        if isinstance(one, ast.JoinedStr)
+        for within in ast.walk(one)
+        if within is not one
+    }
+    for part in ast.walk(tree):
+        if id(part) in inside:
             continue
-        name = _secret(node, known, len(known))
+        name = _secret(part, known, len(known))
         if name:
-            edits.append(Edit.of(node, f'os.environ["{name}"]'))
+            edits.append(Edit.of(part, f'os.environ["{name}"]'))
             source.find(
-                node.lineno, "secret.in_code", "decide", f"a secret stands in the code; it is read from the environment as {name}", _DO.format(name=name)  # type: ignore[attr-defined]
+                getattr(part, "lineno", 1), "secret.in_code", "decide", f"a secret stands in the code; it is read from the environment as {name}", _DO.format(name=name)
             )  # fmt: skip
     source.text = _masked_comments(edited(source.text, edits), list(known))
+    source.closing = masked_text(source.closing, list(known))
     source.cells = [type(cell)(cell.number, masked_text(cell.prose, list(known)), cell.count) for cell in source.cells]
 
 
@@ -78,7 +87,12 @@ def _pairs(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
         arguments = [*node.args.posonlyargs, *node.args.args]
         yield from ((one.arg, value) for one, value in zip(arguments[::-1], node.args.defaults[::-1], strict=False))
         yield from ((one.arg, value) for one, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
-    elif isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+    elif (
+        isinstance(node, ast.Call)
+        and node.args
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "add_argument"
+    ):
         default = next((one.value for one in node.keywords if one.arg == "default"), None)
         yield _text(node.args[-1]), default
 
@@ -103,7 +117,9 @@ def _masked_comments(text: str, known: list[str]) -> str:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             line = lines[row - 1]
-            lines[row - 1] = line[:column] + _assigned(masked_text(line[column:], [one for one in known if len(one) > _SHORTEST]))
+            lines[row - 1] = line[:column] + _assigned(
+                masked_text(line[column:], [one for one in known if len(one) > _SHORTEST])
+            )
     return "\n".join(lines)
 
 
@@ -112,4 +128,6 @@ _COMMENTED = re.compile(r"(\b\w+)(\s*[=:]\s*)([\"'])(.{4,}?)\3")
 
 def _assigned(comment: str) -> str:
     """Code that was commented out keeps its secrets no better."""
-    return _COMMENTED.sub(lambda found: f"{found[1]}{found[2]}{found[3]}***{found[3]}" if is_secret_name(found[1]) else found[0], comment)
+    return _COMMENTED.sub(
+        lambda found: f"{found[1]}{found[2]}{found[3]}***{found[3]}" if is_secret_name(found[1]) else found[0], comment
+    )

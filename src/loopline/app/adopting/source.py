@@ -1,6 +1,7 @@
 """Notebooks and scripts as one text of Python that knows where each of its lines came from."""
 
 import ast
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class Cell:
 
 @dataclass
 class Source:
-    """The text; of each of its lines the cell and the line there; what was found so far."""
+    """The text; of each of its lines the cell and the line there; what was found so far; what is written below the last cell."""
 
     path: Path
     text: str
@@ -33,6 +34,7 @@ class Source:
     cells: list[Cell]
     places: list[tuple[int, int]]
     findings: list[Finding] = field(default_factory=list)
+    closing: str = ""
 
     def find(self, line: int, kind: str, weight: Weight, what: str, do: str) -> None:
         """Note something at a line of the text, counted from 1."""
@@ -50,9 +52,14 @@ class Source:
     def require(self, module: str, sign: str) -> None:
         """Import a module at the top, if the sign of its use stands in the text and nothing imports it."""
         tree = ast.parse(self.text)
-        imported = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imported = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
         if sign in self.text and module not in imported:
-            first = [node for node in tree.body[:1] if isinstance(node, ast.Expr)]
+            first: list[ast.stmt] = [node for node in tree.body[:1] if isinstance(node, ast.Expr)]
             first += [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
             at = max((node.end_lineno or 0 for node in first), default=0)
             lines = self.text.split("\n")
@@ -73,7 +80,9 @@ def read_source(path: Path) -> Source:
         raise NotFound("adopt.no_file", f"there is no file {path}", remedy="Give a notebook or a script.") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise InvalidInput(
-            "adopt.unreadable", f"{path} cannot be read as text: {problem}", remedy="Give a notebook or a Python script."
+            "adopt.unreadable",
+            f"{path} cannot be read as text: {problem}",
+            remedy="Give a notebook or a Python script.",
         ) from problem
     return _notebook(path, text) if path.suffix == ".ipynb" else _script(path, text)
 
@@ -86,7 +95,7 @@ def _script(path: Path, text: str) -> Source:
             cells.append(Cell(len(cells) + 1, mark[1].strip(" -[]")))
         places.append((len(cells), number))
     made, found = plain("\n".join(lines))
-    source = Source(path, made + "\n", False, cells, places)
+    source = Source(path, made + "\n", notebook=False, cells=cells, places=places)
     for line_number, kind, weight, what, do in found:
         source.find(line_number, kind, weight, what, do)
     return source
@@ -94,7 +103,7 @@ def _script(path: Path, text: str) -> Source:
 
 def _notebook(path: Path, text: str) -> Source:
     content = _decoded(path, text)
-    source = Source(path, "", True, [], [])
+    source = Source(path, "", notebook=True, cells=[], places=[])
     lines: list[str] = []
     prose: list[str] = []
     for cell in content["cells"]:
@@ -110,6 +119,7 @@ def _notebook(path: Path, text: str) -> Source:
             for line, kind, weight, what, do in found:
                 source.find(start + line, kind, weight, what, do)
     source.text = "\n".join(lines)
+    source.closing = "\n\n".join(prose)
     _check_order(source)
     return source
 
@@ -120,7 +130,9 @@ def _decoded(path: Path, text: str) -> dict[str, Any]:
         version, cells = content["nbformat"], content.get("cells")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput(
-            "adopt.not_a_notebook", f"{path} is no notebook: it is not the JSON of one", remedy="Save it again in Jupyter."
+            "adopt.not_a_notebook",
+            f"{path} is no notebook: it is not the JSON of one",
+            remedy="Save it again in Jupyter.",
         ) from None
     if version != 4 or not isinstance(cells, list):  # noqa: PLR2004 - the format since 2014
         raise InvalidInput(
@@ -146,7 +158,7 @@ def _joined(source: Any) -> str:
 def _check_order(source: Source) -> None:
     """Cells that were last executed in another order than they stand in."""
     executed = [(cell.count, cell.number) for cell in source.cells if cell.count is not None]
-    falls = [(before, after) for before, after in zip(executed, executed[1:], strict=False) if after[0] < before[0]]
+    falls = [(before, after) for before, after in itertools.pairwise(executed) if after[0] < before[0]]
     for (count, _), (later, number) in falls:
         source.findings.append(
             Finding(

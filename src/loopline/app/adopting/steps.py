@@ -80,7 +80,11 @@ class Steps:
         bound = {name for one in body for name in one.binds} | inputs.keys()
         begin = sorted({name for one in group for name in one.changes if name in self._made_by_functions()} - bound)
         deeds = {effect.deed for one in body for effect in one.effects}
-        chance = any(effect.deed == "draw" and not self._is_seeded(effect.stream, group) for one in group for effect in one.effects)
+        chance = any(
+            effect.deed == "draw" and not self._is_seeded(effect.stream, group)
+            for one in group
+            for effect in one.effects
+        )
         retries = "network" in deeds and not deeds & {"send", "shell", "remove", "write"}
         return Step(self._name(group, outputs), body, inputs, outputs, begin, not (deeds & _OUTSIDE or chance), retries)
 
@@ -89,11 +93,15 @@ class Steps:
         return {name for one in functions.defined for name in functions.summary(one).touches}
 
     def _is_seeded(self, stream: str, group: list[Statement]) -> bool:
-        return bool(stream) and any(effect.deed == "seed" and effect.stream == stream for one in group for effect in one.effects)
+        return bool(stream) and any(
+            effect.deed == "seed" and effect.stream == stream for one in group for effect in one.effects
+        )
 
     def _repeated(self, group: list[Statement]) -> list[Statement]:
         """Functions, cheap values and folders that the group needs, and what these need."""
-        by_name = {name: one for one in self._study.statements if one.role in {"derive", "define"} for name in one.binds}
+        by_name = {
+            name: one for one in self._study.statements if one.role in {"derive", "define"} for name in one.binds
+        }
         found: dict[int, Statement] = {one.number: one for one in self._folders(group)}
         waiting = [name for one in [*group, *found.values()] for name in one.reads]
         while waiting:
@@ -118,7 +126,11 @@ class Steps:
             for name in [*one.reads, *sorted(one.changes), *sorted(one.perhaps)]:
                 if name in bound or name in inputs:
                     continue
-                makers = [maker for maker in self._groups.work if name in maker.makes and maker.number < one.number and maker.number not in mine]
+                makers = [
+                    maker
+                    for maker in self._groups.work
+                    if name in maker.makes and maker.number < one.number and maker.number not in mine
+                ]
                 if name in self._params:
                     inputs[name] = self._params[name]
                 elif makers and name in self.variables:
@@ -128,7 +140,9 @@ class Steps:
 
     def _outputs(self, group: list[Statement]) -> dict[str, str]:
         mine = {one.number for one in group}
-        needed = {name for maker, reader, name in self._groups.needs if maker.number in mine and reader.number not in mine}
+        needed = {
+            name for maker, reader, name in self._groups.needs if maker.number in mine and reader.number not in mine
+        }
         outputs: dict[str, str] = {}
         for one in group:
             for name in dict.fromkeys([*stored(one.node), *sorted(one.changes)]):
@@ -138,17 +152,25 @@ class Steps:
         return outputs
 
     def _name(self, group: list[Statement], outputs: dict[str, str]) -> str:
-        titles = [title for cell in dict.fromkeys(one.cell for one in group) if (title := heading(self._study.source.cells[cell - 1].prose))]
-        words = [word for word in re.findall(r"[A-Za-z0-9]+", titles[0].lower()) if word not in _SMALL] if titles else []
+        titles = [
+            title
+            for cell in dict.fromkeys(one.cell for one in group)
+            if (title := heading(self._study.source.cells[cell - 1].prose))
+        ]
+        words = (
+            [word for word in re.findall(r"[A-Za-z0-9]+", titles[0].lower()) if word not in _SMALL] if titles else []
+        )
         phase = self._phase(group)
-        thing = next(iter(outputs), "")
         if 0 < len(words) <= _MOST_WORDS:
             return fresh(plain_name("_".join(words)), self._taken, "step")
-        named = f"{phase}_{plain_name(thing)}" if phase in {"load", "compute"} and thing else phase
-        return fresh(named, self._taken, *([plain_name(thing)] if thing else []))
+        named = [f"{phase}_{plain_name(thing)}" for thing in outputs]
+        tries = [*named, phase] if phase in {"load", "compute"} else [phase, *named]
+        return fresh(next((one for one in tries if one not in self._taken), tries[0]), self._taken)
 
     def _phase(self, group: list[Statement]) -> str:
         phases = [one.phase for one in group]
         leading: Iterable[str] = ("train", "split", "load", "evaluate")
         told = [one for one in phases if one != "compute"] or phases
-        return next((one for one in leading if one in phases), max(ORDER, key=lambda one: (told.count(one), -ORDER.index(one))))
+        return next(
+            (one for one in leading if one in phases), max(ORDER, key=lambda one: (told.count(one), -ORDER.index(one)))
+        )

@@ -7,15 +7,26 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from loopline.app.adopting.calls import SHOWS, calls, dotted, is_true, keyword
-from loopline.app.adopting.effects import effects
+from loopline.app.adopting.effects import Effect, effects
 from loopline.app.adopting.functions import Functions
 from loopline.app.adopting.guess import IMMUTABLE
 from loopline.app.adopting.params import Param
-from loopline.app.adopting.scopes import flow, imported
+from loopline.app.adopting.scopes import at_definition, flow, imported
 from loopline.app.adopting.source import Source
 from loopline.app.adopting.statement import Statement
 
-KNOWN = {*dir(builtins), "__name__", "__file__", "__doc__", "display", "get_ipython", "exit", "quit", "__annotations__", "drawn"}
+KNOWN = {
+    *dir(builtins),
+    "__name__",
+    "__file__",
+    "__doc__",
+    "display",
+    "get_ipython",
+    "exit",
+    "quit",
+    "__annotations__",
+    "drawn",
+}
 _SETTINGS = (
     "warnings.", "pandas.set_option", "polars.Config", "seaborn.set", "matplotlib.use", "matplotlib.pyplot.style.use", "matplotlib.rc", "matplotlib.pyplot.rc",
     "numpy.set_printoptions", "numpy.seterr", "logging.", "sys.path.", "dotenv.load_dotenv", "locale.setlocale", "pandas.plotting.register", "matplotlib.pyplot.switch_backend",
@@ -27,8 +38,46 @@ _PURE = {
     "datetime.timedelta", "pandas.Timestamp", "pandas.Timedelta", "argparse.Namespace", "os.environ.get", "os.getenv", "datetime.datetime.strptime", "datetime.datetime.fromisoformat",
     "datetime.date.fromisoformat", "sqlalchemy.create_engine", "logging.getLogger", "re.compile", "zoneinfo.ZoneInfo", "decimal.Decimal", "pandas.to_datetime", "pandas.DateOffset",
 }  # fmt: skip
-_PURE_BUILTINS = {"len", "str", "int", "float", "bool", "list", "tuple", "dict", "set", "sorted", "range", "frozenset", "min", "max", "sum", "abs", "round", "zip", "enumerate"}
-_PURE_METHODS = {"joinpath", "with_suffix", "format", "lower", "upper", "strip", "split", "replace", "resolve", "absolute", "strftime", "isoformat", "join", "rstrip", "lstrip", "date", "expanduser"}
+_PURE_BUILTINS = {
+    "len",
+    "str",
+    "int",
+    "float",
+    "bool",
+    "list",
+    "tuple",
+    "dict",
+    "set",
+    "sorted",
+    "range",
+    "frozenset",
+    "min",
+    "max",
+    "sum",
+    "abs",
+    "round",
+    "zip",
+    "enumerate",
+}
+_PURE_METHODS = {
+    "joinpath",
+    "with_suffix",
+    "format",
+    "lower",
+    "upper",
+    "strip",
+    "split",
+    "replace",
+    "resolve",
+    "absolute",
+    "strftime",
+    "isoformat",
+    "join",
+    "rstrip",
+    "lstrip",
+    "date",
+    "expanduser",
+}
 
 
 class Study:
@@ -40,8 +89,14 @@ class Study:
         self.aliases = _aliases(self.tree)
         self.functions = Functions(self.tree, self.aliases)
         self.full = self.functions.guess.full
-        self.star = next((one.module for one in ast.walk(self.tree) if isinstance(one, ast.ImportFrom) and one.names[0].name == "*"), None)
-        self.statements = [Statement(node, number, *where) for number, (node, where) in enumerate(zip(self.tree.body, self._lines(), strict=True))]
+        self.star = next(
+            (one.module for one in ast.walk(self.tree) if isinstance(one, ast.ImportFrom) and one.names[0].name == "*"),
+            None,
+        )
+        self.statements = [
+            Statement(node, number, *where)
+            for number, (node, where) in enumerate(zip(self.tree.body, self._lines(), strict=True))
+        ]
         self._follow()
         self._roles()
 
@@ -51,6 +106,10 @@ class Study:
             if statement.role == "constant":
                 statement.role = "top"
 
+    def _postponed(self) -> bool:
+        imports = [one for one in self.tree.body if isinstance(one, ast.ImportFrom) and one.module == "__future__"]
+        return any(alias.name == "annotations" for one in imports for alias in one.names)
+
     def _lines(self) -> list[tuple[int, int, int]]:
         """First line, with comments above, last line, and cell of each statement; comments at a cell's end go with the one before."""
         found: list[tuple[int, int, int]] = []
@@ -59,12 +118,21 @@ class Study:
         for place, node in enumerate(nodes):
             start = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
             before = found[-1][1] if found else 0
-            while start - 1 > before and (not text[start - 2].strip() or text[start - 2].lstrip().startswith("#")) and self._same_cell(start - 1, node.lineno):
+            while (
+                start - 1 > before
+                and (not text[start - 2].strip() or text[start - 2].lstrip().startswith("#"))
+                and self._same_cell(start - 1, node.lineno)
+            ):
                 start -= 1
             end = node.end_lineno or node.lineno
             following = nodes[place + 1].lineno if place + 1 < len(nodes) else len(text) + 1
             if following > len(text) or not self._same_cell(end, following):
-                while end + 1 < following and end < len(text) and text[end].lstrip().startswith("#") and self._same_cell(end, end + 1):
+                while (
+                    end + 1 < following
+                    and end < len(text)
+                    and text[end].lstrip().startswith("#")
+                    and self._same_cell(end, end + 1)
+                ):
                     end += 1
             found.append((start, end, self.source.place(node.lineno)[0]))
         return found
@@ -80,6 +148,8 @@ class Study:
             found = flow([node])
             statement.before = dict(env)
             statement.reads, statement.sure, statement.perhaps = found.reads, found.sure, found.perhaps
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                statement.reads = dict.fromkeys(at_definition(node, annotations=not self._postponed()))
             statement.changes = self.functions.changes(node, env) - statement.binds
             statement.effects = list(effects(node, guess.full, lambda one, now=dict(env): guess.kind(one, now)))  # type: ignore[misc]
             statement.reads.update(dict.fromkeys(_named_in_text(node, env, self.full)))
@@ -99,7 +169,9 @@ class Study:
             statement.changes |= summary.touches - statement.binds
             for call in calls(statement.node):
                 if dotted(call.func) == name:
-                    given = dict(zip(summary.parameters, call.args, strict=False)) | {one.arg: one.value for one in call.keywords if one.arg}
+                    given = dict(zip(summary.parameters, call.args, strict=False)) | {
+                        one.arg: one.value for one in call.keywords if one.arg
+                    }
                     statement.effects += [_given(effect, given, call.lineno) for effect in summary.deeds]
 
     def _roles(self) -> None:
@@ -116,7 +188,11 @@ class Study:
                 statement.role = "define"
             elif self._is_left_out(statement):
                 statement.role = "left_out"
-            elif (name := self._steady_name(statement)) is not None and name in used and self._is_pure(statement.node, pure):
+            elif (
+                (name := self._steady_name(statement)) is not None
+                and name in used
+                and self._is_pure(statement.node, pure)
+            ):
                 statement.role = "constant" if _literal(statement.node) else "derive"
                 pure.add(name)
             elif self._is_setting(statement, pure):
@@ -127,8 +203,14 @@ class Study:
 
     def _is_import(self, node: ast.stmt) -> bool:
         if isinstance(node, (ast.Try, ast.If)):
-            body = [*node.body, *node.orelse, *(one for handler in getattr(node, "handlers", []) for one in handler.body)]
-            simple = all(isinstance(one, (ast.Import, ast.ImportFrom, ast.Pass)) or _literal(one) or _says(one) for one in body)
+            body = [
+                *node.body,
+                *node.orelse,
+                *(one for handler in getattr(node, "handlers", []) for one in handler.body),
+            ]
+            simple = all(
+                isinstance(one, (ast.Import, ast.ImportFrom, ast.Pass)) or _literal(one) or _says(one) for one in body
+            )
             return simple and any(isinstance(one, (ast.Import, ast.ImportFrom)) for one in body)
         return isinstance(node, (ast.Import, ast.ImportFrom))
 
@@ -139,7 +221,9 @@ class Study:
 
     def _is_left_out(self, statement: Statement) -> bool:
         node = statement.node
-        if isinstance(node, ast.Pass) or (isinstance(node, ast.Delete) and all(isinstance(one, ast.Name) for one in node.targets)):
+        if isinstance(node, ast.Pass) or (
+            isinstance(node, ast.Delete) and all(isinstance(one, ast.Name) for one in node.targets)
+        ):
             return True
         if not isinstance(node, ast.Expr):
             return False
@@ -152,46 +236,79 @@ class Study:
                 return False
             return not statement.effects and all(not isinstance(one, ast.Lambda) for one in value.args)
         quiet = not any(True for _ in calls(value)) or all(
-            isinstance(one.func, ast.Attribute) and one.func.attr in SHOWS and not self.full(one.func) or dotted(one.func) in {"len", "type", "round"}
+            (isinstance(one.func, ast.Attribute) and one.func.attr in SHOWS and not self.full(one.func))
+            or dotted(one.func) in {"len", "type", "round"}
             for one in calls(value)
         )
         return quiet and not isinstance(value, (ast.Await, ast.Yield)) and not statement.effects
 
     def _steady_name(self, statement: Statement) -> str | None:
         node = statement.node
-        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else node.target if isinstance(node, ast.AnnAssign) else None
+        target = (
+            node.targets[0]
+            if isinstance(node, ast.Assign) and len(node.targets) == 1
+            else node.target
+            if isinstance(node, ast.AnnAssign)
+            else None
+        )
         return target.id if isinstance(target, ast.Name) and target.id in self._steady else None
 
     def _is_pure(self, node: ast.stmt, pure: set[str]) -> bool:
         value = getattr(node, "value", None)
-        if value is None or any(isinstance(one, (ast.Await, ast.Yield, ast.NamedExpr, ast.Lambda)) for one in ast.walk(value)):
+        if value is None or any(
+            isinstance(one, (ast.Await, ast.Yield, ast.NamedExpr, ast.Lambda)) for one in ast.walk(value)
+        ):
             return False
         if not all(self._pure_call(call) for call in calls(value)):
             return False
         names = flow([node]).reads
-        return all(name in pure or name in self.aliases or name in _PURE_BUILTINS or name in {"True", "False", "__file__"} for name in names)
+        return all(
+            name in pure or name in self.aliases or name in _PURE_BUILTINS or name in {"True", "False", "__file__"}
+            for name in names
+        )
 
     def _pure_call(self, call: ast.Call) -> bool:
         full = self.full(call.func)
         if full:
-            return full in _PURE and not (full == "pandas.to_datetime" and call.args and "now" in ast.unparse(call.args[0]))
+            return full in _PURE and not (
+                full == "pandas.to_datetime" and call.args and "now" in ast.unparse(call.args[0])
+            )
         if isinstance(call.func, ast.Name):
             return call.func.id in _PURE_BUILTINS and call.func.id not in self.functions.defined
         return isinstance(call.func, ast.Attribute) and call.func.attr in _PURE_METHODS
 
     def _is_setting(self, statement: Statement, pure: set[str]) -> bool:
         node = statement.node
-        known = all(name in self.aliases or name in pure - {one.name for one in self.params} or name in KNOWN for name in statement.reads)
+        known = all(
+            name in self.aliases or name in pure - {one.name for one in self.params} or name in KNOWN
+            for name in statement.reads
+        )
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             name = self.full(node.value.func)
-            return known and name.startswith(_SETTINGS) and not name.startswith(("logging.info", "logging.warning", "logging.error", "logging.debug"))
+            return (
+                known
+                and name.startswith(_SETTINGS)
+                and not name.startswith(("logging.info", "logging.warning", "logging.error", "logging.debug"))
+            )
         target = node.targets[0] if isinstance(node, ast.Assign) else None
         where = target.value if isinstance(target, ast.Subscript) else target
-        return known and where is not None and isinstance(target, (ast.Subscript, ast.Attribute)) and self.full(where).startswith(_SET)
+        return (
+            known
+            and where is not None
+            and isinstance(target, (ast.Subscript, ast.Attribute))
+            and self.full(where).startswith(_SET)
+        )
 
     def _is_folder(self, statement: Statement, pure: set[str]) -> bool:
         node = statement.node
-        inner = node.body[0] if isinstance(node, ast.If) and len(node.body) == 1 and not node.orelse and "exists" in ast.unparse(node.test) else node
+        inner = (
+            node.body[0]
+            if isinstance(node, ast.If)
+            and len(node.body) == 1
+            and not node.orelse
+            and "exists" in ast.unparse(node.test)
+            else node
+        )
         call = inner.value if isinstance(inner, ast.Expr) else None
         if not isinstance(call, ast.Call) or [one.deed for one in statement.effects] != ["folder"]:
             return False
@@ -208,7 +325,12 @@ class Study:
         needs = {one.number: self._needed(one) for one in definitions}
         for one in definitions:
             one.role = "define" if needs[one.number] & moving else "top"
-        waiting = [name for one in self.statements if one.role in {"top", "define", "import"} for name in [*one.reads, *needs.get(one.number, ())]]
+        waiting = [
+            name
+            for one in self.statements
+            if one.role in {"top", "define", "import"}
+            for name in [*one.reads, *needs.get(one.number, ())]
+        ]
         while waiting:
             name = waiting.pop()
             if name in by_name and name not in moving and by_name[name].role != "top":
@@ -227,22 +349,32 @@ class Study:
         return names
 
     def _depends(self, statement: Statement, by_name: dict[str, Statement], given: set[str]) -> bool:
-        return any(name in given or (name in by_name and by_name[name] is not statement and self._depends(by_name[name], by_name, given)) for name in statement.reads)
+        return any(
+            name in given
+            or (name in by_name and by_name[name] is not statement and self._depends(by_name[name], by_name, given))
+            for name in statement.reads
+        )
 
 
-def _given(effect, given, line):  # type: ignore[no-untyped-def]
+def _given(effect: Effect, given: Mapping[str, ast.expr], line: int) -> Effect:
     path = given.get(effect.path.id, effect.path) if isinstance(effect.path, ast.Name) else effect.path
-    return type(effect)(effect.deed, line, effect.told, path, effect.stream)
+    return Effect(effect.deed, line, effect.told, path, effect.stream)
 
 
 def _named_in_text(node: ast.stmt, known: Mapping[str, str], full: Callable[[ast.AST], str]) -> list[str]:
     """Names that `df.query("a > @limit")` and `duckdb.sql("from df")` read out of a text."""
     found: list[str] = []
     for call in calls(node):
-        texts = [one.value for one in [*call.args, *(word.value for word in call.keywords)] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        texts = [
+            one.value
+            for one in [*call.args, *(word.value for word in call.keywords)]
+            if isinstance(one, ast.Constant) and isinstance(one.value, str)
+        ]
         if isinstance(call.func, ast.Attribute) and call.func.attr in {"query", "eval"} and not full(call.func):
             found += [name for text in texts for name in re.findall(r"@([A-Za-z_]\w*)", text)]
-        elif full(call.func).startswith(("duckdb.", "polars.sql")) or (isinstance(call.func, ast.Attribute) and call.func.attr == "sql"):
+        elif full(call.func).startswith(("duckdb.", "polars.sql")) or (
+            isinstance(call.func, ast.Attribute) and call.func.attr == "sql"
+        ):
             found += [name for text in texts for name in re.findall(r"\b[A-Za-z_]\w*\b", text) if name in known]
     return found
 
@@ -269,7 +401,11 @@ def _literal(node: ast.stmt) -> bool:
 
 
 def _says(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and dotted(node.value.func) in {"print", "warnings.warn"}
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and dotted(node.value.func) in {"print", "warnings.warn"}
+    )
 
 
 def immutable(kind: str) -> bool:

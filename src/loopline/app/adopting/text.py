@@ -49,8 +49,11 @@ class Text:
 
     def _docstring(self) -> str:
         told = ast.get_docstring(self._study.tree)
-        first = f"The pipeline of {self._study.source.path.name}."
-        return quoted(first if told is None else f"{told}\n\n{first}")
+        source = self._study.source
+        working = {one.cell for step in self._steps.steps for one in step.work}
+        prose = [_plain(cell.prose) for cell in source.cells if cell.number not in working and source.notebook]
+        first = f"The pipeline of {source.path.name}."
+        return quoted("\n\n".join(text for text in (told or "", first, *prose, _plain(source.closing)) if text))
 
     def _of_role(self, *roles: str) -> list[Statement]:
         return [one for one in self._study.statements if one.role in roles]
@@ -65,7 +68,11 @@ class Text:
 
     def _is_idle(self, one: Statement, rest: str) -> bool:
         names = one.binds
-        return bool(names) and names <= {"argparse", "sys", "os"} and not any(re.search(rf"\b{name}\b", rest) for name in names)
+        return (
+            bool(names)
+            and names <= {"argparse", "sys", "os"}
+            and not any(re.search(rf"\b{name}\b", rest) for name in names)
+        )
 
     def _top(self) -> list[str]:
         made = []
@@ -88,7 +95,11 @@ class Text:
         """A statement's own lines, with the comments above it."""
         lines = self._lines[one.first - 1 : one.last]
         above = one.node.lineno - one.first
-        kept = [line for number, line in enumerate(lines) if number >= above or (line.strip() and not _MARK.match(line) and not _RULE.match(line))]
+        kept = [
+            line
+            for number, line in enumerate(lines)
+            if number >= above or (line.strip() and not _MARK.match(line) and not _RULE.match(line))
+        ]
         text = "\n".join(kept).rstrip()
         if isinstance(one.node, (ast.Expr, ast.Assign, ast.AugAssign)) and text.endswith(";"):
             text = text.rstrip("; ")
@@ -142,9 +153,20 @@ class Text:
         ordered = sorted(self._params, key=lambda param: bool(param.default))
         used = {name for step in self._steps.steps for name in step.inputs}
         ordered = [param for param in ordered if param.name in used or not param.default]
-        arguments = "".join(f"    {param.name}: {param.annotation}{f' = {param.default}' if param.default else ''},{_aside(param)}\n" for param in ordered)
-        head = f"@ll.pipeline\ndef {self.pipeline_name}(\n{arguments})" if arguments else f"@ll.pipeline\ndef {self.pipeline_name}()"
-        results = {name: kind for name, kind in self._steps.results.items() if any(name in step.outputs for step in self._steps.steps)}
+        arguments = "".join(
+            f"    {param.name}: {param.annotation}{f' = {param.default}' if param.default else ''},{_aside(param)}\n"
+            for param in ordered
+        )
+        head = (
+            f"@ll.pipeline\ndef {self.pipeline_name}(\n{arguments})"
+            if arguments
+            else f"@ll.pipeline\ndef {self.pipeline_name}()"
+        )
+        results = {
+            name: kind
+            for name, kind in self._steps.results.items()
+            if any(name in step.outputs for step in self._steps.steps)
+        }
         body = [quoted(f"What {self._study.source.path.name} does, step by step.")]
         for step in self._steps.steps:
             given = f"{', '.join(step.outputs)} = " if step.outputs else ""
@@ -180,7 +202,13 @@ def quoted(text: str) -> str:
 
 def formatted(text: str) -> str:
     """The text as ruff formats it, if it is installed; else as it is."""
-    program = [sys.executable, "-m", "ruff"] if find_spec("ruff") is not None else [found] if (found := shutil.which("ruff")) else None
+    program = (
+        [sys.executable, "-m", "ruff"]
+        if find_spec("ruff") is not None
+        else [found]
+        if (found := shutil.which("ruff"))
+        else None
+    )
     if program is None:
         return text
     done = subprocess.run(  # noqa: S603 - a formatter, given text

@@ -35,7 +35,7 @@ class CommandRun:
     failure: LooplineError | None = None
 
     def checked(self) -> "CommandRun":
-        """This, if it did not fail; raises its `failure` otherwise."""
+        """Itself, if it did not fail; raises its `failure` otherwise."""
         if self.failure is not None:
             raise self.failure
         return self
@@ -74,19 +74,42 @@ def run_command(
         seconds = time.monotonic() - begun
         stdout, stderr = _tail(out, keep), _tail(err, keep)
     files, missing = _collected(folder, outputs) if code == 0 else ({}, [])
-    failure = _failure(arguments[0] if isinstance(command, str) is False else "the command", code, late, timeout, missing, stderr, given)
+    failure = _failure(
+        "the command" if isinstance(command, str) else arguments[0],
+        code,
+        late=late,
+        timeout=timeout,
+        missing=missing,
+        stderr=stderr,
+        environment=given,
+    )
     return CommandRun(code, stdout, stderr, seconds, files, failure)
 
 
-def _run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float | None, out: IO[bytes], err: IO[bytes]) -> tuple[int, bool]:
+def _run(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float | None,
+    out: IO[bytes],
+    err: IO[bytes],
+) -> tuple[int, bool]:
     """The exit code, and whether time was up. Into files, not pipes: what it leaves behind cannot hold us up."""
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own command
-            arguments, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            arguments,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as problem:
         raise NotFound(
-            "command.cannot_start", f"{arguments[0]!r} cannot be started: {problem.strerror}", remedy="Install it, or give its path; see that the folder exists."
+            "command.cannot_start",
+            f"{arguments[0]!r} cannot be started: {problem.strerror}",
+            remedy="Install it, or give its path; see that the folder exists.",
         ) from problem
     late = False
     try:
@@ -115,7 +138,11 @@ def _tail(stream: IO[bytes], keep: int) -> bytes:
 
 def _check_inside(name: str) -> None:
     if Path(name).is_absolute() or ".." in Path(name).parts or not name:
-        raise InvalidInput("command.bad_path", f"{name!r} does not stay in the step's folder", remedy="Give a path below it, without `..`.")
+        raise InvalidInput(
+            "command.bad_path",
+            f"{name!r} does not stay in the step's folder",
+            remedy="Give a path below it, without `..`.",
+        )
 
 
 def _collected(folder: Path, outputs: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
@@ -124,14 +151,23 @@ def _collected(folder: Path, outputs: Sequence[str]) -> tuple[dict[str, bytes], 
     files: dict[str, bytes] = {}
     missing = []
     for pattern in outputs:
-        found = [path for path in sorted(folder.glob(pattern)) if path.is_file() and path.resolve().is_relative_to(root)]
+        found = [
+            path for path in sorted(folder.glob(pattern)) if path.is_file() and path.resolve().is_relative_to(root)
+        ]
         files |= {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
         missing += [] if found else [pattern]
     return files, missing
 
 
 def _failure(
-    program: str, code: int, late: bool, timeout: float | None, missing: list[str], stderr: bytes, environment: Mapping[str, str]  # noqa: FBT001
+    program: str,
+    code: int,
+    *,
+    late: bool,
+    timeout: float | None,
+    missing: list[str],
+    stderr: bytes,
+    environment: Mapping[str, str],
 ) -> LooplineError | None:
     if late:
         return Unavailable(
@@ -146,10 +182,19 @@ def _failure(
         return Unavailable("command.signal", f"{program} was ended by {name}{said}", remedy=remedy, failure=kind)
     if code:
         kind = "dependency" if code == 127 else "access" if code == 126 else "code"  # noqa: PLR2004 - what shells mean by them
-        return InvalidInput("command.exit_code", f"{program} ended with exit code {code}{said}", remedy="See what it printed.", failure=kind, exit_code=code)
+        return InvalidInput(
+            "command.exit_code",
+            f"{program} ended with exit code {code}{said}",
+            remedy="See what it printed.",
+            failure=kind,
+            exit_code=code,
+        )
     if missing:
         return InvalidInput(
-            "command.no_output", f"{program} ended well but did not write {', '.join(missing)}", remedy="Write it there, or declare what it does write.", failure="code"
+            "command.no_output",
+            f"{program} ended well but did not write {', '.join(missing)}",
+            remedy="Write it there, or declare what it does write.",
+            failure="code",
         )
     return None
 

@@ -30,14 +30,19 @@ class NotebookRun:
     failure: LooplineError | None = None
 
     def checked(self) -> "NotebookRun":
-        """This, if it did not fail; raises its `failure` otherwise."""
+        """Itself, if it did not fail; raises its `failure` otherwise."""
         if self.failure is not None:
             raise self.failure
         return self
 
 
 def run_notebook(
-    content: bytes, params: Mapping[str, Any] | None = None, *, folder: Path, timeout: float | None = None, kernel: str = "python3"
+    content: bytes,
+    params: Mapping[str, Any] | None = None,
+    *,
+    folder: Path,
+    timeout: float | None = None,
+    kernel: str = "python3",
 ) -> NotebookRun:
     """Run the cells of a notebook from the top in `folder`, in a new kernel of this Python, which ends with it.
 
@@ -71,7 +76,9 @@ def _libraries() -> tuple[Any, Any, Any]:
         return import_module("nbclient"), import_module("nbformat"), import_module("jupyter_client.manager")
     except ImportError as problem:
         raise Unavailable(
-            "notebook.not_installed", "running notebooks needs nbclient and ipykernel", remedy="pip install 'loopline[notebook]'"
+            "notebook.not_installed",
+            "running notebooks needs nbclient and ipykernel",
+            remedy="pip install 'loopline[notebook]'",
         ) from problem
 
 
@@ -81,7 +88,9 @@ def _manager(client: Any, kernel: str, scratch: Path) -> Any:
     try:
         _ = manager.kernel_spec
     except Exception as problem:  # NoSuchKernel, of a library that may be missing
-        raise Unavailable("notebook.no_kernel", f"there is no kernel {kernel!r}", remedy="Install it; `python3` comes with ipykernel.") from problem
+        raise Unavailable(
+            "notebook.no_kernel", f"there is no kernel {kernel!r}", remedy="Install it; `python3` comes with ipykernel."
+        ) from problem
     return manager
 
 
@@ -89,7 +98,9 @@ def _read(nbformat: Any, content: bytes) -> Any:
     try:
         return nbformat.reads(content.decode(), as_version=4)
     except Exception as problem:  # whatever the reader makes of other bytes
-        raise InvalidInput("notebook.not_a_notebook", "this is no notebook", remedy="Give the bytes of an .ipynb file.") from problem
+        raise InvalidInput(
+            "notebook.not_a_notebook", "this is no notebook", remedy="Give the bytes of an .ipynb file."
+        ) from problem
 
 
 def _inject(nbformat: Any, notebook: Any, params: Mapping[str, Any]) -> None:
@@ -101,7 +112,9 @@ def _inject(nbformat: Any, notebook: Any, params: Mapping[str, Any]) -> None:
         known = _assigned(notebook.cells[places[0]].source)
         if unknown := sorted(params.keys() - known):
             raise InvalidInput(
-                "notebook.unknown_param", f"the notebook has no param {unknown[0]!r}; it has {', '.join(sorted(known))}", remedy="Name it in the cell tagged `parameters`."
+                "notebook.unknown_param",
+                f"the notebook has no param {unknown[0]!r}; it has {', '.join(sorted(known))}",
+                remedy="Name it in the cell tagged `parameters`.",
             )
     lines = [f"{name} = {_literal(name, value)}" for name, value in params.items()]
     cell = nbformat.v4.new_code_cell("\n".join(["# Params of this execution", *lines]), metadata={"tags": [_INJECTED]})
@@ -123,11 +136,17 @@ def _literal(name: str, value: Any) -> str:
     except (TypeError, ValueError):
         plain = None
     if not name.isidentifier() or (plain is None and value is not None) or value != value:  # noqa: PLR0124 - NaN has no literal
-        raise InvalidInput("notebook.bad_param", f"the param {name!r} cannot be written into a cell", remedy="Give text, numbers, truths, lists or dicts of them.")
+        raise InvalidInput(
+            "notebook.bad_param",
+            f"the param {name!r} cannot be written into a cell",
+            remedy="Give text, numbers, truths, lists or dicts of them.",
+        )
     return repr(plain)
 
 
-def _executed(nbclient: Any, runner: Any, notebook: Any, timeout: float | None) -> tuple[int | None, LooplineError | None]:
+def _executed(
+    nbclient: Any, runner: Any, notebook: Any, timeout: float | None
+) -> tuple[int | None, LooplineError | None]:
     errors = nbclient.exceptions
     begun: list[Any] = []
     runner.on_cell_start = lambda cell, cell_index: begun.append(cell)  # noqa: ARG005 - the names are nbclient's
@@ -137,7 +156,11 @@ def _executed(nbclient: Any, runner: Any, notebook: Any, timeout: float | None) 
         number, line = _failed_cell(notebook)
         first = f"{problem.ename}: {problem.evalue}"[:_LONGEST]
         return number, InvalidInput(
-            "notebook.cell_failed", f"cell {number} (`{line}`) failed: {masked_text(first)}", remedy="The output notebook has its traceback.", cell=number, failure="code"
+            "notebook.cell_failed",
+            f"cell {number} (`{line}`) failed: {masked_text(first)}",
+            remedy="The output notebook has its traceback.",
+            cell=number,
+            failure="code",
         )
     except errors.CellTimeoutError:
         number = _place(notebook, begun)
@@ -155,7 +178,9 @@ def _executed(nbclient: Any, runner: Any, notebook: Any, timeout: float | None) 
 
 def _code(notebook: Any) -> list[Any]:
     """Code cells as its author counts them: without the one of the params."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code" and _INJECTED not in cell.metadata.get("tags", [])]
+    return [
+        cell for cell in notebook.cells if cell.cell_type == "code" and _INJECTED not in cell.metadata.get("tags", [])
+    ]
 
 
 def _failed_cell(notebook: Any) -> tuple[int, str]:

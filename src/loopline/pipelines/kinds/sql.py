@@ -20,7 +20,12 @@ _QUOTED = re.compile(r"\"([^\"]+)\"|Table with name (\w+)|Function with name (\w
 
 
 def run_sql(
-    query: str, inputs: Mapping[str, Rows], params: Mapping[str, Any] | None = None, *, memory: str = "1GB", scratch: Path | None = None
+    query: str,
+    inputs: Mapping[str, Rows],
+    params: Mapping[str, Any] | None = None,
+    *,
+    memory: str = "1GB",
+    scratch: Path | None = None,
 ) -> pl.DataFrame:
     """The rows of one select over the `inputs`, which it calls by name; `$name` in it is a param. Of a table it sees the current rows.
 
@@ -67,7 +72,9 @@ def _frame(rows: Rows) -> pl.DataFrame:
 def _check_names(inputs: Mapping[str, Rows]) -> None:
     for name in inputs:
         if not _NAME.fullmatch(name):
-            raise InvalidInput("sql.bad_name", f"{name!r} cannot be the name of an input", remedy="Letters, digits and underscores.")
+            raise InvalidInput(
+                "sql.bad_name", f"{name!r} cannot be the name of an input", remedy="Letters, digits and underscores."
+            )
 
 
 def _check_select(query: str) -> None:
