@@ -32,6 +32,7 @@ class Groups:
             for name in one.binds
         } | {param.name: ast.parse(param.default, mode="eval").body for param in study.params if param.default}
         self._begin()
+        self.at_first = {one.number: self.find(one.number) for one in self.work}
         self._join_aliases()
         self.needs = list(self._flows())
         self._join_what_cannot_cross()

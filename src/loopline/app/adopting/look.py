@@ -236,7 +236,8 @@ def look_at_steps(source: Source, groups: Groups, steps: Steps) -> None:
     told: set[str] = set()
     for maker, reader, name in groups.needs:
         kind = maker.kinds.get(name, "")
-        if name in told or crosses(kind) or (maker.cell == reader.cell and source.notebook) or maker is reader:
+        joined = groups.at_first[maker.number] != groups.at_first[reader.number]
+        if name in told or crosses(kind) or not joined:
             continue
         told.add(name)
         _tell_kept(source, maker, name, kind)

@@ -92,7 +92,8 @@ def _script(path: Path, text: str) -> Source:
     cells, places = [Cell(1)], []
     for number, line in enumerate(lines, 1):
         if mark := _MARK.match(line):
-            cells.append(Cell(len(cells) + 1, mark[1].strip(" -[]")))
+            title = mark[1].strip(" -[]")
+            cells.append(Cell(len(cells) + 1, f"# {title}" if title else ""))
         places.append((len(cells), number))
     made, found = plain("\n".join(lines))
     source = Source(path, made + "\n", notebook=False, cells=cells, places=places)
