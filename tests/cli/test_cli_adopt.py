@@ -2,7 +2,6 @@
 
 import pytest
 
-
 SCRIPT = "import pandas as pd\nLEAST = 2\ndf = pd.read_csv('a.csv')\ndf = df[df['p'] > LEAST]\ndf.to_csv('b.csv')\n"
 
 
