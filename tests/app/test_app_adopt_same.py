@@ -42,6 +42,9 @@ CASES: dict[str, tuple[set[str], int]] = {
     "aliases": ({"row_sum", "z_sum", "price_sum", "length", "columns"}, 2),
     "rebind": ({"more", "query"}, 2),
     "config": ({"sales", "result"}, 2),
+    "database": ({"df", "best"}, 2),
+    "folders": ({"sales", "n_rows", "both", "text"}, 1),
+    "custom_transformer": ({"results", "residuals"}, 2),
     "generators": ({"code", "squares"}, 2),
 }
 

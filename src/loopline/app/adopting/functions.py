@@ -181,7 +181,7 @@ class Functions:
                 "fill",
                 "put",
             }
-        if of == "str" or method in WRITING_METHODS:
+        if of in {"str", "path"} or method in WRITING_METHODS:
             return False
         if method in MUTATES or method in self.methods() or of == "rng":
             return True
@@ -189,9 +189,12 @@ class Functions:
 
     def returned(self, name: str, call: ast.Call, env: Mapping[str, str]) -> str:
         """The kind that a call of an own function returns; of a class `object`."""
-        node = self.defined.get(name)
-        if node is None or name in self._asking or len(self._again.get(name, [])) > 1 or len(self._asking) > _DEEP:
+        if name not in self.defined or name in self._asking or len(self._asking) > _DEEP:
             return UNKNOWN
+        kinds = {self._by(node, name, call, env) for node in self._again.get(name, [self.defined[name]])}
+        return kinds.pop() if len(kinds) == 1 else UNKNOWN
+
+    def _by(self, node: Definition, name: str, call: ast.Call, env: Mapping[str, str]) -> str:
         if isinstance(node, ast.ClassDef):
             return f"own:{name}"
         arguments = [one.arg for one in [*node.args.posonlyargs, *node.args.args]]
@@ -270,6 +273,8 @@ class Functions:
             elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
                 made = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
                 env[node.target.id] = self.guess.kind(made, env)
+            elif isinstance(node, ast.Expr):
+                self._filled(node.value, env)
             elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 self._inside(node, env, returned)
 
@@ -317,7 +322,30 @@ class Functions:
         name = target.value.id if isinstance(target.value, ast.Name) else ""
         if env.get(name, UNKNOWN).startswith("dict["):
             made = f"dict[{self.guess.kind(target.slice, env)}, {self.guess.kind(value, env)}]"
-            env[name] = made if env[name] in {made, "dict[, ]"} else "dict[mixed]"
+            env[name] = made if env[name] in {made, "dict[]"} else "dict[mixed]"
+
+    def _filled(self, value: ast.expr, env: dict[str, str]) -> None:
+        """`held.append(1)` tells what an empty list is going to hold; other changes of lists and dicts leave it open."""
+        func = value.func if isinstance(value, ast.Call) else None
+        if (
+            not isinstance(value, ast.Call)
+            or not isinstance(func, ast.Attribute)
+            or not isinstance(func.value, ast.Name)
+        ):
+            return
+        name, method = func.value.id, func.attr
+        held = env.get(name, UNKNOWN)
+        if not held.startswith(("list[", "dict[")) or method in {
+            "sort",
+            "reverse",
+            "clear",
+            "pop",
+            "remove",
+            "popitem",
+        }:
+            return
+        made = f"list[{self.guess.kind(value.args[0], env)}]" if method == "append" and value.args else ""
+        env[name] = made if made and held in {made, "list[]"} else f"{held[:4]}[mixed]"
 
     def _unpacked(self, value: ast.expr, count: int, env: Mapping[str, str]) -> list[str]:
         if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == count:

@@ -52,14 +52,14 @@ class Guess:
         """A name's, as it was made last."""
         return env.get(node.id, UNKNOWN)
 
-    def sequence(self, node: ast.List | ast.ListComp, env: Mapping[str, str]) -> str:
+    def sequence(self, node: ast.List | ast.ListComp | ast.GeneratorExp, env: Mapping[str, str]) -> str:
         """A list's, if its elements are of one kind."""
-        if isinstance(node, ast.ListComp):
+        if isinstance(node, (ast.ListComp, ast.GeneratorExp)):
             return f"list[{self.kind(node.elt, {**env, **self._targets(node, env)})}]"
         kinds = {self.kind(one, env) for one in node.elts}
-        return f"list[{kinds.pop()}]" if len(kinds) == 1 else "list[]"
+        return f"list[{kinds.pop()}]" if len(kinds) == 1 else "list[mixed]" if kinds else "list[]"
 
-    def _targets(self, node: ast.ListComp | ast.DictComp, env: Mapping[str, str]) -> dict[str, str]:
+    def _targets(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp, env: Mapping[str, str]) -> dict[str, str]:
         made = {}
         for part in node.generators:
             if isinstance(part.target, ast.Name):
@@ -75,7 +75,9 @@ class Guess:
         values = {self.kind(value, env) for value in node.values}
         if values == {"float", MEASURED}:
             values = {MEASURED}
-        return f"dict[{keys.pop()}, {values.pop()}]" if len(keys) == 1 and len(values) == 1 else "dict[, ]"
+        if not keys:
+            return "dict[]"
+        return f"dict[{keys.pop()}, {values.pop()}]" if len(keys) == 1 and len(values) == 1 else "dict[mixed]"
 
     def choice(self, node: ast.IfExp, env: Mapping[str, str]) -> str:
         """That of both branches."""
@@ -106,6 +108,8 @@ class Guess:
         ):
             if wide in {left, right}:
                 return wide
+        if left == "path" and isinstance(node.op, ast.Div):
+            return "path"
         if left == right and left in {"str", "int"} and not isinstance(node.op, (ast.Div, ast.Pow)):
             return left
         if left == "str" and isinstance(node.op, ast.Mod):
@@ -275,6 +279,8 @@ class Guess:
             arrays = {"predict", "predict_proba", "decision_function", "fit_predict", "predict_log_proba"}
             known = {"fit": "estimator", "score": MEASURED} | dict.fromkeys(arrays, "np.ndarray")
             return known.get(method, "np.ndarray" if "transform" in method and of == "estimator" and first else UNKNOWN)
+        if of == "path" and method in {"read_text", "read_bytes"}:
+            return "str" if method == "read_text" else "bytes"
         if of == "rng":
             return "np.ndarray" if keyword(node, "size") or len(node.args) > 1 else UNKNOWN
         if not of and method in {"upper", "lower", "title", "capitalize", "strip", "strftime", "isoformat"}:
@@ -335,6 +341,7 @@ _KINDS: dict[type[ast.expr], Callable[..., str]] = {
     ast.Name: Guess.name,
     ast.List: Guess.sequence,
     ast.ListComp: Guess.sequence,
+    ast.GeneratorExp: Guess.sequence,
     ast.Dict: Guess.mapping,
     ast.DictComp: Guess.mapping,
     ast.IfExp: Guess.choice,

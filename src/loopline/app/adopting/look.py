@@ -267,6 +267,9 @@ def _why(kind: str) -> str:
         "figure": "a figure cannot go on",
         "": "the code does not tell what it is",
     }
+    held = "a list or dict of values that cannot, or that the code does not tell, cannot go on"
+    if kind.startswith(("list[", "dict[")):
+        return held
     return known.get(kind, f"its kind ({kind}) cannot go from step to step")
 
 

@@ -53,25 +53,36 @@ class Steps:
         self.steps = [self._step(group) for group in groups.ordered()]
 
     def _results(self) -> tuple[dict[str, str], dict[str, Statement]]:
-        """Names that are left at the end and that nothing else was made of: those that can be returned, and those that cannot."""
+        """Names that are left at the end and lead to nothing else that is returned: those that can be, and those that cannot."""
         last: dict[str, Statement] = {}
         for one in self._groups.work:
             for name in one.makes:
                 last[name] = one
-        results, kept_back = {}, {}
-        for name, maker in last.items():
-            after = [later for later in self._groups.work if later.number > maker.number and name in later.reads]
-            written = any(_writes(later) and isinstance(later.node, ast.Expr) for later in after)
-            used = not written and any(later.makes - {name} and not _writes(later) for later in after)
-            loose = name in maker.perhaps and not any(name in one.sure for one in self._groups.work)
-            if used or loose or name.startswith("_"):
-                continue
+        covered: set[str] = set()
+        results: dict[str, str] = {}
+        kept_back: dict[str, Statement] = {}
+        for name, maker in sorted(last.items(), key=lambda pair: pair[1].number, reverse=True):
             kind = maker.kinds.get(name, "")
-            if crosses(kind):
+            loose = name in maker.perhaps and not any(name in one.sure for one in self._groups.work)
+            if self._leads(name, maker, covered):
+                covered.add(name)
+            elif loose or name.startswith("_"):
+                continue
+            elif crosses(kind):
                 results[name] = kind
+                covered.add(name)
             elif kind not in {"figure", "function", "module", "None", "rng", "lazy"}:
                 kept_back[name] = maker
-        return results, kept_back
+        return dict(sorted(results.items(), key=lambda pair: last[pair[0]].number)), kept_back
+
+    def _leads(self, name: str, maker: Statement, covered: set[str]) -> bool:
+        """Whether something that is returned was made of it; what is written to a file is a result all the same."""
+        after = [later for later in self._groups.work if later.number > maker.number and name in later.reads]
+        if any(_writes(later) and isinstance(later.node, ast.Expr) for later in after) and crosses(
+            maker.kinds.get(name, "")
+        ):
+            return False
+        return any((later.makes - {name}) & covered and not _writes(later) for later in after)
 
     def _step(self, group: list[Statement]) -> Step:
         body = sorted([*group, *self._repeated(group)], key=lambda one: one.number)

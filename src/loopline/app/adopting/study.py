@@ -155,6 +155,9 @@ class Study:
             statement.reads.update(dict.fromkeys(_named_in_text(node, env, self.full)))
             self._called(statement)
             self.functions.follow([node], env)
+            if any(isinstance(call.func, ast.Name) and call.func.id in self.functions.defined for call in calls(node)):
+                held = [name for name in statement.changes if env.get(name, "").startswith(("list[", "dict["))]
+                env.update({name: f"{env[name][:4]}[mixed]" for name in held})
             for name in statement.binds & self.functions.defined.keys():
                 env[name] = "function"
             statement.kinds = {name: env.get(name, "") for name in statement.makes}
