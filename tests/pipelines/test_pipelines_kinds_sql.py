@@ -7,6 +7,7 @@ import pytest
 
 from loopline.errors import InvalidInput
 from loopline.pipelines.kinds.sql import run_sql
+from loopline.tables import Tables, TableSchema
 
 SALES = pl.DataFrame({"region": ["n", "s", "n"], "price": [1.5, 2.0, None], "parts": [[1], [2, 3], []]})
 REGIONS = pl.DataFrame({"region": ["n", "s"], "label": ["North", "South"]})
@@ -96,3 +97,12 @@ def test_what_does_not_fit_goes_to_the_scratch_folder(tmp_path):
     assert made.height == 2_000_000
     assert made["t"].is_sorted()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_table_the_current_rows_are_seen(tmp_path):
+    table = Tables(tmp_path / "tables", durable=False).create("sales", TableSchema({"price": pl.Float64()}))
+    for sequence, price in enumerate([1.0, 5.0], 1):
+        at = datetime(2024, 1, sequence, tzinfo=UTC)
+        row = {"_key": ["a"], "_event_time": [at], "_known_at": [at], "_tombstone": [False], "price": [price]}
+        table.append(pl.DataFrame(row, schema=table.schema.all_columns), writer="w", sequence=sequence)
+    assert run_sql("select _key, price from sales", {"sales": table}).rows() == [("a", 5.0)]
