@@ -12,6 +12,7 @@ import pytest
 from loopline.storage.columns import metadata
 from loopline.storage.database import Database
 from loopline.testing.postgres import running_postgres, scratch_database
+from loopline.testing.s3 import S3, running_s3
 
 _NUMBERS = count(1)
 
@@ -43,6 +44,26 @@ def postgres_url() -> Iterator[str]:
         return
     with running_postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[S3]:
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """A server that speaks S3, which this process and those that it starts ask."""
+    for name, value in _s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return _s3
+
+
+@pytest.fixture
+def bucket(s3: S3) -> str:
+    """The URL of a new bucket."""
+    return s3.make_bucket(f"bucket-{os.getpid()}-{next(_NUMBERS)}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

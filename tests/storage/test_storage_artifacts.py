@@ -4,10 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -35,80 +32,34 @@ class TestMemoryArtifacts(ArtifactSuite):
         return open_artifacts("memory://")
 
 
-class Bucket(BaseHTTPRequestHandler):
-    """As much of S3's protocol as artifacts need: PUT, GET, HEAD and ListObjectsV2 of one bucket."""
-
-    protocol_version = "HTTP/1.1"
-    objects: dict[str, bytes]
-
-    def do_PUT(self):
-        self.objects[self.key()] = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(200, b"")
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        asked = parse_qs(urlsplit(self.path).query)
-        if "list-type" in asked:
-            self.answer(200, self.listing(asked.get("prefix", [""])[0]))
-        elif self.key() in self.objects:
-            self.answer(200, self.objects[self.key()])
-        else:
-            self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
-
-    def key(self):
-        return unquote(urlsplit(self.path).path).split("/", 2)[2]
-
-    def listing(self, prefix):
-        rows = "".join(
-            f"<Contents><Key>{key}</Key><Size>{len(content)}</Size><ETag>x</ETag>"
-            "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
-            for key, content in sorted(self.objects.items())
-            if key.startswith(prefix)
-        )
-        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>".encode()
-
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("ETag", '"x"')
-        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    handler = type("EmptyBucket", (Bucket,), {"objects": {}})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "eu-central-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    yield handler.objects
-    server.shutdown()
-    server.server_close()
-
-
 class TestS3Artifacts(ArtifactSuite):
     @pytest.fixture
-    def artifacts(self, bucket):  # noqa: ARG002 - its server must run
-        return open_artifacts("s3://models/a/prefix")
+    def artifacts(self, bucket):
+        return open_artifacts(f"{bucket}/a/prefix")
 
-    def test_objects_stand_under_the_prefix(self, artifacts, bucket):
+    def test_objects_stand_under_the_prefix(self, artifacts, bucket, s3):
         digest = artifacts.put(b"one").removeprefix("sha256:")
-        assert bucket == {f"a/prefix/{digest[:2]}/{digest[2:]}": b"one"}
+        path = s3.folder / bucket.removeprefix("s3://") / "a/prefix" / digest[:2] / digest[2:]
+        assert path.read_bytes() == b"one"
+
+    def test_damage_is_found(self, artifacts, bucket, s3):
+        digest = artifacts.put(b"one")
+        path = s3.folder / bucket.removeprefix("s3://") / "a/prefix" / digest[7:9] / digest[9:]
+        path.write_bytes(b"two")
+        with pytest.raises(Corrupt):
+            artifacts.get(digest)
+
+    def test_what_was_removed_is_gone(self, artifacts):
+        digest = artifacts.put(b"one")
+        artifacts.remove(digest)
+        artifacts.remove(digest)
+        assert not artifacts.exists(digest)
+
+
+def test_a_bucket_that_is_not_there_says_so(bucket):
+    with pytest.raises(Unavailable) as raised:
+        open_artifacts(f"{bucket}-absent").put(b"one")
+    assert raised.value.code == "artifact.store_unavailable"
 
 
 def file_of(folder, digest):

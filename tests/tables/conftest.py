@@ -47,8 +47,25 @@ def schema() -> TableSchema:
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> Tables:
+def local_tables(tmp_path: Path) -> Tables:
     return Tables(tmp_path / "tables", durable=False)
+
+
+@pytest.fixture
+def local_table(local_tables: Tables) -> Table:
+    return local_tables.create("flights.arrivals", SCHEMA)
+
+
+@pytest.fixture(params=["local", "s3"])
+def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Tables]:
+    """Opens the tables of the test again, as another process would: on a local disk, then in an object store."""
+    root = f"{request.getfixturevalue('bucket')}/tables" if request.param == "s3" else tmp_path / "tables"
+    return lambda: Tables(root, durable=False, locks=tmp_path / "locks")
+
+
+@pytest.fixture
+def tables(reopened: Callable[[], Tables]) -> Tables:
+    return reopened()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from loopline.access.pseudonyms import Pseudonyms
 from loopline.errors import InvalidInput, Unavailable
 from loopline.tables import SourceSpec, Table, Tables, TableSchema, ingest
 from loopline.tables.erasure import Theirs
-from loopline.tables.folder import Folder
+from loopline.tables.local_folder import LocalFolder
 from loopline.values import Window
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -139,8 +139,8 @@ def test_killed_before_any_write_and_begun_again_it_comes_to_the_same(table, tmp
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(Folder, "put", dying(Folder.put))
-        patched.setattr(Folder, "create", dying(Folder.create))
+        patched.setattr(LocalFolder, "put", dying(LocalFolder.put))
+        patched.setattr(LocalFolder, "create", dying(LocalFolder.create))
         try:
             opened(tmp_path).open("shop.orders").erase(THEIRS, erasure="erasure_1")
         except Killed:

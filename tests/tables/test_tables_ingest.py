@@ -260,10 +260,10 @@ def test_empty_windows_are_recorded(tables, window):
     assert ingested(tables, SPEC, window) == Ingested("arrivals", 1, 0)
 
 
-def test_a_window_is_ingested_once(tables, frame, window, tmp_path):
+def test_a_window_is_ingested_once(tables, frame, window, reopened):
     bad = corrupt(frame, delay=float("nan"))
     first = ingest(tables, SPEC, bad, window)
-    again = ingest(Tables(tmp_path / "tables", durable=False), SPEC, frame, window)
+    again = ingest(reopened(), SPEC, frame, window)
     assert again == first == ingested(tables, SPEC, window)
     assert tables.open("arrivals").read().height == 2
     assert quarantined(tables, "arrivals").height == 1

@@ -9,7 +9,6 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from loopline.errors import Conflict, Corrupt, InvalidInput, NotFound
-from loopline.tables import Tables
 
 
 def files_in(table) -> int:
@@ -44,8 +43,8 @@ def test_versions_say_who_wrote_what(table, rows, at):
     assert version.committed_at.utcoffset() == timedelta(0)
 
 
-def test_a_sequence_is_appended_once_whoever_repeats_it(table, rows, tmp_path):
-    handles = [table, *(Tables(tmp_path / "tables", durable=False).open(table.name) for _ in range(2))]
+def test_a_sequence_is_appended_once_whoever_repeats_it(table, rows, reopened):
+    handles = [table, *(reopened().open(table.name) for _ in range(2))]
     versions = [handle.append(rows(["a"], 1), writer="w", sequence=5) for handle in handles]
     assert {version.version for version in versions} == {1}
     assert table.append(rows(["other"], 2), writer="w", sequence=5).version == 1
@@ -168,28 +167,28 @@ def test_delta_rs_reads_the_table_and_its_appends_are_read(table, rows):
     assert sorted(table.read()["_key"]) == ["a", "a", "a", "b"]
 
 
-def test_a_table_with_features_of_another_program_is_refused(table):
-    DeltaTable(table.uri).alter.set_table_properties({"delta.enableDeletionVectors": "true"})
-    entry = Path(table.uri, "_delta_log", f"{1:020d}.json")
+def test_a_table_with_features_of_another_program_is_refused(local_table):
+    DeltaTable(local_table.uri).alter.set_table_properties({"delta.enableDeletionVectors": "true"})
+    entry = Path(local_table.uri, "_delta_log", f"{1:020d}.json")
     actions = [json.loads(line) for line in entry.read_text().splitlines()]
     if not any("protocol" in action for action in actions):
         actions.append({"protocol": {"minReaderVersion": 3, "minWriterVersion": 7}})
         entry.write_text("\n".join(json.dumps(action) for action in actions))
     with pytest.raises(Conflict) as caught:
-        table.read()
+        local_table.read()
     assert caught.value.code == "table.unsupported_protocol"
 
 
-def test_a_broken_log_entry_is_named(table):
-    Path(table.uri, "_delta_log", f"{1:020d}.json").write_text("{nonsense")
+def test_a_broken_log_entry_is_named(local_table):
+    Path(local_table.uri, "_delta_log", f"{1:020d}.json").write_text("{nonsense")
     with pytest.raises(Corrupt, match="log entry 1"):
-        table.read()
+        local_table.read()
 
 
-def test_a_missing_data_file_is_named(table, rows):
-    table.append(rows(["a"], 1), writer="w", sequence=1)
-    missing = Path(table.uri, table.plan()[0].path)
+def test_a_missing_data_file_is_named(local_table, rows):
+    local_table.append(rows(["a"], 1), writer="w", sequence=1)
+    missing = Path(local_table.uri, local_table.plan()[0].path)
     missing.unlink()
     with pytest.raises(Corrupt, match=missing.name) as caught:
-        table.read()
+        local_table.read()
     assert caught.value.code == "table.file_missing"

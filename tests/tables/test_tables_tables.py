@@ -7,11 +7,11 @@ from loopline.errors import Conflict, InvalidInput, NotFound
 from loopline.tables import Tables, TableSchema
 
 
-def test_create_is_idempotent_and_open_finds_it(tables, schema, tmp_path):
+def test_create_is_idempotent_and_open_finds_it(tables, schema, reopened):
     assert not tables.exists("a.b")
     first = tables.create("a.b", schema)
     assert tables.create("a.b", schema).version == first.version == 0
-    assert Tables(tmp_path / "tables").open("a.b").schema == schema
+    assert reopened().open("a.b").schema == schema
     assert tables.names() == ["a.b"]
     assert tables.exists("a.b")
 
@@ -36,8 +36,11 @@ def test_names_that_would_leave_the_folder_are_refused(tables, schema, name):
 
 def test_object_stores_are_refused_with_a_sentence():
     with pytest.raises(InvalidInput) as caught:
-        Tables("s3://bucket/tables")
+        Tables("ftp://bucket/tables")
     assert caught.value.code == "tables.remote_root"
+    with pytest.raises(InvalidInput) as caught:
+        Tables("s3://bucket/tables")
+    assert caught.value.code == "tables.no_locks"
 
 
 def test_added_columns_are_null_in_rows_before_them(tables, table, rows, schema):

@@ -35,7 +35,9 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
     pseudonyms = _pseudonyms(settings)
     resources = Resources(
         database=database,
-        tables=Tables(settings.tables_url, durable=settings.durable, clock=used, pseudonyms=pseudonyms),
+        tables=Tables(
+            settings.tables_url, durable=settings.durable, clock=used, pseudonyms=pseudonyms, locks=settings.locks_path
+        ),
         artifacts=open_artifacts(settings.artifacts_url, durable=settings.durable),
         key=key,
         clock=used,

@@ -136,6 +136,11 @@ class Settings:
         return self.home / "replays"
 
     @property
+    def locks_path(self) -> Path:
+        """The folder of the locks of tables that are in an object store."""
+        return self.home / "locks"
+
+    @property
     def manifests_path(self) -> Path:
         """The folder of the signed deployment manifests."""
         return self.home / "manifests"

@@ -177,7 +177,7 @@ class WholeTable:
     def batches(self, rows: int, scratch: Path, columns: Collection[str] | None) -> Iterator[pl.DataFrame]:
         """In append order."""
         table = self.tables.open(self.name)
-        files = [Path(table.uri) / file.path for file in table.plan(version=self.at)]
+        files = table.fetch(table.plan(version=self.at), scratch)
         have = {
             name: dtype
             for name, dtype in self.schema.all_columns.items()

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,12 +12,11 @@ import polars as pl
 
 from loopline.access.pseudonyms import Pseudonyms
 from loopline.errors import InvalidInput
-from loopline.storage.files import write_file
+from loopline.tables.folder import Folder
 from loopline.tables.schema import TableSchema
 
 _FILE = "_erased.json"
 _FEATURE = "feature_"
-_Mark = tuple[int, int, int]
 
 
 class Codes(msgspec.Struct):
@@ -33,12 +32,13 @@ class Blocked:
     It holds keyed digests (`Pseudonyms.code`) and no names. Reading rows against it takes the same `pseudonyms` as adding to it.
     """
 
-    def __init__(self, root: Path, pseudonyms: Pseudonyms | None, *, durable: bool) -> None:
-        self._path = root / _FILE
+    def __init__(self, root: Folder, pseudonyms: Pseudonyms | None, *, lock: Path) -> None:
+        """`lock` is a local file that those who change the list hold."""
+        self._root = root
         self._pseudonyms = pseudonyms
-        self._durable = durable
+        self._changes = lock
         self._lock = threading.Lock()
-        self._read: tuple[_Mark, Codes] | None = None
+        self._read: tuple[Hashable, Codes] | None = None
 
     def erased(self, name: str, schema: TableSchema, frame: pl.DataFrame) -> pl.Series | None:
         """Which rows of `frame`, meant for the table `name`, are an erased person's; None where nobody is erased.
@@ -105,24 +105,24 @@ class Blocked:
 
     def _codes(self) -> Codes:
         with self._lock:
-            try:
-                stat = self._path.stat()
-            except FileNotFoundError:
+            (mark,) = self._root.marks([_FILE])
+            if self._read is not None and self._read[0] == mark:
+                return self._read[1]
+            content = None if mark is None else self._root.read(_FILE)
+            if content is None:
                 return Codes()
-            mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if self._read is None or self._read[0] != mark:
-                self._read = (mark, msgspec.json.decode(self._path.read_bytes(), type=Codes))
+            self._read = (mark, msgspec.json.decode(content, type=Codes))
             return self._read[1]
 
     @contextmanager
     def _changing(self) -> Iterator[Codes]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        held = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._root.make(".")
+        held = os.open(self._changes, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
             codes = msgspec.convert(msgspec.to_builtins(self._codes()), Codes)
             yield codes
-            write_file(self._path, msgspec.json.encode(codes, order="deterministic"), durable=self._durable)
+            self._root.put(_FILE, msgspec.json.encode(codes, order="deterministic"))
         finally:
             os.close(held)
 

@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import quote, unquote
 
 import polars as pl
@@ -86,14 +85,13 @@ def staged(folder: Folder, path: str, modified: int) -> Add | None:
     """What brings a file into the table that was written before, told from the file: an erasure may have changed it since. None
     where no row is left. Raises `Corrupt` (`table.staged_missing`).
     """
-    try:
-        content = (folder.path / path).read_bytes()
-    except FileNotFoundError as error:
+    content = folder.read(path)
+    if content is None:
         raise Corrupt(
             "table.staged_missing",
-            f"the file {path} of rows that were not yet appended is gone from {folder.path}",
+            f"the file {path} of rows that were not yet appended is gone from {folder.url}",
             remedy="Something removed it. Begin what wrote it again.",
-        ) from error
+        )
     frame = pl.read_parquet(io.BytesIO(content), columns=list(TIMES))
     return Add(quote(path), len(content), modified, data_change=True, stats=statistics(frame)) if frame.height else None
 
@@ -129,46 +127,34 @@ def read(folder: Folder, files: list[DataFile], schema: dict[str, pl.DataType], 
     """
     if not files:
         return pl.DataFrame(schema=schema).select(columns)
+    names = [file.path for file in files]
     while True:
-        before = _marks(folder, files)
+        before = folder.marks(names)
         try:
-            frame = _collected(folder, files, schema, columns)
+            frame = _collected(folder, names, schema, columns)
         except (pl.exceptions.PolarsError, OSError):
-            if _marks(folder, files) == before:
+            if folder.marks(names) == before:
                 raise
             continue
-        if _marks(folder, files) == before:  # an erasure puts another file under the same name
+        if folder.marks(names) == before:  # an erasure puts another file under the same name
             return frame
 
 
-def _marks(folder: Folder, files: list[DataFile]) -> list[tuple[int, int] | None]:
-    return [_mark(folder.path / file.path) for file in files]
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
-
-
-def _collected(
-    folder: Folder, files: list[DataFile], schema: dict[str, pl.DataType], columns: list[str]
-) -> pl.DataFrame:
+def _collected(folder: Folder, names: list[str], schema: dict[str, pl.DataType], columns: list[str]) -> pl.DataFrame:
     scan = pl.scan_parquet(
-        [folder.path / file.path for file in files],
+        folder.scanned(names),
         schema=schema,
         missing_columns="insert",
         glob=False,
         hive_partitioning=False,
+        credential_provider=None,  # the environment says it, as for every other access
     )
     try:
         return scan.select(columns).collect()
     except FileNotFoundError as error:
         raise Corrupt(
             "table.file_missing",
-            f"a data file that the log of {folder.path} names is gone: {error}",
+            f"a data file that the log of {folder.url} names is gone: {error}",
             remedy="Restore it from a backup. Do not vacuum away files of versions that are still read.",
         ) from error
 

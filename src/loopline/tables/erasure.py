@@ -100,9 +100,8 @@ def erase(log: Log, folder: Folder, theirs: Theirs, *, erasure: str, timestamp: 
 
 def _data_files(folder: Folder) -> Iterator[str]:
     """Every data file below the folder, those too that no entry names: a writer that was killed left them."""
-    for path in sorted(folder.path.rglob("*.parquet")):
-        name = path.relative_to(folder.path).as_posix()
-        if not name.startswith(f"{_LOG}/"):
+    for name in folder.names():
+        if name.endswith(".parquet") and not name.startswith(f"{_LOG}/"):
             yield name
 
 
@@ -126,11 +125,11 @@ def without(frame: pl.DataFrame, theirs: Theirs) -> tuple[pl.DataFrame, int, int
 
 def _read(folder: Folder, path: str) -> pl.DataFrame:
     try:
-        return pl.read_parquet(io.BytesIO((folder.path / path).read_bytes()))
+        return pl.read_parquet(io.BytesIO(folder.read(path) or b""))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise Corrupt(
             "table.file_unreadable",
-            f"the data file {folder.path / path} cannot be read: {type(error).__name__}",
+            f"the data file {folder.url}/{path} cannot be read: {type(error).__name__}",
             remedy="Restore it from a backup, or remove it where no log entry names it; then erase again.",
         ) from error
 
@@ -165,9 +164,10 @@ def _differ(new: pl.Series, old: pl.Series) -> int:
 
 
 def _erase_from_log(folder: Folder, needles: Needles, done: Erased, *, dry: bool) -> None:
-    for path in sorted((folder.path / _LOG).glob("*.json")):
-        name = f"{_LOG}/{path.name}"
-        content = path.read_bytes()
+    for name in folder.names():
+        if not (name.startswith(f"{_LOG}/") and name.endswith(".json")):
+            continue
+        content = folder.read(name) or b""
         mended = b"".join(_mended(folder, line, needles, dry=dry) for line in content.splitlines(keepends=True))
         if mended != content:
             done.entries += 1
@@ -188,19 +188,19 @@ def _mended(folder: Folder, line: bytes, needles: Needles, *, dry: bool) -> byte
 
 
 def _mend_add(folder: Folder, add: dict[str, Any], *, dry: bool) -> None:
-    file = folder.path / datafile.path_of(add["path"])
-    if dry or not file.exists() or (size := file.stat().st_size) == add["size"]:
+    name = datafile.path_of(add["path"])
+    if dry or (size := folder.size(name)) is None or size == add["size"]:
         return
-    frame = pl.read_parquet(io.BytesIO(file.read_bytes()), columns=list(datafile.TIMES))
+    frame = pl.read_parquet(io.BytesIO(folder.read(name) or b""), columns=list(datafile.TIMES))
     add["size"], add["stats"] = size, datafile.statistics(frame)
 
 
 def _drop_leftovers(folder: Folder) -> None:
     """What killed writers left unfinished, and what other programs derived from the log (checkpoints, checksums)."""
-    for path in folder.path.rglob("*"):
-        derived = path.parent.name == _LOG and any(mark in path.name for mark in _DERIVED)
-        unfinished = path.name.endswith(".tmp") or path.name.startswith(PENDING)
-        if path.is_file() and (derived or unfinished):
-            path.unlink(missing_ok=True)
+    for name in folder.names():
+        parent, _, last = name.rpartition("/")
+        derived = parent.endswith(_LOG) and any(mark in last for mark in _DERIVED)
+        if derived or last.endswith(".tmp") or last.startswith(PENDING):
+            folder.remove(name)
     folder.sync(_LOG)
     folder.sync(".")

@@ -144,10 +144,8 @@ class Log:
         return version
 
     def _new_entries(self) -> Iterator[list[Action]]:
-        for version in count(self.version + 1):
-            content = self._folder.read(_entry_name(version))
-            if content is None:
-                return
+        first = self.version + 1
+        for version, content in enumerate(self._folder.read_on(map(_entry_name, count(first))), first):
             yield self._decode(version, content)
 
     def _decode(self, version: int, content: bytes) -> list[Action]:
@@ -156,7 +154,7 @@ class Log:
         except msgspec.DecodeError as error:
             raise Corrupt(
                 "table.log_unreadable",
-                f"log entry {version} of {self._folder.path} is not Delta's: {error}",
+                f"log entry {version} of {self._folder.url} is not Delta's: {error}",
                 remedy="Restore the entry from a backup or a replica.",
             ) from error
 

@@ -34,9 +34,9 @@ class Table:
     and reads only what was committed since.
     """
 
-    def __init__(self, name: str, path: Path, *, durable: bool, clock: Clock, blocked: Blocked) -> None:
+    def __init__(self, name: str, folder: Folder, *, clock: Clock, blocked: Blocked) -> None:
         self.name = name
-        self._folder = Folder(path, durable=durable)
+        self._folder = folder
         self._log = Log(self._folder)
         self._clock = clock
         self._blocked = blocked
@@ -44,7 +44,7 @@ class Table:
     @property
     def uri(self) -> str:
         """Where the Delta table is, for other programs."""
-        return str(self._folder.path)
+        return self._folder.url
 
     @property
     def schema(self) -> TableSchema:
@@ -167,6 +167,12 @@ class Table:
                 remedy="A writer's sequences must grow. Use another writer name to append out of order.",
                 last=last,
             )
+
+    def fetch(self, files: Iterable[DataFile], scratch: Path) -> list[Path]:
+        """Local Parquet files with the rows of `files`, in their order: copies in the folder `scratch` where the table is not on a
+        local disk. Raises `Corrupt` (`table.file_missing`).
+        """
+        return self._folder.fetched([file.path for file in files], scratch)
 
     def versions(self) -> list[TableVersion]:
         """All versions, oldest first; the index is the version number."""

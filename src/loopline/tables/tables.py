@@ -1,4 +1,4 @@
-"""All tables below one folder."""
+"""All tables of a home."""
 
 import re
 import threading
@@ -8,6 +8,7 @@ from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock, SystemClock
 from loopline.errors import InvalidInput, NotFound
 from loopline.tables.blocked import Blocked
+from loopline.tables.root import Root
 from loopline.tables.schema import TableSchema
 from loopline.tables.table import Table
 
@@ -16,10 +17,11 @@ _LONGEST = 200
 
 
 class Tables:
-    """The tables in the folder `root`, each a Delta table in a folder of its name. Share it between threads.
+    """The tables below `root`, each a Delta table in a folder of its name: a local folder, or the URL of an object store (`s3://`,
+    `gs://`, `az://`), which takes a local folder `locks` in which the writers of this machine find each other. Share it between threads.
 
     With `durable`, what a call acknowledges survives the death of the machine; without, that of the process. `clock` gives the
-    times of commits. `pseudonyms` are those of the home, by whose key persons are known who were erased. Raises `InvalidInput` (`tables.remote_root`) for a URL of an object store.
+    times of commits. `pseudonyms` are those of the home, by whose key persons are known who were erased. Raises `InvalidInput` (`tables.remote_root`, `tables.no_locks`).
     """
 
     def __init__(
@@ -29,13 +31,18 @@ class Tables:
         durable: bool = True,
         clock: Clock | None = None,
         pseudonyms: Pseudonyms | None = None,
+        locks: Path | None = None,
     ) -> None:
-        self._root = _local(root)
-        self._durable = durable
+        self._root = Root(root, durable=durable, locks=locks)
         self._clock = clock or SystemClock()
-        self.blocked = Blocked(self._root, pseudonyms, durable=durable)
+        self.blocked = Blocked(self._root.folder(), pseudonyms, lock=self._root.lock)
         self._handles: dict[str, Table] = {}
         self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Where they are: a path, or a URL."""
+        return self._root.folder().url
 
     def create(self, name: str, schema: TableSchema) -> Table:
         """The table `name`, made if it is not there; columns and personal tags that it lacks are added.
@@ -61,19 +68,17 @@ class Tables:
 
     def exists(self, name: str) -> bool:
         """Whether there is a table `name`. Raises `InvalidInput` (`table.bad_name`)."""
-        return _is_table(self._root / _checked(name))
+        return self._root.holds(_checked(name))
 
     def names(self) -> list[str]:
         """The names of all tables, sorted."""
-        if not self._root.exists():
-            return []
-        return sorted(folder.name for folder in self._root.iterdir() if _is_table(folder))
+        return self._root.names()
 
     def _handle(self, name: str) -> Table:
-        path = self._root / _checked(name)
+        _checked(name)
         with self._lock:
             if name not in self._handles:
-                self._handles[name] = Table(name, path, durable=self._durable, clock=self._clock, blocked=self.blocked)
+                self._handles[name] = Table(name, self._root.folder(name), clock=self._clock, blocked=self.blocked)
             return self._handles[name]
 
 
@@ -85,18 +90,3 @@ def _checked(name: str) -> str:
             remedy=f"Use letters, digits, _ and -, in parts joined by dots, at most {_LONGEST} characters.",
         )
     return name
-
-
-def _is_table(folder: Path) -> bool:
-    return (folder / "_delta_log" / f"{0:020d}.json").exists()
-
-
-def _local(root: str | Path) -> Path:
-    text = str(root).removeprefix("file://")
-    if "://" in text:
-        raise InvalidInput(
-            "tables.remote_root",
-            f"tables cannot be kept in {text} yet",
-            remedy="Give a folder on a local or mounted disk.",
-        )
-    return Path(text).absolute()
