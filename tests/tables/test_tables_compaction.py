@@ -1,4 +1,3 @@
-
 import polars as pl
 
 from loopline.tables import TableSchema, datafile

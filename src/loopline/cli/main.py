@@ -50,6 +50,8 @@ COMMANDS = {
     "rollback": "Bring back the earlier champion.",
     "decisions": "What decides a model's scores, and did; bring an earlier decision back.",
     "decide": "Decide on other costs; the model stays.",
+    "backup": "Back a home up while everything goes on.",
+    "restore": "Make a new home out of a backup.",
     "erase": "Erase a person everywhere, with a receipt.",
     "freeze": "Stop all automatic action at once.",
     "unfreeze": "Allow automatic action again.",

@@ -27,6 +27,18 @@ Project = Annotated[str | None, typer.Option("--project", help="The project; nee
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the ledger.")]
 
 
+def existing(home: Path | None) -> Settings:
+    """The settings of a home that must be there. Raises `NotFound` "home.not_found"."""
+    settings = Settings.read(home)
+    if not settings.keys_path.exists():
+        raise NotFound(
+            "home.not_found",
+            f"there is no home at {settings.home}",
+            remedy="Give --home, or make one with `loopline apply FILE` or `loopline replay FILE`.",
+        )
+    return settings
+
+
 def opened(home: Path | None, *, must_exist: bool = True) -> Resources:
     """The home, opened; one that holds a replay goes on from the replay's end. Raises `NotFound` where there is none and
     one is needed, and `InvalidInput` for a path that can be none.
@@ -34,12 +46,8 @@ def opened(home: Path | None, *, must_exist: bool = True) -> Resources:
     settings = Settings.read(home)
     if settings.home.exists() and not settings.home.is_dir():
         raise InvalidInput("home.not_a_folder", f"{settings.home} is not a folder", remedy="Give --home a folder.")
-    if must_exist and not settings.keys_path.exists():
-        raise NotFound(
-            "home.not_found",
-            f"there is no home at {settings.home}",
-            remedy="Give --home, or make one with `loopline apply FILE` or `loopline replay FILE`.",
-        )
+    if must_exist:
+        existing(home)
     resources = open_home(settings)
     ended = replay_ended(resources)
     return resources if ended is None else replace(resources, clock=HomeClock(settings.home, ended))

@@ -5,14 +5,15 @@ commits together.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from loopline.errors import InvalidInput
+from loopline.errors import Corrupt, InvalidInput
 from loopline.storage import postgres as postgres_driver
 from loopline.storage import sqlite as sqlite_driver
 
@@ -60,6 +61,42 @@ class Database:
         """A transaction that sees one state from beginning to end, and cannot write."""
         with self.engine.connect().execution_options(**self._reading) as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def still(self) -> Iterator[Callable[[Path], None]]:
+        """Nobody commits until the end of the block; gives what writes all that is in here to a file: `copy(path)`.
+
+        On SQLite the file is a database, on PostgreSQL what `pg_dump` writes; `fill` takes either. Raises `Unavailable`
+        "database.dump_failed" and "database.client_missing".
+        """
+        if self.engine.dialect.name == "postgresql":
+            with postgres_driver.still(self.engine):
+                yield lambda path: postgres_driver.dump(self.engine.url, path)
+        else:
+            with self.transaction():
+                yield lambda path: sqlite_driver.dump(self.engine, path)
+
+    def empty(self) -> bool:
+        """Whether there is no table in it."""
+        return not sa.inspect(self.engine).get_table_names()
+
+    def fill(self, path: Path) -> None:
+        """Put what `still` wrote into this empty database, all of it or nothing. On SQLite the file is there already: it is
+        looked through. Raises `Unavailable` "database.restore_failed", `Corrupt` "database.damaged".
+        """
+        if self.engine.dialect.name == "postgresql":
+            postgres_driver.fill(self.engine.url, path)
+        self.check()
+
+    def check(self) -> None:
+        """Look for damage. Raises `Corrupt` "database.damaged"; PostgreSQL looks after its own pages."""
+        if self.engine.dialect.name != "postgresql" and (found := sqlite_driver.faults(self.engine)):
+            raise Corrupt(
+                "database.damaged",
+                f"the database file is damaged: {found[0]}",
+                remedy="Restore a backup: `loopline restore`. Keep the damaged file until that is done.",
+                found=found,
+            )
 
     def forget(self) -> str:
         """Take what was deleted and replaced out of the files too, as far as this can be done from here; says how far."""

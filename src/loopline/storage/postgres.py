@@ -1,6 +1,12 @@
 """PostgreSQL through psycopg 3."""
 
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -53,3 +59,50 @@ def _written_anew(connection: sa.Connection, name: str) -> bool:
 
 def _file_of(connection: sa.Connection, quoted: str) -> str | None:
     return connection.execute(sa.text("select pg_relation_filepath(:name)"), {"name": quoted}).scalar()
+
+
+@contextmanager
+def still(engine: sa.Engine) -> Iterator[None]:
+    """Every table is locked against writers, whom this makes wait; readers go on."""
+    with engine.connect() as connection, connection.begin():
+        quote = connection.dialect.identifier_preparer.quote
+        names = [quote(name) for name in sa.inspect(connection).get_table_names()]
+        if names:
+            connection.exec_driver_sql(f"lock table {', '.join(names)} in share mode")
+        yield
+
+
+def dump(url: sa.URL, path: Path) -> None:
+    """What `pg_dump` writes, in its custom format, durable."""
+    _client("pg_dump", url, ["--format=custom", "--no-owner", "--no-privileges", f"--file={path}"], "dump_failed")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def fill(url: sa.URL, path: Path) -> None:
+    """Have `pg_restore` put it in, in one transaction."""
+    options = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", str(path)]
+    _client("pg_restore", url, options, "restore_failed")
+
+
+def _client(program: str, url: sa.URL, options: list[str], code: str) -> None:
+    found = shutil.which(program)
+    if found is None:
+        raise Unavailable(
+            "database.client_missing",
+            f"{program} is not installed",
+            remedy="Install PostgreSQL's client programs, of the server's version or later.",
+        )
+    # The password goes through the environment: a command line is seen by every user of the machine.
+    plain = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    secret = {"PGPASSWORD": str(url.password)} if url.password else {}
+    done = subprocess.run(  # noqa: S603 - PostgreSQL's own program
+        [found, f"--dbname={plain}", *options],
+        env={**os.environ, **secret}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise Unavailable(
+            f"database.{code}",
+            f"{program} failed: {done.stderr.strip()}",
+            remedy="Its version must be the server's or later, and the user must own the tables.",
+        )

@@ -1,5 +1,6 @@
 """SQLite through `pysqlite3`, whose library is newer than most CPython builds'."""
 
+import os
 import threading
 import time
 from collections import deque
@@ -136,3 +137,26 @@ def forget(engine: sa.Engine) -> str:
     finally:
         connection.close()
     return "the database file was written anew and its log emptied"
+
+
+def dump(engine: sa.Engine, path: Path) -> None:
+    """Write a database of one file to `path`, which is not there yet: what is committed at this moment, durable."""
+    connection = engine.raw_connection()
+    try:
+        execute = connection.driver_connection.execute  # type: ignore[union-attr]  # it is open
+        execute("pragma query_only=off")
+        execute("vacuum into ?", (str(path),))
+    finally:
+        connection.close()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def faults(engine: sa.Engine) -> list[str]:
+    """What SQLite finds damaged, at most ten lines."""
+    try:
+        with engine.connect() as connection:
+            found = [str(row[0]) for row in connection.exec_driver_sql("pragma integrity_check(10)")]
+    except sa.exc.DatabaseError as error:
+        return [str(error.orig)]
+    return [line for line in found if line != "ok"]

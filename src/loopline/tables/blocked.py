@@ -85,6 +85,15 @@ class Blocked:
             return False
         return any(self._pseudonyms.code(value) in found for found in codes.subjects.values())
 
+    def content(self) -> bytes | None:
+        """The list as it is kept, for a backup; None where nobody was erased."""
+        return self._root.read(_FILE)
+
+    def put_content(self, content: bytes) -> None:
+        """Put a list here that `content` gave."""
+        self._root.make(".")
+        self._root.put(_FILE, content)
+
     def _subjects(self, codes: Codes, subject: str) -> set[str]:
         return codes.subjects.get("", set()) | codes.subjects.get(_plain(subject), set())
 

@@ -113,10 +113,10 @@ class Log:
             at = self.resolve(version)
             return [file for file in self._files if file.at(at)]
 
-    def paths(self) -> set[str]:
-        """The paths of the data files of every version."""
+    def paths(self, version: int | None = None) -> set[str]:
+        """The paths of the data files of every version, up to `version` where one is given."""
         with self._lock:
-            return {file.path for file in self._files}
+            return {file.path for file in self._files if version is None or file.added <= version}
 
     def sequence(self, writer: str) -> int | None:
         """The last sequence that `writer` committed."""

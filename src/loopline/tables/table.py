@@ -1,7 +1,7 @@
 """One versioned table: exactly-once appends, reads as of any version and any known time."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ import polars as pl
 
 from loopline.clock import Clock
 from loopline.errors import Conflict, InvalidInput
-from loopline.tables import compaction, datafile, widening
+from loopline.tables import compaction, copying, datafile, widening
 from loopline.tables import erasure as erasing
 from loopline.tables.actions import Action, MetaData, Protocol, Txn, commit_info
 from loopline.tables.blocked import Blocked
@@ -173,6 +173,12 @@ class Table:
         local disk. Raises `Corrupt` (`table.file_missing`).
         """
         return self._folder.fetched([file.path for file in files], scratch)
+
+    def copy_at(self, version: int) -> Iterator[tuple[str, bytes]]:
+        """Every file of the table as it was at `version`, by its name: data files first, then the log up to that version. Files
+        that are staged, which no version has yet, are among them. Raises `Corrupt` (`table.file_missing`).
+        """
+        yield from copying.copy_at(self._folder, self._log.paths(version), version)
 
     def versions(self) -> list[TableVersion]:
         """All versions, oldest first; the index is the version number."""

@@ -2,11 +2,13 @@
 
 import re
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock, SystemClock
-from loopline.errors import InvalidInput, NotFound
+from loopline.errors import Conflict, InvalidInput, NotFound
+from loopline.tables import copying
 from loopline.tables.blocked import Blocked
 from loopline.tables.root import Root
 from loopline.tables.schema import TableSchema
@@ -73,6 +75,17 @@ class Tables:
     def names(self) -> list[str]:
         """The names of all tables, sorted."""
         return self._root.names()
+
+    def write_copy(self, name: str, files: Iterable[tuple[str, bytes]]) -> None:
+        """Put a table here that `Table.copy_at` read. Raises `Conflict` (`table.exists`)."""
+        if self.exists(name):
+            raise Conflict(
+                "table.exists",
+                f"there is a table {name!r} in {self.url} already",
+                remedy="Nothing is restored over what is there. Name an empty place with LOOPLINE_TABLES_URL.",
+                table=name,
+            )
+        copying.write(self._root.folder(name), files)
 
     def _handle(self, name: str) -> Table:
         _checked(name)

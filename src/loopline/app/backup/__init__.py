@@ -1,0 +1,1 @@
+"""Backups of a home: what everything else is restored from."""
