@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 FOUND = re.compile(r"^<!-- (?P<note>.+?) -->$|^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = {"bash", "console", "python"}
 POSTGRES = "postgresql://loopline@db.example.org/loopline"
+S3, BUCKET = "https://s3.example.org", "s3://ml-team"
 WITHIN = 120
 
 # A reader's Python keeps its bytecode: without, each of some sixty commands would compile all it imports again.
@@ -63,6 +65,7 @@ class Reader:
     def __init__(self, folder: Path, environment: dict[str, str], replaced: dict[str, str]) -> None:
         self.folder, self._replaced = folder, replaced
         self._memory = folder.parent / f"{folder.name}.shell"
+        self._remembered = f"[ ! -e {self._memory} ] || source {self._memory}"
         self._environment = environment
         self._other: subprocess.Popen[bytes] | None = None
 
@@ -92,7 +95,7 @@ class Reader:
 
     def run(self, script: str, where: str) -> str:
         """Run it in the shell; what it printed."""
-        memory = f"[ ! -e {self._memory} ] || source {self._memory}; trap 'export -p > {self._memory}' EXIT\n"
+        memory = f"{self._remembered}; trap 'export -p > {self._memory}' EXIT\n"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", memory + self._as_here(script)],
             cwd=self.folder,
@@ -110,7 +113,7 @@ class Reader:
         log = self.folder.parent / f"{self.folder.name}.log"
         with log.open("wb") as output:
             self._other = subprocess.Popen(
-                ["bash", "-c", f"exec {self._as_here(command)}"],
+                ["bash", "-c", f"{self._remembered}; exec {self._as_here(command)}"],
                 cwd=self.folder,
                 env=self._environment,
                 stdout=output,
@@ -212,8 +215,17 @@ def _follow(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
         "COLUMNS": "160",
     }
     replaced["make demo"] = _short_demo()
-    if POSTGRES not in page.read_text(encoding="utf-8"):
+    text = page.read_text(encoding="utf-8")
+    if S3 in text:
+        server = request.getfixturevalue("_s3")
+        environment |= server.environment
+        replaced |= {S3: server.environment["AWS_ENDPOINT_URL"], BUCKET: server.make_bucket(f"docs-{page.stem}")}
+    if POSTGRES not in text:
         Reader(folder, environment, replaced).follow(page)
         return
-    with scratch_database(request.getfixturevalue("postgres_url"), f"docs_{os.getpid()}") as url:
-        Reader(folder, environment, replaced | {POSTGRES: url}).follow(page)
+    with ExitStack() as made:
+        for place, there in enumerate((f"{POSTGRES}-restored", POSTGRES)):
+            if there in text:
+                name = f"docs_{os.getpid()}_{place}"
+                replaced[there] = made.enter_context(scratch_database(request.getfixturevalue("postgres_url"), name))
+        Reader(folder, environment, replaced).follow(page)

@@ -14,6 +14,7 @@ from loopline.errors import Unavailable
 
 # Where ANALYZE keeps samples of values.
 _STATISTICS = ("pg_statistic", "pg_statistic_ext_data")
+_OTHER_VERSION = "Its version must be the server's or later, and the user must own the tables."
 # READ COMMITTED, the default, would show each statement of one reader another state.
 READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -74,7 +75,9 @@ def still(engine: sa.Engine) -> Iterator[None]:
 
 def dump(url: sa.URL, path: Path) -> None:
     """What `pg_dump` writes, in its custom format, durable."""
-    _client("pg_dump", url, ["--format=custom", "--no-owner", "--no-privileges", f"--file={path}"], "dump_failed")
+    problem = _client("pg_dump", url, ["--format=custom", "--no-owner", "--no-privileges", f"--file={path}"])
+    if problem:
+        raise Unavailable("database.dump_failed", f"pg_dump failed: {problem}", remedy=_OTHER_VERSION)
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -82,10 +85,13 @@ def dump(url: sa.URL, path: Path) -> None:
 def fill(url: sa.URL, path: Path) -> None:
     """Have `pg_restore` put it in, in one transaction."""
     options = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", str(path)]
-    _client("pg_restore", url, options, "restore_failed")
+    problem = _client("pg_restore", url, options)
+    if problem:
+        raise Unavailable("database.restore_failed", f"pg_restore failed: {problem}", remedy=_OTHER_VERSION)
 
 
-def _client(program: str, url: sa.URL, options: list[str], code: str) -> None:
+def _client(program: str, url: sa.URL, options: list[str]) -> str | None:
+    """What it complained of, if it failed."""
     found = shutil.which(program)
     if found is None:
         raise Unavailable(
@@ -100,9 +106,4 @@ def _client(program: str, url: sa.URL, options: list[str], code: str) -> None:
         [found, f"--dbname={plain}", *options],
         env={**os.environ, **secret}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode:
-        raise Unavailable(
-            f"database.{code}",
-            f"{program} failed: {done.stderr.strip()}",
-            remedy="Its version must be the server's or later, and the user must own the tables.",
-        )
+    return done.stderr.strip() or f"exit code {done.returncode}" if done.returncode else None

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 
-from loopline.errors import Corrupt
-from loopline.tables.folder import Folder
+from loopline.tables.folder import Folder, file_missing
 
 _LOG = "_delta_log"
 
@@ -21,11 +20,7 @@ def copy_at(folder: Folder, needed: Collection[str], version: int) -> Iterator[t
         if content is not None:
             yield name, content
         elif name in needed:
-            raise Corrupt(
-                "table.file_missing",
-                f"a data file that the log of {folder.url} names is gone: {name}",
-                remedy="Restore it from a backup. Do not vacuum away files of versions that are still read.",
-            )
+            raise file_missing(folder.url, name)
     yield from zip(
         map(entry_name, range(version + 1)),
         folder.read_on(map(entry_name, range(version + 1))),

@@ -11,7 +11,7 @@ import polars as pl
 
 from loopline.errors import Corrupt
 from loopline.tables.actions import Add, Stats, decode_stats, encode_stats
-from loopline.tables.folder import Folder
+from loopline.tables.folder import Folder, file_missing
 from loopline.values import utc
 
 MAX_ROWS = 250_000
@@ -152,11 +152,7 @@ def _collected(folder: Folder, names: list[str], schema: dict[str, pl.DataType],
     try:
         return scan.select(columns).collect()
     except FileNotFoundError as error:
-        raise Corrupt(
-            "table.file_missing",
-            f"a data file that the log of {folder.url} names is gone: {error}",
-            remedy="Restore it from a backup. Do not vacuum away files of versions that are still read.",
-        ) from error
+        raise file_missing(folder.url, error) from error
 
 
 def _span(stats: Stats, name: str) -> Span:

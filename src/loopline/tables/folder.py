@@ -4,6 +4,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from loopline.errors import Corrupt, Unavailable
 from loopline.storage.locks import SharedLock
 
 
@@ -72,3 +73,22 @@ class Folder(Protocol):
     def fetched(self, names: Collection[str], scratch: Path) -> list[Path]:
         """Local files with the contents of `names`: in `scratch` where they have to be copied."""
         ...
+
+
+def cannot_write(where: str, problem: object) -> Unavailable:
+    """What a write raises that failed."""
+    return Unavailable(
+        "table.write_failed",
+        f"cannot write {where}: {problem}",
+        remedy="Check free space, permissions and credentials, then try again: the same writer and sequence is never "
+        "committed twice.",
+    )
+
+
+def file_missing(url: str, name: object) -> Corrupt:
+    """What a read raises where a data file is gone."""
+    return Corrupt(
+        "table.file_missing",
+        f"a data file that the log of {url} names is gone: {name}",
+        remedy="Restore it from a backup. Do not vacuum away files of versions that are still read.",
+    )

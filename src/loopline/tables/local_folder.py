@@ -6,8 +6,8 @@ import threading
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from pathlib import Path
 
-from loopline.errors import Unavailable
 from loopline.storage.locks import SharedLock
+from loopline.tables.folder import cannot_write
 
 
 class LocalFolder:
@@ -137,8 +137,4 @@ def _as_unavailable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unavailable(
-            "table.write_failed",
-            f"cannot write {path}: {error.strerror or error}",
-            remedy="Check free space and permissions, then try again: the same writer and sequence is never committed twice.",
-        ) from error
+        raise cannot_write(str(path), error.strerror or error) from error

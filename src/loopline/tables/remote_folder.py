@@ -6,9 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from loopline.errors import Corrupt, Unavailable
+from loopline.errors import Unavailable
 from loopline.storage.locks import SharedLock
 from loopline.storage.objects import FAILURES, Objects
+from loopline.tables.folder import cannot_write, file_missing
 
 _AT_ONCE = 16  # requests on their way: an answer takes some ten milliseconds, whatever its size
 
@@ -83,11 +84,7 @@ class RemoteFolder:
     def _fetch(self, name: str, scratch: Path) -> Path:
         content = self.read(name)
         if content is None:
-            raise Corrupt(
-                "table.file_missing",
-                f"a data file that the log of {self.url} names is gone: {name}",
-                remedy="Restore it from a backup. Do not vacuum away files of versions that are still read.",
-            )
+            raise file_missing(self.url, name)
         path = scratch / name.replace("/", "%")
         path.write_bytes(content)
         return path
@@ -108,12 +105,7 @@ def _reach(what: str, where: str, call: Callable[[], Result]) -> Result:
         return call()
     except FAILURES as problem:
         if what == "write":
-            raise Unavailable(
-                "table.write_failed",
-                f"cannot write {where}: {problem}",
-                remedy="Check the store and the credentials, then try again: the same writer and sequence is never "
-                "committed twice.",
-            ) from problem
+            raise cannot_write(where, problem) from problem
         raise Unavailable(
             "table.store_unavailable",
             f"cannot read {where}: {problem}",
