@@ -99,6 +99,32 @@ def test_every_version_keeps_the_rest(table, tmp_path):
     assert leaks(tmp_path) == []
 
 
+def test_in_an_object_store_every_version_keeps_the_rest(bucket, s3, tmp_path):
+    def again() -> Tables:
+        return Tables(f"{bucket}/tables", durable=False, pseudonyms=PSEUDONYMS, locks=tmp_path / "locks")
+
+    table = again().create("shop.orders", SCHEMA)
+    table.append(rows(("order-7", WHO, EMAIL), ("order-1", "C-1", "one@x.org")), writer="w", sequence=1)
+    table.append(rows(("order-2", "C-47112", f"friend of {WHO}."), hour=2), writer="w", sequence=2)
+    table.compact()
+    other = again().open("shop.orders")
+    before = [other.read(version=version) for version in range(table.version + 1)]
+    folder = s3.folder / bucket.removeprefix("s3://")
+    assert leaks(folder)
+    tables = again()
+    tables.blocked.add(WHO, ["customer"], {})
+    done = tables.open("shop.orders").erase(THEIRS, erasure="erasure_1")
+    assert (done.rows, done.before, done.after) == (1, 3, 4)
+    assert leaks(folder) == []
+    for handle in (table, other, again().open("shop.orders")):
+        for version, frame in enumerate(before):
+            assert handle.read(version=version).equals(without(frame)), version
+    table.append(rows(("order-9", WHO, EMAIL)), writer="w", sequence=3)
+    assert leaks(folder) == []
+    assert table.read().height == 2
+    assert DeltaTable(table.uri).count() == 2
+
+
 def test_others_read_every_version_as_delta(table):
     table.erase(THEIRS, erasure="erasure_1")
     for version in range(table.version + 1):
