@@ -82,6 +82,13 @@ run_artifact = sa.Table(
 )
 
 
+def every_artifact(tx: Transaction) -> list[tuple[str, str, str]]:
+    """Run, name and digest of each artifact."""
+    columns = run_artifact.c
+    rows = tx.execute(sa.select(columns.run_id, columns.name, columns.digest))
+    return [(row.run_id, row.name, row.digest) for row in rows]
+
+
 def by_id(tx: Transaction, run_id: str, *, hold: bool = False) -> sa.RowMapping | None:
     """One run's own row, held until the transaction ends if asked (SQLite's writers queue anyway)."""
     query = sa.select(run).where(run.c.run_id == run_id)

@@ -19,6 +19,11 @@ _METRIC = "metrics."
 _FEW = 10
 
 
+def every_artifact(tx: Transaction) -> list[tuple[str, str, str]]:
+    """What runs have logged: run, name and digest of each artifact."""
+    return store.every_artifact(tx)
+
+
 def start(
     tx: Transaction, *, project: str, experiment: str, run_id: str, at: datetime, parent: str | None = None
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -39,6 +40,9 @@ class ArtifactStore(Protocol):
     def digests(self) -> Iterator[str]:
         """The digest of every artifact kept here."""
 
+    def modified(self, digest: str) -> datetime | None:
+        """When the bytes were put last, UTC, by the store's clock; None where they are not kept here."""
+
 
 class Blobs(Protocol):
     """Bytes by name: all that a kind of storage has to provide. Content addressing stands above it, once."""
@@ -48,6 +52,7 @@ class Blobs(Protocol):
     def exists(self, name: str) -> bool: ...
     def remove(self, name: str) -> None: ...
     def names(self) -> Iterator[str]: ...
+    def modified(self, name: str) -> datetime | None: ...
 
 
 def open_artifacts(url: str, *, durable: bool = True) -> ArtifactStore:
@@ -108,6 +113,11 @@ class ContentAddressed:
         """Delete the file of this name."""
         name = _name(digest)
         _reach(lambda: self._blobs.remove(name))
+
+    def modified(self, digest: str) -> datetime | None:
+        """When the file was written."""
+        name = _name(digest)
+        return _reach(lambda: self._blobs.modified(name))
 
     def digests(self) -> Iterator[str]:
         """What the names say, skipping names that are no digests."""

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 PENDING = ".pending-"
@@ -81,6 +82,13 @@ class Files:
         path.unlink(missing_ok=True)
         if self._durable and path.parent.is_dir():
             sync_folder(path.parent)
+
+    def modified(self, name: str) -> datetime | None:
+        """When it was written last, UTC; None where there is no such name."""
+        try:
+            return datetime.fromtimestamp((self._folder / name).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
 
     def names(self) -> Iterator[str]:
         """Every name, sorted; not what a killed writer left unfinished."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import obstore
@@ -78,6 +79,13 @@ class Objects:
         except FileNotFoundError:
             return None
         return Mark(str(found["e_tag"] or found["last_modified"]), found["size"])
+
+    def modified(self, name: str) -> datetime | None:
+        """When it was written last, UTC; None where there is no such name."""
+        try:
+            return obstore.head(self._store, name)["last_modified"]
+        except FileNotFoundError:
+            return None
 
     def names(self) -> Iterator[str]:
         """Every name, in the store's order."""

@@ -1,6 +1,7 @@
 """Where a table's files are: on a local disk or in an object store, behind the same calls."""
 
 from collections.abc import Collection, Hashable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -56,6 +57,10 @@ class Folder(Protocol):
 
     def size(self, name: str) -> int | None:
         """How many bytes `name` has, or None if there is none."""
+        ...
+
+    def modified(self, name: str) -> datetime | None:
+        """When `name` was written last, UTC, by the clock of where it is; None if there is none."""
         ...
 
     def marks(self, names: Collection[str]) -> list[Hashable]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Collection, Hashable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from loopline.storage.locks import SharedLock
@@ -82,6 +83,13 @@ class LocalFolder:
         """The file's size."""
         try:
             return (self.path / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def modified(self, name: str) -> datetime | None:
+        """The file's time."""
+        try:
+            return datetime.fromtimestamp((self.path / name).stat().st_mtime, UTC)
         except FileNotFoundError:
             return None
 

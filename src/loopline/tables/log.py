@@ -113,6 +113,11 @@ class Log:
             at = self.resolve(version)
             return [file for file in self._files if file.at(at)]
 
+    def every_file(self) -> list[DataFile]:
+        """The data files of every version, in append order."""
+        with self._lock:
+            return list(self._files)
+
     def paths(self, version: int | None = None) -> set[str]:
         """The paths of the data files of every version, up to `version` where one is given."""
         with self._lock:

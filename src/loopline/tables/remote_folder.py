@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +65,10 @@ class RemoteFolder:
         """As the store tells it."""
         mark = _reach("read", f"{self.url}/{name}", lambda: self._objects.mark(name))
         return mark.size if mark else None
+
+    def modified(self, name: str) -> datetime | None:
+        """As the store tells it."""
+        return _reach("read", f"{self.url}/{name}", lambda: self._objects.modified(name))
 
     def marks(self, names: Collection[str]) -> list[Hashable]:
         """The store's tags."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from loopline.clock import Clock
 from loopline.errors import Conflict, InvalidInput
-from loopline.tables import compaction, copying, datafile, widening
+from loopline.tables import compaction, copying, datafile, inspection, widening
 from loopline.tables import erasure as erasing
 from loopline.tables.actions import Action, MetaData, Protocol, Txn, commit_info
 from loopline.tables.blocked import Blocked
@@ -173,6 +173,22 @@ class Table:
         local disk. Raises `Corrupt` (`table.file_missing`).
         """
         return self._folder.fetched([file.path for file in files], scratch)
+
+    def damage(self, *, deep: bool = False) -> list[tuple[str, str]]:
+        """Names of data files that some version needs, each with what is wrong with it; `deep` reads every row of them."""
+        return list(inspection.damage(self._log, self._folder, deep=deep))
+
+    def strays(self, before: datetime) -> list[str]:
+        """Names of files that no version has, written before that moment: left by writers that died, or staged and waiting."""
+        return inspection.strays(self._log, self._folder, before)
+
+    def drop_strays(self, before: datetime) -> list[str]:
+        """Remove them, while nobody writes. Raises `Unavailable` (`lock.busy`)."""
+        with self._folder.lock.alone(patience=_PATIENCE):
+            found = self.strays(before)
+            for name in found:
+                self._folder.remove(name)
+        return found
 
     def copy_at(self, version: int) -> Iterator[tuple[str, bytes]]:
         """Every file of the table as it was at `version`, by its name: data files first, then the log up to that version. Files

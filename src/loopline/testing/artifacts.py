@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -25,6 +26,13 @@ class ArtifactSuite:
         got = artifacts.get(digest)
         assert got == content
         assert type(got) is bytes
+
+    def test_the_time_of_writing_is_told(self, artifacts: ArtifactStore) -> None:
+        before = datetime.now(UTC)
+        written = artifacts.modified(artifacts.put(b"one"))
+        assert written is not None
+        assert abs(written - before) < timedelta(minutes=1)
+        assert artifacts.modified(sha256(b"absent")) is None
 
     def test_putting_again_changes_nothing(self, artifacts: ArtifactStore) -> None:
         assert artifacts.put(b"one") == artifacts.put(b"one")
