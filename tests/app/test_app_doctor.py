@@ -28,6 +28,7 @@ from loopline.scoring.block import Block, encode
 from loopline.scoring.record import Prediction
 from loopline.scoring.spool import claim_spool
 from loopline.scoring.spool_folder import Lock
+from loopline.storage import migrations
 from loopline.storage.database import Database
 from loopline.testing.postgres import scratch_database
 
@@ -278,6 +279,20 @@ def test_a_planted_fault_is_found_alone_and_mended_where_it_can_be(home, fault):
     [after] = examine(home, mend=True)
     assert bool(after.mended) == fault.mendable
     assert codes(home) == ([] if fault.mendable else [fault.code])
+
+
+def test_an_old_schema_is_told_and_brought_up_to_date(home, tmp_path):
+    first = min((migrations.FOLDER / "versions").glob("0*.py"))
+    (tmp_path / "migrations" / "versions").mkdir(parents=True)
+    shutil.copy(first, tmp_path / "migrations" / "versions")
+    database_gone(home)
+    database = Database.open(home.database_url)
+    migrations.upgrade(database, folder=tmp_path / "migrations")
+    database.close()
+    [finding] = examine(home)
+    assert (finding.code, finding.severity, finding.mendable) == ("database.schema_outdated", "warning", True)
+    assert examine(home, mend=True)[0].mended.startswith("upgraded to ")
+    assert "database.schema_outdated" not in codes(home)
 
 
 def test_what_was_mended_is_where_it_belongs(home):

@@ -2,10 +2,11 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
+from loopline.clock import SystemClock
 from loopline.errors import InvalidInput, NotFound
 from loopline.storage.artifacts import ArtifactStore
 
@@ -28,7 +29,7 @@ class ArtifactSuite:
         assert type(got) is bytes
 
     def test_the_time_of_writing_is_told(self, artifacts: ArtifactStore) -> None:
-        before = datetime.now(UTC)
+        before = SystemClock().now()
         written = artifacts.modified(artifacts.put(b"one"))
         assert written is not None
         assert abs(written - before) < timedelta(minutes=1)

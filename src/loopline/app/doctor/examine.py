@@ -12,12 +12,13 @@ from loopline.app.doctor.finding import Check, Examined, Finding
 from loopline.app.home import PSEUDONYMS
 from loopline.clock import SystemClock
 from loopline.config import Settings
-from loopline.errors import Conflict, LooplineError
+from loopline.errors import Conflict, LooplineError, told
 from loopline.scoring.spool_folder import Lock
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.tables.tables import Tables
 
+_UNREADABLE = {"database.damaged", "database.schema_newer", "database.schema_outdated"}
 CHECKS: tuple[Check, ...] = (
     database.check,
     keys.check,
@@ -50,7 +51,10 @@ def examine(
     )
     try:
         for check in CHECKS:
-            found += [_mended(finding) if mend else finding for finding in _asked(check, one)]
+            seen = [_mended(finding) if mend else finding for finding in list(_asked(check, one))]
+            found += seen
+            if any(finding.code in _UNREADABLE and not finding.mended for finding in seen):
+                one = replace(one, database=None)
     finally:
         if opened is not None:
             opened.close()
@@ -63,6 +67,14 @@ def _asked(check: Check, one: Examined) -> Iterator[Finding]:
     except LooplineError as error:
         means = "This part could not be looked at to its end."
         yield Finding(error.code, "error", error.message, means, error.remedy)
+    except Exception as error:  # whatever is damaged, the other checks are made
+        yield Finding(
+            "doctor.check_failed",
+            "error",
+            f"a check stopped: {told(error)}",
+            "This part could not be looked at to its end.",
+            "Mend what else was found first, and look again.",
+        )
 
 
 def _mended(finding: Finding) -> Finding:

@@ -1,20 +1,20 @@
 """What killed commands left behind."""
 
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loopline.app.doctor.finding import Examined, Finding
 from loopline.storage.files import PENDING
 
-_HOUR = 3600.0
+_HOUR = timedelta(hours=1)
 _PROCESSES = Path("/proc")
 
 
 def check(one: Examined) -> Iterator[Finding]:
     """Files without a name yet, batches that were begun, notes of processes that are gone."""
     home = one.settings.home
-    pending = [path for path in home.rglob(f"{PENDING}*") if path.is_file() and _is_old(path)]
+    pending = [path for path in home.rglob(f"{PENDING}*") if path.is_file() and _is_old(path, one.now)]
     if pending:
         yield Finding(
             "leftover.unfinished",
@@ -46,9 +46,9 @@ def check(one: Examined) -> Iterator[Finding]:
             )
 
 
-def _is_old(path: Path) -> bool:
+def _is_old(path: Path, now: datetime) -> bool:
     try:
-        return time.time() - path.stat().st_mtime > _HOUR
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - _HOUR
     except FileNotFoundError:
         return False
 
