@@ -73,3 +73,22 @@ def test_of_two_compactions_at_once_the_later_gives_way(table, rows, reopened, m
     assert table.compact() == 0
     assert table.read().equals(before)
     assert table.version == 7
+
+
+def test_few_files_are_left_and_large_ones_are_not_rewritten_again(table, rows):
+    fill(table, rows, 3)
+    assert table.compact(target_rows=36, fewest=4, dry=True) == 0
+    assert table.compact(target_rows=36, fewest=4) == 0
+    assert table.version == 3
+    table.append(rows(["d"], 9), writer="w", sequence=9)
+    assert table.compact(target_rows=36, fewest=4, dry=True) == 3
+    assert table.version == 4
+    assert table.compact(target_rows=36, fewest=4) == 3
+    [large] = table.plan()
+    for number in range(10, 14):
+        table.append(rows(["e"], number), writer="w", sequence=number)
+    before = table.read()
+    assert table.compact(target_rows=36, fewest=4) == 3
+    assert [file.rows for file in table.plan()] == [10, 4]
+    assert table.plan()[0] == large
+    assert table.read().equals(before)

@@ -15,7 +15,6 @@ from loopline.models.background import BACKGROUND
 from loopline.models.package import decode_package
 from loopline.runs import tracking
 from loopline.storage.artifacts import ArtifactStore
-from loopline.storage.columns import metadata
 from loopline.storage.database import Database, Transaction
 from loopline.tables.tables import Tables
 from loopline.values import canonical_json
@@ -67,8 +66,9 @@ def _versions(tx: Transaction) -> Iterator[registry.ModelVersion]:
 def _named(database: Database, tables: Tables, settings: Settings) -> set[str]:
     found: set[str] = set()
     with database.reading() as tx:
-        for table in metadata.sorted_tables:
-            for row in tx.execute(sa.select(table)):
+        quote = tx.dialect.identifier_preparer.quote
+        for table in sa.inspect(tx).get_table_names():  # all there are, whichever part of which version made them
+            for row in tx.exec_driver_sql(f"select * from {quote(table)}"):  # noqa: S608 - a table's own name, quoted
                 found |= _digests(repr(tuple(row)).encode())
     for name in tables.names():
         for version in tables.open(name).versions():

@@ -14,6 +14,7 @@ from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replayed_until
 from loopline.app.ports import check_port
+from loopline.app.tidy import Tidying
 from loopline.app.work import lane_works
 from loopline.clock import SystemClock
 from loopline.config import Settings
@@ -64,6 +65,7 @@ class Up:
         self._operating = self._make_operating()
         self._scheduler = threading.Thread(target=self._schedule, name="scheduler", daemon=True)
         self._switch = self._make_switch()
+        self._tidying = Tidying(settings, self.resources)
 
     def start(self) -> Addresses:
         """Prepare, then start scoring, the control plane and the scheduler; what fails leaves nothing running.
@@ -83,7 +85,7 @@ class Up:
             self.stop()
             raise
         self._scheduler.start()
-        for work in (self._attend, lambda: self._switch.run(self._stop)):
+        for work in (self._attend, lambda: self._switch.run(self._stop), lambda: self._tidying.run(self._stop)):
             threading.Thread(target=work, daemon=True).start()
         control = f"http://{self.settings.host}:{self.settings.port}"
         scoring = f"http://{self.settings.host}:{self.settings.scoring_port}"

@@ -51,6 +51,7 @@ COMMANDS = {
     "decisions": "What decides a model's scores, and did; bring an earlier decision back.",
     "decide": "Decide on other costs; the model stays.",
     "doctor": "Look a home over: what is wrong, what it means; mend it.",
+    "tidy": "Make small files fewer, remove what nothing needs.",
     "backup": "Back a home up while everything goes on.",
     "restore": "Make a new home out of a backup.",
     "erase": "Erase a person everywhere, with a receipt.",

@@ -15,7 +15,9 @@ class Settings:
     """All settings; each can be given as an environment variable `LOOPLINE_` plus its name in capitals.
 
     `webhook_private` lets the webhook be an address in a private or loopback range. `..._severity` is the least severity that
-    a channel is told. `heartbeat_every` and `heartbeat_late` are durations. `python_models` lets models of users' own code run, each in a process that
+    a channel is told. `heartbeat_every` and `heartbeat_late` are durations; so are `tidy_every` (empty: never),
+    `keep_artifacts` (how long artifacts that nothing names are kept; empty: a month in the home's own folder, for ever elsewhere) and
+    `keep_replays` (empty: for ever). `python_models` lets models of users' own code run, each in a process that
     may take `python_memory_mb` of address space (0: any) and `python_timeout_s` for an answer. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
     the disk then. `workers` is how many processes answer on the scoring port; without `grpc_port` none speaks gRPC; with
@@ -52,6 +54,9 @@ class Settings:
     heartbeat_url: str = field(default="", repr=False)
     heartbeat_every: str = "1m"
     heartbeat_late: str = "1h"
+    tidy_every: str = "1d"
+    keep_artifacts: str = ""
+    keep_replays: str = ""
     python_models: bool = False
     python_memory_mb: int = 0
     python_timeout_s: float = 5.0
@@ -93,6 +98,9 @@ class Settings:
             heartbeat_url=found.get("LOOPLINE_HEARTBEAT_URL", ""),
             heartbeat_every=found.get("LOOPLINE_HEARTBEAT_EVERY", "1m"),
             heartbeat_late=found.get("LOOPLINE_HEARTBEAT_LATE", "1h"),
+            tidy_every=found.get("LOOPLINE_TIDY_EVERY", "1d"),
+            keep_artifacts=found.get("LOOPLINE_KEEP_ARTIFACTS", ""),
+            keep_replays=found.get("LOOPLINE_KEEP_REPLAYS", ""),
             python_models=found.get("LOOPLINE_PYTHON_MODELS", "") in {"1", "true", "yes"},
             python_memory_mb=int(found.get("LOOPLINE_PYTHON_MEMORY_MB", "0")),
             python_timeout_s=float(found.get("LOOPLINE_PYTHON_TIMEOUT_S", "5")),

@@ -8,15 +8,19 @@ from loopline.tables.datafile import DataFile
 from loopline.tables.folder import Folder
 from loopline.tables.log import Log
 
+_ANY, _QUARTER = 2, 4
 
-def compact(log: Log, folder: Folder, target_rows: int, timestamp: int) -> int:
-    """Rewrite each run of neighbouring files of at most `target_rows` rows together as one file, in one commit; returns how
-    many files that saved. `timestamp` is in milliseconds since 1970 UTC.
+
+def compact(log: Log, folder: Folder, target_rows: int, timestamp: int, *, fewest: int) -> int:
+    """Rewrite each run of at least `fewest` neighbouring files of at most `target_rows` rows together as one file, in one commit;
+    returns how many files that saved. `timestamp` is in milliseconds since 1970 UTC.
 
     Rows are held in memory one run at a time. The old files stay for older versions. Appends may go on meanwhile; a run that
     another compaction took first is left out.
     """
-    rewritten = [(run, _rewrite(log, folder, run, timestamp)) for run in _runs(log.refresh().files(), target_rows)]
+    rewritten = [
+        (run, _rewrite(log, folder, run, timestamp)) for run in runs(log.refresh().files(), target_rows, fewest)
+    ]
     saved = 0
 
     def build() -> list[Action] | None:
@@ -36,16 +40,21 @@ def compact(log: Log, folder: Folder, target_rows: int, timestamp: int) -> int:
     return saved
 
 
-def _runs(files: list[DataFile], target_rows: int) -> list[list[DataFile]]:
-    runs: list[list[DataFile]] = [[]]
+def runs(files: list[DataFile], target_rows: int, fewest: int) -> list[list[DataFile]]:
+    """The runs that `compact` takes. Where `fewest` is more than two, a file that holds a quarter of `target_rows` is left as it
+    is, so that rows that are compacted again and again are rewritten a few times only.
+    """
+    largest = target_rows if fewest <= _ANY else target_rows // _QUARTER
+    found: list[list[DataFile]] = [[]]
     held = 0
     for file in files:
-        if held + file.rows > target_rows:
-            runs.append([])
+        if held + file.rows > target_rows or file.rows > largest:
+            found.append([])
             held = 0
-        runs[-1].append(file)
-        held += file.rows
-    return [run for run in runs if len(run) > 1]
+        if file.rows <= largest:
+            found[-1].append(file)
+            held += file.rows
+    return [run for run in found if len(run) >= max(fewest, _ANY)]
 
 
 def _rewrite(log: Log, folder: Folder, run: list[DataFile], timestamp: int) -> Action:

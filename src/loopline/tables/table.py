@@ -263,13 +263,17 @@ class Table:
         latest = latest.filter(~pl.col("_tombstone"))
         return (latest if where is None else latest.filter(where)).select(wanted)
 
-    def compact(self, *, target_rows: int = 100_000) -> int:
-        """Rewrite runs of neighbouring files into files of up to `target_rows` rows; returns how many files that saved.
+    def compact(self, *, target_rows: int = 100_000, fewest: int = 2, dry: bool = False) -> int:
+        """Rewrite runs of at least `fewest` neighbouring files into files of up to `target_rows` rows; returns how many files that
+        saved, or with `dry` would.
 
         Rows keep their order, older versions stay readable, sequences stay as they are; readers and appenders may go on.
         """
+        if dry:
+            found = compaction.runs(self._log.refresh().files(), target_rows, fewest)
+            return sum(len(run) - 1 for run in found)
         with self._folder.lock.shared():
-            return compaction.compact(self._log, self._folder, target_rows, self._now())
+            return compaction.compact(self._log, self._folder, target_rows, self._now(), fewest=fewest)
 
     def widen(self, columns: Mapping[str, pl.DataType]) -> None:
         """Give columns a wider dtype and rewrite the files by it; older versions stay as they were. For one writer at a time: an
