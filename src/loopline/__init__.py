@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from loopline.monitoring.risk import Risk as Risk
     from loopline.pipelines.declare import pipeline as pipeline
     from loopline.pipelines.declare import step as step
-    from loopline.pipelines.retries import Retries as Retries
     from loopline.pipelines.healing.remedies import fall_back as fall_back
     from loopline.pipelines.healing.remedies import last_good as last_good
     from loopline.pipelines.healing.remedies import page as page
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
     from loopline.pipelines.healing.remedies import skip_window as skip_window
     from loopline.pipelines.healing.remedies import wait as wait
     from loopline.pipelines.healing.remedies import when as when
+    from loopline.pipelines.retries import Retries as Retries
     from loopline.pipelines.schedules.cron import cron as cron
     from loopline.pipelines.schedules.interval import interval as interval
     from loopline.pipelines.schedules.triggers import on_alarm as on_alarm

@@ -13,9 +13,9 @@ import loopline as ll
 import loopline.pipelines.store  # its tables are part of the database that the tests get
 from loopline.clock import SystemClock
 from loopline.pipelines import reading
+from loopline.pipelines.again import resume
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.executions import submit
-from loopline.pipelines.again import resume
 from loopline.pipelines.inline import Inline
 from loopline.pipelines.planning import plan
 from loopline.storage.artifacts import open_artifacts

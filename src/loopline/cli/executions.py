@@ -18,7 +18,7 @@ from loopline.config import Settings
 from loopline.errors import NotFound
 from loopline.pipelines import executions as engine
 from loopline.pipelines import reading
-from loopline.pipelines.healing import resume as resume_execution
+from loopline.pipelines.again import resume as resume_execution
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.why import why as why_step
 

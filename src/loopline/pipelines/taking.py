@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from loopline.pipelines import cache
 from loopline.pipelines.advance import complete, fail, lock
+from loopline.pipelines.again import heal
 from loopline.pipelines.arguments import resolve
 from loopline.pipelines.cache import Parts
 from loopline.pipelines.claims import Room, claim
 from loopline.pipelines.engine import Claimed, Engine, Facts
 from loopline.pipelines.graph import Binding
-from loopline.pipelines.again import heal
 from loopline.pipelines.perform import Performed
 from loopline.storage.statements import Statements
 
