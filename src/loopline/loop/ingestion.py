@@ -1,5 +1,6 @@
 """Ingestion: every source is called for the window of known time that it has not given yet. One that fails stops no other."""
 
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from loopline.loop import store
 from loopline.loop.code import code_digest
 from loopline.loop.declare import Loop
 from loopline.loop.measured import measured
+from loopline.loop.mishaps import note_mishap, note_recovery
 from loopline.loop.pushes import pushed_rows
 from loopline.loop.resources import Resources
 from loopline.loop.source import Pushed, Source
@@ -38,14 +40,28 @@ class Intake:
 
 
 def ingest_until(
-    resources: Resources, loop: Loop, end: datetime, *, begin: datetime, at_leisure: bool = False
+    resources: Resources,
+    loop: Loop,
+    end: datetime,
+    *,
+    begin: datetime,
+    at_leisure: bool = False,
+    waits: Iterable[float] = (),
 ) -> dict[str, Ingested]:
     """Call each source for (what it has given until, `end`], its first time from `begin`; gives what became of the rows.
 
     With `at_leisure`, only sources that were last asked `every` ago or longer. A window that was ingested and not noted as such
-    (the process died in between) is called again and written once. Raises the first error, once all others were asked.
+    (the process died in between) is called again and written once. What fails is tried again after each of `waits`, in seconds. Raises
+    the first error that is left, once all others were asked.
     """
     intake = ingest_each(resources, loop, end, begin=begin, at_leisure=at_leisure)
+    for seconds in waits:
+        if not intake.failed:
+            break
+        time.sleep(seconds)
+        failed = set(intake.failed)
+        again = ingest_each(resources, loop, end, begin=begin, asked=lambda source: source.table in failed)  # noqa: B023 - asked at once
+        intake = Intake({**intake.done, **again.done}, again.failed)
     for error in intake.failed.values():
         raise error
     return intake.done
@@ -150,6 +166,9 @@ def _ask(resources: Resources, source: Source, window: Window) -> Ingested:
 def _note(resources: Resources, source: Source, window: Window, done: Ingested, *, seconds: float) -> None:
     """That the window is in the table: what it was kept for elsewhere is kept no more."""
     with resources.database.transaction() as tx:
+        before = store.last_asked(tx, source.table)
+        if before is not None and before["failures"]:
+            note_recovery(tx, step=_step(source), work=_work(source, window), at=resources.clock.now())
         store.set_ingested(tx, source.table, since=window.start, until=window.end)
         told = {"rows": done.rows, "quarantined": done.quarantined, "code": None, "error": None, "failures": 0}
         store.put_asked(tx, _asked_row(resources, source, window, seconds) | told)
@@ -185,8 +204,27 @@ def _note_failure(resources: Resources, source: Source, window: Window, error: E
             store.set_ingested(tx, source.table, since=window.start, until=window.start)
         before = store.last_asked(tx, source.table)
         failures = (before["failures"] if before else 0) + 1
+        note_mishap(
+            tx,
+            loop=source.loop,
+            step=_step(source),
+            work=_work(source, window),
+            attempt=failures,
+            error=error,
+            source=source.table,
+            at=resources.clock.now(),
+        )
         told = {"rows": 0, "quarantined": 0, "code": code, "error": str(error), "failures": failures}
         store.put_asked(tx, _asked_row(resources, source, window, 0.0) | told)
+
+
+def _step(source: Source) -> str:
+    return f"ingest {source.table}"
+
+
+def _work(source: Source, window: Window) -> str:
+    """What a source has not given begins where it gave last, however often it is asked."""
+    return f"{source.table}@{micros(window.start)}"
 
 
 def _asked_row(resources: Resources, source: Source, window: Window, seconds: float) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from loopline.loop.deployment import champion_views, publish
 from loopline.loop.describe import describe
 from loopline.loop.freshness import watch_freshness
 from loopline.loop.ingestion import ingest_each, tables_behind
+from loopline.loop.mishaps import Mishaps
 from loopline.loop.notices import attend
 from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
@@ -52,9 +53,11 @@ class Operating:
     failing: dict[str, Backoff] = field(default_factory=dict)
     patience: Backoff = field(init=False)
     canaries: CanaryWatch = field(init=False)
+    mishaps: Mishaps = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "canaries", CanaryWatch(self.works))
+        object.__setattr__(self, "mishaps", Mishaps(self.loop.name, "turn"))
         object.__setattr__(self, "patience", Backoff(self._seconds))
 
     def prepare(self) -> None:
@@ -141,8 +144,10 @@ class Operating:
         except Exception as error:  # the database, a fit, a full disk: the loop must outlive a bad hour
             self._log("turn_failed", error)
             self.patience.note(succeeded=False)
+            self.mishaps.note(self.resources.database, error, now)
             return False
         self.patience.note(succeeded=True)
+        self.mishaps.note(self.resources.database, None, now)
         return not self.failing
 
     def _log(self, event: str, error: Exception) -> None:

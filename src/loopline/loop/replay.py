@@ -32,6 +32,8 @@ from loopline.loop.turn import LaneWork, TurnSummary, run_turn
 from loopline.values import Window, canonical_json, digest, duration
 
 COMPACT_EVERY = 60
+PATIENCE = (1.0, 4.0, 15.0)
+"""Seconds after which a source that fails is asked again: a year is not to be lost to one bad minute."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _turn_all(
 ) -> None:
     number, window, acts = turn
     with measured(spent, "ingest"):
-        ingest_until(resources, loop, window.end, begin=period.start)
+        ingest_until(resources, loop, window.end, begin=period.start, waits=PATIENCE)
         watch_freshness(resources, loop, window.end)
     with measured(spent, "features"):
         rows = [due.rows(work.lane, window) if acts else None for work in works]
