@@ -21,7 +21,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[postgres,examples,lightgbm,xgboost,otel,grpc,notebook]' --group dev
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[postgres,examples,lightgbm,xgboost,otel,grpc,notebook,ray]' --group dev
 	@touch $@
 
 install: $(STAMP)
@@ -53,7 +53,7 @@ test: $(STAMP) debian check
 newest:
 	rm -rf .venv-newest && $(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv-newest/bin/uv pip install --quiet --python .venv-newest/bin/python --upgrade --editable '.[postgres,examples,lightgbm,xgboost,otel,grpc,notebook]' --group dev
+	.venv-newest/bin/uv pip install --quiet --python .venv-newest/bin/python --upgrade --editable '.[postgres,examples,lightgbm,xgboost,otel,grpc,notebook,ray]' --group dev
 	.venv-newest/bin/pytest
 
 benchmarks: $(STAMP)

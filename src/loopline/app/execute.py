@@ -5,9 +5,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
+from loopline.config import Settings
+from loopline.executors.executor import Executor
 from loopline.executors.local import LocalExecutor
 from loopline.executors.worker import Worker
 from loopline.pipelines import reading
@@ -16,6 +19,7 @@ from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.inline import Inline
 
 Note = Callable[[dict[str, int]], None]
+ExecutorName = Literal["local", "ray"]
 
 
 def execute(
@@ -49,8 +53,12 @@ def work(
     memory: str | None = None,
     grace: float = 60.0,
     until_idle: bool = False,
+    executor: ExecutorName = "local",
 ) -> int:
-    """Work for all executions until SIGTERM, SIGINT, or with `until_idle` until none is running; how many attempts it ran."""
+    """Work for all executions until SIGTERM, SIGINT, or with `until_idle` until none is running; how many attempts it ran.
+
+    `executor` is `local` or `ray`; then raises what connecting to the cluster of the settings raises.
+    """
 
     def over() -> bool:
         if stop.is_set() or not until_idle:
@@ -58,25 +66,42 @@ def work(
         with opened.database.reading() as tx:
             return not reading.find_executions(tx, state="running", limit=1)
 
-    with _worker(opened, cores=cores, memory=memory) as worker, _stopping() as stop:
+    with _worker(opened, executor, cores=cores, memory=memory) as worker, _stopping() as stop:
         worker.run(over, grace=grace)
         return worker.done
 
 
 @contextmanager
 def _worker(
-    opened: PipelineHome, *, execution: str | None = None, cores: float | None = None, memory: str | None = None
+    opened: PipelineHome,
+    name: ExecutorName = "local",
+    *,
+    execution: str | None = None,
+    cores: float | None = None,
+    memory: str | None = None,
 ) -> Iterator[Worker]:
-    settings = opened.settings
-    executor = LocalExecutor(
-        settings.artifacts_url,
-        settings.home / "executor",
-        cores=cores,
-        memory=memory_in_bytes(memory),
-        durable=settings.durable,
-    )
-    with closing(Worker(opened.engine, opened.database, executor, execution=execution)) as worker:
+    made = _ray if name == "ray" else _local
+    with (
+        made(opened.settings, cores, memory_in_bytes(memory)) as executor,
+        closing(Worker(opened.engine, opened.database, executor, execution=execution)) as worker,
+    ):
         yield worker
+
+
+@contextmanager
+def _local(settings: Settings, cores: float | None, memory: int) -> Iterator[Executor]:
+    folder = settings.home / "executor"
+    yield LocalExecutor(settings.artifacts_url, folder, cores=cores, memory=memory, durable=settings.durable)
+
+
+@contextmanager
+def _ray(settings: Settings, cores: float | None, memory: int) -> Iterator[Executor]:
+    from loopline.executors.ray import RayExecutor  # noqa: PLC0415 - an extra, which takes seconds to load
+    from loopline.executors.ray_cluster import RayCluster  # noqa: PLC0415 - as above
+
+    token, address = Path(settings.ray_token_path), settings.ray_address
+    with closing(RayCluster(token, address, cores=cores, memory=memory or None)) as cluster:
+        yield RayExecutor(cluster, settings.artifacts_url, cores=cores, memory=memory, durable=settings.durable)
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from loopline.app.execute import work
+from loopline.app.execute import ExecutorName, work
 from loopline.cli.options import AsJson, Home
 from loopline.cli.output import show
 from loopline.config import Settings
@@ -30,11 +31,24 @@ def command(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="Stop when no execution of the home is left running.")
     ] = False,
+    executor: Annotated[
+        ExecutorName, typer.Option("--executor", help="Where steps run: on this machine, or on a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="HOST:PORT of the Ray cluster's head; LOOPLINE_RAY_ADDRESS by default, else one is started here.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the steps of pipelines until it is stopped. At SIGTERM or Ctrl-C it takes no more, lets what runs finish, and gives back the rest."""
-    with closing(PipelineHome(Settings.read(home))) as opened:
+    settings = Settings.read(home)
+    if address is not None:
+        settings = replace(settings, ray_address=address)
+    with closing(PipelineHome(settings)) as opened:
         if not as_json:
             sys.stderr.write(f"Working for {opened.settings.home}; Ctrl-C or SIGTERM stops it in order.\n")
-        done = work(opened, cores=cores, memory=memory, grace=grace, until_idle=until_idle)
+        done = work(opened, cores=cores, memory=memory, grace=grace, until_idle=until_idle, executor=executor)
     show({"steps": done}, as_json=as_json, render=lambda console: console.print(f"It ran {done} steps."))

@@ -22,7 +22,8 @@ class Settings:
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
     the disk then. `workers` is how many processes answer on the scoring port; without `grpc_port` none speaks gRPC; with
     `access_log` each of their answers is a line of the access log. `limits` are named limits of pipeline steps, as `api=4; mail=10/1m`;
-    a worker that is not heard of for `lease_s` seconds loses its steps to others.
+    a worker that is not heard of for `lease_s` seconds loses its steps to others. `ray_address` is HOST:PORT of a Ray cluster's head, `ray_token_path` the file
+    with its token, under `home` by default.
     """
 
     home: Path
@@ -62,6 +63,8 @@ class Settings:
     python_timeout_s: float = 5.0
     limits: str = ""
     lease_s: float = 30.0
+    ray_address: str = ""
+    ray_token_path: str = ""
 
     @classmethod
     def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -106,6 +109,8 @@ class Settings:
             python_timeout_s=float(found.get("LOOPLINE_PYTHON_TIMEOUT_S", "5")),
             limits=found.get("LOOPLINE_LIMITS", ""),
             lease_s=float(found.get("LOOPLINE_LEASE_S", "30")),
+            ray_address=found.get("LOOPLINE_RAY_ADDRESS", ""),
+            ray_token_path=found.get("LOOPLINE_RAY_TOKEN_PATH") or str(chosen / "ray-token"),
         )
 
     @property

@@ -1,5 +1,6 @@
 """What an executor is: it starts jobs, tells which have finished, and can kill them."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -41,6 +42,13 @@ class Finished(msgspec.Struct, frozen=True):
     log: str | None = None
 
 
+class Lost(msgspec.Struct, frozen=True):
+    """A job whose place is gone: a node died, or the process that looked after it. The step has not failed, and is to be run again; `because` is for people."""
+
+    key: Key
+    because: str
+
+
 class Executor(Protocol):
     """Runs jobs somewhere. For one thread. A result is durable before it is told."""
 
@@ -50,8 +58,8 @@ class Executor(Protocol):
     def start(self, job: Job) -> None:
         """Start a job that fits into the room."""
 
-    def wait(self, seconds: float) -> list[Finished]:
-        """The jobs that have finished since; waits up to so many seconds for the first. One that takes too long or too much memory is killed
+    def wait(self, seconds: float) -> Sequence[Finished | Lost]:
+        """The jobs that have finished or were lost since; waits up to so many seconds for the first. One that takes too long or too much memory is killed
         and has failed.
         """
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from loopline.errors import LooplineError, Unavailable, told
-from loopline.executors.executor import Executor, Finished, Job
+from loopline.executors.executor import Executor, Finished, Job, Lost
 from loopline.pipelines.advance import lose, release
 from loopline.pipelines.claims import ANY_CORES, Key, Room, beat, expired, held, ready_in
 from loopline.pipelines.engine import Engine, worker_name
@@ -33,7 +33,7 @@ class Worker:
         self._session = Session(database)
         self.name = worker_name()
         self._running: dict[Key, Taken] = {}
-        self._finished: list[Finished] = []
+        self._finished: list[Finished | Lost] = []
         self._beat_at = self._look_at = 0.0
         self._failures = 0
         self.done = 0
@@ -87,16 +87,19 @@ class Worker:
                 log.warning("worker.fenced", step=one.key, remedy="another worker has it, or it was cancelled")
             for finished in self._finished:
                 self._running.pop(finished.key, None)
-            self.done += len(self._finished)
+            self.done += sum(isinstance(one, Finished) for one in self._finished)
             self._finished.clear()
             for one_taken in taken:
                 self._start(one_taken)
         return state
 
-    def _commit(self, sql: Statements, finished: Finished) -> bool:
+    def _commit(self, sql: Statements, finished: Finished | Lost) -> bool:
         taken = self._running.get(finished.key)
         if taken is None:
             return False
+        if isinstance(finished, Lost):
+            log.warning("worker.step_lost", step=finished.key, because=finished.because)
+            return lose(self._engine, sql, *finished.key, worker=self.name, because=finished.because)
         return commit(self._engine, sql, taken, finished.performed, worker=self.name, log=finished.log)
 
     def _take(self, sql: Statements) -> tuple[list[Taken], bool]:

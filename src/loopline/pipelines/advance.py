@@ -64,6 +64,8 @@ _FALL_GROUP = Sql(
 _EXPIRED = Sql(
     "select name, losses from step where execution = ? and number = ? and attempt = ? and state = 'running' and leased_until < {now}"
 )
+_LOST = Sql(f"select name, losses from step {_FENCE} and worker = ?")
+_FIRST_WAIT = 250
 
 _NUMBERS = msgspec.json.Decoder(list[int])
 
@@ -153,16 +155,31 @@ def release(engine: Engine, sql: Statements, execution: str, number: int, attemp
     return True
 
 
-def lose(engine: Engine, sql: Statements, execution: str, number: int, attempt: int, *, worker: str) -> bool:
-    """Take a step from a worker whose lease has ended. It is ready again; one that took several workers with it has failed."""
+def lose(
+    engine: Engine,
+    sql: Statements,
+    execution: str,
+    number: int,
+    attempt: int,
+    *,
+    worker: str,
+    because: str | None = None,
+) -> bool:
+    """Take a step from a worker whose lease has ended. It is ready again; one that took several workers with it has failed.
+
+    With `because` its own worker says so, whose executor lost it; then it waits, longer each time: a cluster needs a while to see that a node is gone.
+    """
     lock(sql, execution)
-    row = sql.first(_EXPIRED, execution, number, attempt)
+    key = (execution, number, attempt)
+    row = sql.first(_EXPIRED, *key) if because is None else sql.first(_LOST, *key, worker)
     if row is None:
         return False
-    sql.change(_ATTEMPT, "lost", engine.now(), None, None, None, execution, number, attempt)
-    engine.record(sql, execution, "lost", number, attempt, worker)
+    sql.change(_ATTEMPT, "lost", engine.now(), None, None, None, *key)
+    engine.record(
+        sql, execution, "lost", number, attempt, worker, None if because is None else text_of({"because": because})
+    )
     if row[1] + 1 < MOST_LOSSES:
-        sql.change(_AGAIN, 0, 0, 1, execution, number, attempt)
+        sql.change(_AGAIN, 0 if because is None else _FIRST_WAIT << 2 * row[1], 0, 1, *key)
         return True
     failure = Failure("capacity", "step.lost", f"{MOST_LOSSES} workers were lost while they ran it")
     sql.change(_FAILED, text_of(failure), engine.now(), execution, number, attempt)

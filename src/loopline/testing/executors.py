@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loopline.executors.executor import Executor, Finished, Job
+from loopline.executors.executor import Executor, Finished, Job, Lost
 from loopline.pipelines.claims import Key
 from loopline.pipelines.codecs import bring, keep
 from loopline.pipelines.graph import Binding, Constant
@@ -92,7 +92,9 @@ class ExecutorSuite:
         deadline = time.monotonic() + _WITHIN
         found: dict[Key, Finished] = {}
         while len(found) < count and time.monotonic() < deadline:
-            found.update({one.key: one for one in executor.wait(1.0)})
+            ended = executor.wait(1.0)
+            assert not any(isinstance(one, Lost) for one in ended), ended
+            found.update({one.key: one for one in ended if isinstance(one, Finished)})
         return found
 
     def one(self, executor: Executor, job: Job) -> Finished:
@@ -143,7 +145,8 @@ class ExecutorSuite:
     def test_a_job_that_takes_too_long_is_killed_with_what_it_started(
         self, executor: Executor, artifacts: ArtifactStore, tmp_path: Path
     ) -> None:
-        executor.start(self.job(sleep_with_child, artifacts, marker=str(tmp_path / "marker"), timeout=1.0))
+        self.one(executor, self.job(process, artifacts))  # its process has then imported what it needs
+        executor.start(self.job(sleep_with_child, artifacts, 1, marker=str(tmp_path / "marker"), timeout=1.0))
         pids = self.started(tmp_path / "marker")
         [finished] = self.ended(executor).values()
         assert finished.performed.failure is not None
