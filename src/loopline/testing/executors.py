@@ -84,7 +84,9 @@ class ExecutorSuite:
     """Results, failures, logs; room; the end of jobs that take too long, too much memory, or are cancelled, with all they started."""
 
     def job(self, function: Any, artifacts: ArtifactStore, number: int = 0, **options: Any) -> Job:
-        given = {name: options.pop(name) for name in list(options) if name not in {"timeout", "memory", "cores"}}
+        given = {
+            name: options.pop(name) for name in list(options) if name not in {"timeout", "memory", "cores", "hints"}
+        }
         arguments: dict[str, Binding] = {name: Constant(keep(value, artifacts)) for name, value in given.items()}
         return Job("ex", number, 1, function.__name__, f"{__name__}:{function.__name__}", None, arguments, **options)
 

@@ -17,7 +17,7 @@ from loopline.pipelines import reading
 from loopline.pipelines.advance import complete, lose, release
 from loopline.pipelines.again import resume
 from loopline.pipelines.arguments import NOTHING
-from loopline.pipelines.claims import Room, beat, claim, expired, held
+from loopline.pipelines.claims import Room, beat, claim, expired, held, ready_in
 from loopline.pipelines.codecs import Value, keep
 from loopline.pipelines.declare import Pipeline
 from loopline.pipelines.engine import MOST_LOSSES, Claimed, Engine
@@ -30,6 +30,7 @@ from loopline.storage.statements import Session, Sql, Statements
 
 LEASE_MS = 60_000
 _END_LEASES = Sql("update step set leased_until = 0 where state = 'running'")
+_END_WAITS = Sql("update step set ready_at = 0 where state = 'ready'")
 _ALL_STEPS = Sql("select * from step order by execution, number")
 _ALL_EXECUTIONS = Sql("select * from execution order by id")
 
@@ -277,6 +278,29 @@ class PipelineSuite:
         with database.reading() as tx:
             assert reading.get_execution(tx, execution).state == "failed"
             assert [failure.code for _, failure in reading.failures_of(tx, execution)] == ["step.lost"]
+
+    def test_a_worker_says_itself_that_a_step_was_lost_and_it_waits_longer_each_time(
+        self, database: Database, engine: Engine
+    ) -> None:
+        execution = self.submitted(database, engine, retried, name="a")
+        waits = []
+        for attempt in range(1, MOST_LOSSES + 1):
+            assert self.claimed(database, engine, "w") is not None
+            with database.transaction() as tx:
+                sql = Statements.of(tx)
+                assert not lose(engine, sql, execution, 0, attempt, worker="other", because="a node died")
+                assert lose(engine, sql, execution, 0, attempt, worker="w", because="a node died")
+                assert not lose(engine, sql, execution, 0, attempt, worker="w", because="a node died")
+                waits.append(ready_in(sql))
+                sql.change(_END_WAITS)
+        known = [wait for wait in waits if wait is not None]
+        assert known == sorted(known)
+        assert 0 < known[0] < known[-1]
+        assert waits[-1] is None
+        with database.reading() as tx:
+            assert [failure.code for _, failure in reading.failures_of(tx, execution)] == ["step.lost"]
+            told = [one.detail for one in reading.events_of(tx, execution) if one.kind == "lost"]
+        assert told == [{"because": "a node died"}] * MOST_LOSSES
 
     def test_many_workers_never_claim_one_step_twice(self, database: Database, engine: Engine) -> None:
         execution = self.submitted(database, engine, many, count=200)

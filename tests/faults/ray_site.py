@@ -1,0 +1,203 @@
+"""Two hosts, as far as the network goes: two namespaces joined by a cable, each with a node of one Ray cluster; and a home that both see."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from loopline.config import Settings
+from loopline.pipelines import reading
+from loopline.pipelines.executions import submit
+from loopline.pipelines.home import PipelineHome
+from loopline.pipelines.load import pipelines_in
+from loopline.pipelines.planning import plan
+
+WITHIN = 240.0
+PORT = 6379
+
+PIPELINE = """
+import os
+import time
+
+import loopline as ll
+
+
+def say(text: str) -> None:
+    handle = os.open(os.environ["SEEN"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(handle, f"{text} {os.readlink('/proc/self/ns/net')}\\n".encode())
+    os.close(handle)
+
+
+@ll.step
+def square(number: int, seconds: float) -> int:
+    say(f"begun {number}")
+    time.sleep(seconds)
+    say(f"ended {number}")
+    return number * number
+
+
+@ll.step
+def total(squares: list[int]) -> int:
+    return sum(squares)
+
+
+@ll.pipeline
+def squares(count: int, seconds: float):
+    return total(square.each(list(range(count)), seconds=seconds))
+"""
+
+
+def can_make_namespaces() -> bool:
+    """Whether this user may make network namespaces."""
+    name = f"ll-try-{os.getpid()}"
+    try:
+        made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+    if made:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+    return made
+
+
+class RaySite:
+    """A head on 10.77.0.1, another node on 10.77.0.2, one core each; the worker of the home is beside the head."""
+
+    def __init__(self, folder: Path, short: Path) -> None:
+        self.folder, self.short, self.seen = folder, short, folder / "seen"
+        self.hosts = [f"ll-{os.getpid()}-{name}" for name in ("head", "node")]
+        self.token = folder / "token"
+        self.token.write_text(secrets.token_hex(32))
+        self.token.chmod(0o600)
+        self.environment = {
+            **os.environ,
+            "LOOPLINE_HOME": str(folder / "home"),
+            "LOOPLINE_DURABLE": "0",
+            "LOOPLINE_RAY_ADDRESS": f"10.77.0.1:{PORT}",
+            "LOOPLINE_RAY_TOKEN_PATH": str(self.token),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token),
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "1000",
+            "RAY_health_check_failure_threshold": "3",
+            "SEEN": str(self.seen),
+            "TMPDIR": str(short),
+        }
+        (folder / "pipelines_on_ray.py").write_text(PIPELINE)
+        self.home = PipelineHome(Settings.read(folder / "home", self.environment))
+        [self.pipeline] = pipelines_in(folder / "pipelines_on_ray.py")
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Lay the cable and start both nodes."""
+        head, node = self.hosts
+        for host in self.hosts:
+            _ip("netns", "add", host)
+        _ip("link", "add", "cable", "netns", head, "type", "veth", "peer", "name", "cable", "netns", node)
+        for host, address in zip(self.hosts, ("10.77.0.1", "10.77.0.2"), strict=True):
+            _ip("-n", host, "address", "add", f"{address}/24", "dev", "cable")
+            _ip("-n", host, "link", "set", "cable", "up")
+            _ip("-n", host, "link", "set", "lo", "up")
+        self._ray(head, "--head", f"--port={PORT}", "--node-ip-address=10.77.0.1", "--include-dashboard=false",
+                  f"--temp-dir={self.short}", "--disable-usage-stats")  # fmt: skip
+        self._ray(node, f"--address=10.77.0.1:{PORT}", "--node-ip-address=10.77.0.2")
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker beside the head."""
+        program = "from loopline.cli.main import main; main()"
+        command = [sys.executable, "-c", program, "worker", "--executor", "ray", "--until-idle"]
+        with (self.folder / "worker.log").open("ab") as log:
+            started = subprocess.Popen(_within(self.hosts[0], command), env=self.environment, stdout=log, stderr=log)
+        self.started.append(started)
+        return started
+
+    def submit(self, **params: object) -> str:
+        """Submit an execution; its id."""
+        planned = plan(self.pipeline, params, self.home.engine.artifacts)
+        with self.home.database.transaction() as tx:
+            return submit(tx, self.home.engine, planned)[0]
+
+    def lines(self) -> list[tuple[str, int, str]]:
+        """What the steps said: `begun` or `ended`, the number, and the namespace."""
+        text = self.seen.read_text() if self.seen.exists() else ""
+        return [(word, int(number), where) for word, number, where in map(str.split, text.splitlines())]
+
+    def namespace(self, host: str) -> str:
+        """The namespace of a host, as a process in it sees it."""
+        command = _within(host, ["readlink", "/proc/self/ns/net"])
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def kill(self, host: str) -> int:
+        """Kill every process of a host; how many."""
+        listed = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True, check=True).stdout
+        pids = list(map(int, listed.split()))
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    def cable(self, *, up: bool) -> None:
+        """Pull the cable, or put it back."""
+        _ip("-n", self.hosts[1], "link", "set", "cable", "up" if up else "down")
+
+    def state(self, execution: str) -> str:
+        """The state of an execution."""
+        with self.home.database.reading() as tx:
+            return reading.get_execution(tx, execution).state
+
+    def events(self, execution: str) -> list[reading.EventRow]:
+        """All that happened."""
+        with self.home.database.reading() as tx:
+            return list(reading.events_of(tx, execution))
+
+    def result(self, execution: str) -> object:
+        """What the pipeline returned."""
+        with self.home.database.reading() as tx:
+            return reading.result_of(tx, execution, self.home.engine.artifacts)
+
+    def until(self, holds) -> float:
+        """Wait until it holds; how many seconds that took."""
+        begun = time.monotonic()
+        while not holds():
+            assert time.monotonic() < begun + WITHIN, self.logs()
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def logs(self) -> str:
+        """What was printed."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
+
+    def close(self) -> None:
+        """End every process of both hosts, and the hosts."""
+        for host in reversed(self.hosts):
+            with suppress(subprocess.CalledProcessError):
+                while self.kill(host):
+                    time.sleep(0.05)
+                _ip("netns", "delete", host)
+        for process in self.started:
+            process.wait()
+        self.home.close()
+
+    def _ray(self, host: str, *options: str) -> None:
+        command = [
+            str(Path(sys.executable).parent / "ray"),
+            "start",
+            *options,
+            "--num-cpus=1",
+            "--object-store-memory=80000000",
+        ]
+        with (self.folder / f"{host}.log").open("wb") as log:
+            subprocess.run(
+                _within(host, command), env=self.environment, stdout=log, stderr=log, check=True, timeout=WITHIN
+            )
+
+
+def _within(host: str, command: list[str]) -> list[str]:
+    return ["ip", "netns", "exec", host, *command]
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
