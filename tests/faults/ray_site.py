@@ -66,7 +66,7 @@ def can_make_namespaces() -> bool:
 class RaySite:
     """A head on 10.77.0.1, another node on 10.77.0.2, one core each; the worker of the home is beside the head."""
 
-    def __init__(self, folder: Path, short: Path) -> None:
+    def __init__(self, folder: Path, short: Path, name: str) -> None:
         self.folder, self.short, self.seen = folder, short, folder / "seen"
         self.hosts = [f"ll-{os.getpid()}-{name}" for name in ("head", "node")]
         self.token = folder / "token"
@@ -76,6 +76,7 @@ class RaySite:
             **os.environ,
             "LOOPLINE_HOME": str(folder / "home"),
             "LOOPLINE_DURABLE": "0",
+            "LOOPLINE_LEASE_S": "10",
             "LOOPLINE_RAY_ADDRESS": f"10.77.0.1:{PORT}",
             "LOOPLINE_RAY_TOKEN_PATH": str(self.token),
             "RAY_AUTH_MODE": "token",
@@ -86,13 +87,14 @@ class RaySite:
             "SEEN": str(self.seen),
             "TMPDIR": str(short),
         }
-        (folder / "pipelines_on_ray.py").write_text(PIPELINE)
+        file = folder / f"{name}.py"  # no two tests of a process share one
+        file.write_text(PIPELINE)
         self.home = PipelineHome(Settings.read(folder / "home", self.environment))
-        [self.pipeline] = pipelines_in(folder / "pipelines_on_ray.py")
+        [self.pipeline] = pipelines_in(file)
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Lay the cable and start both nodes."""
+        """Lay the cable between the hosts and start Ray on both."""
         head, node = self.hosts
         for host in self.hosts:
             _ip("netns", "add", host)
@@ -101,9 +103,13 @@ class RaySite:
             _ip("-n", host, "address", "add", f"{address}/24", "dev", "cable")
             _ip("-n", host, "link", "set", "cable", "up")
             _ip("-n", host, "link", "set", "lo", "up")
-        self._ray(head, "--head", f"--port={PORT}", "--node-ip-address=10.77.0.1", "--include-dashboard=false",
-                  f"--temp-dir={self.short}", "--disable-usage-stats")  # fmt: skip
-        self._ray(node, f"--address=10.77.0.1:{PORT}", "--node-ip-address=10.77.0.2")
+        self.start_nodes()
+
+    def start_nodes(self) -> None:
+        """Start Ray on both hosts, where it does not run."""
+        head = (f"--port={PORT}", f"--temp-dir={self.short}", "--include-dashboard=false", "--disable-usage-stats")
+        self._ray(self.hosts[0], "--head", "--node-ip-address=10.77.0.1", *head)
+        self._ray(self.hosts[1], f"--address=10.77.0.1:{PORT}", "--node-ip-address=10.77.0.2")
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker beside the head."""
