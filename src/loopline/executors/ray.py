@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +21,7 @@ from loopline.storage.artifacts import open_artifacts
 
 _LOOK_SECONDS = 2.0
 _GENTLE_SECONDS = 5.0
+_UNHEARD_SECONDS = 10.0
 _LONGEST_SAID = 300
 _PLAIN = re.compile(r"[\w.-]+")  # other texts are operators: !x, in(x, y)
 
@@ -30,6 +32,15 @@ class RayHints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpus: float = 0.0
     resources: dict[str, float] = {}
     labels: dict[str, str] = {}
+
+
+@dataclass
+class _Place:
+    """A job, since when Ray has it (or until when it may take to end), and the node it told that it is on."""
+
+    job: Job
+    since: float
+    node: str | None = None
 
 
 class RayExecutor:
@@ -53,14 +64,14 @@ class RayExecutor:
         self._most = Room(cores or ANY_CORES, memory or ANY_MEMORY)
         self._probe = open_artifacts(artifacts_url, durable=durable).put(b"this store is shared")
         self._task = ray.remote(ray_job.run)
-        self._running: dict[Any, Job] = {}
-        self._ending: dict[Any, float] = {}
+        self._running: dict[Any, _Place] = {}
+        self._ending: dict[Any, _Place] = {}
         self._nodes: list[Node] = []
-        self._look_at = 0.0
+        self._look_at = self._shrunk_at = 0.0
 
     def room(self) -> Room:
         """What the living nodes have, at most the bounds, without what the jobs set aside."""
-        nodes, jobs = self._living(), self._running.values()
+        nodes, jobs = self._living(), [place.job for place in self._running.values()]
         cores = min(self._most.cores, sum(node.cores for node in nodes))
         memory = min(self._most.memory, sum(node.memory for node in nodes))
         return Room(cores - sum(job.cores for job in jobs), memory - sum(job.memory for job in jobs))
@@ -84,8 +95,9 @@ class RayExecutor:
             resources=hints.resources,
             label_selector=hints.labels or None,
             max_retries=0,
+            num_returns="streaming",
         )
-        self._running[task.remote(msgspec.json.encode(errand))] = job
+        self._running[task.remote(msgspec.json.encode(errand))] = _Place(job, time.monotonic())
 
     def wait(self, seconds: float) -> list[Finished | Lost]:
         """What has finished, and what was lost with its node."""
@@ -93,41 +105,72 @@ class RayExecutor:
         if not self._running:
             time.sleep(seconds)
             return []
-        tasks = list(self._running)
-        ray.wait(tasks, timeout=seconds, fetch_local=False)
-        ready, _ = ray.wait(tasks, num_returns=len(tasks), timeout=0, fetch_local=False)
-        return [_outcome(task, self._running.pop(task)) for task in ready]
+        nodes, tasks = self._living(), list(self._running)
+        ray.wait(tasks, timeout=seconds)
+        ready, _ = ray.wait(tasks, num_returns=len(tasks), timeout=0)
+        told = [one for task in ready if (one := self._read(task)) is not None]
+        return told + self._gone({node.id for node in nodes})
 
     def kill(self, key: Key) -> None:
         """Interrupt the task, which kills the step with all it started; one that does not hear is killed itself."""
-        for task in [task for task, job in self._running.items() if job.key == key]:
-            del self._running[task]
-            self._ending[task] = time.monotonic() + _GENTLE_SECONDS
+        for task in [one for one, place in self._running.items() if place.job.key == key]:
+            place = self._running.pop(task)
+            self._ending[task] = _Place(place.job, time.monotonic() + _GENTLE_SECONDS)
             ray.cancel(task)
 
     def close(self) -> None:
         """Kill what runs. The connection stays."""
-        for job in list(self._running.values()):
-            self.kill(job.key)
-        if self._ending:
-            ray.wait(list(self._ending), num_returns=len(self._ending), timeout=_GENTLE_SECONDS)
-        self._ending = dict.fromkeys(self._ending, 0.0)
-        self._end()
+        for place in list(self._running.values()):
+            self.kill(place.job.key)
+        until = time.monotonic() + _GENTLE_SECONDS
+        while self._ending and time.monotonic() < until:
+            self._end()
+            time.sleep(0.01)
+        for task in self._ending:
+            ray.cancel(task, force=True)
+        self._ending.clear()
 
     def _end(self) -> None:
-        if not self._ending:
-            return
-        ended, _ = ray.wait(list(self._ending), num_returns=len(self._ending), timeout=0)
+        ended, _ = ray.wait(list(self._ending), num_returns=len(self._ending), timeout=0) if self._ending else ([], [])
         for task in ended:
-            del self._ending[task]
-        for task in [one for one, until in self._ending.items() if until < time.monotonic()]:
+            if not isinstance(_told(task, self._ending[task].job), str):
+                del self._ending[task]
+        for task in [one for one, place in self._ending.items() if place.since < time.monotonic()]:
             ray.cancel(task, force=True)
             del self._ending[task]
 
     def _living(self) -> list[Node]:
         if time.monotonic() >= self._look_at:
+            before = {node.id for node in self._nodes}
             self._nodes, self._look_at = self._cluster.nodes(), time.monotonic() + _LOOK_SECONDS
+            if before - {node.id for node in self._nodes}:
+                self._shrunk_at = time.monotonic()
         return self._nodes
+
+    def _read(self, task: Any) -> Finished | Lost | None:
+        """What a task told: first where it is, then its end."""
+        place = self._running[task]
+        told = _told(task, place.job)
+        if isinstance(told, str):
+            place.node = told
+            return None
+        del self._running[task]
+        return told
+
+    def _gone(self, living: set[str]) -> list[Finished | Lost]:
+        """The jobs of nodes that are gone. Ray itself tells the end of a connection, which a node that was cut off leaves open for minutes. A job
+        that was on its way when a node went, and has not told since where it is, may have gone with it.
+        """
+        unheard = self._shrunk_at if time.monotonic() > self._shrunk_at + _UNHEARD_SECONDS else 0.0
+        gone: list[Finished | Lost] = []
+        for task, place in list(self._running.items()):
+            if place.since < unheard if place.node is None else place.node not in living:
+                self.kill(place.job.key)
+                del self._ending[task]  # nobody is there who could hear
+                gone.append(
+                    Lost(place.job.key, f"the node {place.node or 'it was to start on'} is gone from the cluster")
+                )
+        return gone
 
 
 def hints_of(hints: Mapping[str, Any]) -> RayHints:
@@ -150,9 +193,12 @@ def _fits(node: Node, job: Job, cores: float, hints: RayHints) -> bool:
     )
 
 
-def _outcome(task: Any, job: Job) -> Finished | Lost:
+def _told(task: Any, job: Job) -> str | Finished | Lost:
     try:
-        return msgspec.json.decode(ray.get(task), type=Finished)
+        content: bytes = ray.get(next(task))
+        return msgspec.json.decode(content, type=Finished) if content.startswith(b"{") else content.decode()
+    except StopIteration:
+        return Lost(job.key, "its task ended without an answer")
     except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as error:
         said = str(error).strip().rpartition("\n")[2]
         failure = Failure("dependency", "executor.node_unfit", f"a node could not run it: {said[:_LONGEST_SAID]}")

@@ -40,8 +40,9 @@ _LONGEST_SAID = 500
 
 @dataclass(frozen=True)
 class Node:
-    """A living node and all it has: cores, bytes of memory, resources by name, labels."""
+    """A living node and all it has: its id, cores, bytes of memory, resources by name, labels."""
 
+    id: str
     cores: float
     memory: int
     resources: dict[str, float]
@@ -159,7 +160,13 @@ def read_token(path: Path, *, make: bool) -> Path:
 
 def _node(found: dict[str, Any]) -> Node:
     resources = {name: float(value) for name, value in found["Resources"].items()}
-    return Node(resources.get("CPU", 0.0), int(resources.get("memory", 0)), resources, dict(found.get("Labels") or {}))
+    return Node(
+        str(found["NodeID"]),
+        resources.get("CPU", 0.0),
+        int(resources.get("memory", 0)),
+        resources,
+        dict(found.get("Labels") or {}),
+    )
 
 
 def _short_folder() -> str:

@@ -6,6 +6,7 @@ The step has a process of its own below Ray's, so that its end is told apart fro
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import msgspec
 from loopline.errors import AccessDenied, Unavailable
 from loopline.executors.executor import Finished, Job
 from loopline.executors.local import LocalExecutor
+from loopline.executors.ray_cluster import ray
 from loopline.pipelines.faults import Failure
 from loopline.pipelines.perform import Performed
 from loopline.storage.artifacts import open_artifacts
@@ -57,9 +59,15 @@ class _Pool:
 _pool = _Pool()
 
 
-def run(order: bytes) -> bytes:
-    """Run an `Errand` (JSON) to its end; the `Finished` (JSON). Ray cancels it by an interrupt: then the step is killed with all it started."""
-    errand = msgspec.json.decode(order, type=Errand)
+def run(order: bytes) -> Iterator[bytes]:
+    """Run an `Errand` (JSON): first says on which node, when it has ended the `Finished` (JSON). Ray cancels it by an interrupt: then the step is killed
+    with all it started.
+    """
+    yield ray.get_runtime_context().get_node_id().encode()
+    yield _perform(msgspec.json.decode(order, type=Errand))
+
+
+def _perform(errand: Errand) -> bytes:
     try:
         executor = _pool.for_errand(errand)
         executor.start(errand.job)
