@@ -18,6 +18,7 @@ from loopline.pipelines.planning import plan
 
 WITHIN = 240.0
 PORT = 6379
+_STARTS = 4
 
 PIPELINE = """
 import os
@@ -80,6 +81,7 @@ class RaySite:
             "LOOPLINE_RAY_ADDRESS": f"10.77.0.1:{PORT}",
             "LOOPLINE_RAY_TOKEN_PATH": str(self.token),
             "RAY_AUTH_MODE": "token",
+            "RAY_NUM_REDIS_GET_RETRIES": "90",
             "RAY_AUTH_TOKEN_PATH": str(self.token),
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_timeout_ms": "1000",
@@ -195,10 +197,13 @@ class RaySite:
             "--num-cpus=1",
             "--object-store-memory=80000000",
         ]
-        with (self.folder / f"{host}.log").open("wb") as log:
-            subprocess.run(
-                _within(host, command), env=self.environment, stdout=log, stderr=log, check=True, timeout=WITHIN
-            )
+        for _ in range(_STARTS):  # on a busy machine Ray gives up after 30 seconds
+            with (self.folder / f"{host}.log").open("wb") as log:
+                given = {"env": self.environment, "stdout": log, "stderr": log, "timeout": WITHIN}
+                if subprocess.run(_within(host, command), check=False, **given).returncode == 0:
+                    return
+            self.kill(host)
+        raise AssertionError(self.logs())
 
 
 def _within(host: str, command: list[str]) -> list[str]:

@@ -23,6 +23,9 @@ _BEFORE_LOADING = {
 }
 _LOADED_BEFORE = "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token"
 os.environ.update(_BEFORE_LOADING)
+os.environ.setdefault(
+    "RAY_NUM_REDIS_GET_RETRIES", "60"
+)  # seconds that a new head has to answer; a busy machine needs them
 
 try:
     import ray
