@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_HOME := .loopline/replays/flights
 
-.PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving benchmarks-pipelines soak constraints clean debian
+.PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving benchmarks-pipelines benchmarks-steps faults soak constraints clean debian
 
 help:
 	@echo "make demo         install, replay a year of flights under three policies, write the report"
@@ -14,6 +14,8 @@ help:
 	@echo "make benchmarks   replay and point-in-time joins, side by side with peers"
 	@echo "make benchmarks-serving   serving, side by side with peers and limits"
 	@echo "make benchmarks-pipelines   a trivial step beside a bare commit; ten thousand steps"
+	@echo "make benchmarks-steps   a trivial pipeline step, side by side with peers and limits"
+	@echo "make faults       every fault of the pipeline engine in full: kills, freezes, full disks, cut networks (root)"
 	@echo "make soak         100,000 requests across swaps, kills and rollbacks; every prediction accounted for"
 	@echo "make newest       resolve without the constraints file and run the tests"
 	@echo "make constraints  resolve anew and write constraints.txt"
@@ -68,6 +70,13 @@ benchmarks-serving: $(STAMP)
 benchmarks-pipelines: $(STAMP)
 	$(BIN)/python benchmarks/pipelines.py
 
+benchmarks-steps: $(STAMP) debian
+	$(BIN)/python benchmarks/steps.py
+
+# The tests of `make test`, with the full number of faults; each says how many were tried, survived, and how long recovery took.
+faults: $(STAMP) debian
+	LOOPLINE_FAULTS=full $(BIN)/pytest -n0 -s -k "pipelines or engine" tests/faults
+
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py
 
@@ -76,4 +85,4 @@ constraints:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-clients .venv-peers .venv-peers .loopline demo-report.html dist
+	rm -rf $(VENV) .venv-newest .venv-clients .venv-peers .loopline demo-report.html dist

@@ -18,12 +18,15 @@ from loopline.storage.database import Database
 # The shell stops the server when its standard input ends: however the tests die, the server goes with them.
 _SUPERVISE = '"$@" & server=$!; read -r _; kill -QUIT $server; wait $server'
 _READY_WITHIN = 60.0
-_SETTINGS = ("fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=200", "jit=off")
+_SETTINGS = ("shared_buffers=64MB", "max_connections=200", "jit=off")
+_HASTY = ("fsync=off", "full_page_writes=off")
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
+def running_postgres(*, durable: bool = False) -> Iterator[str]:
     """The URL of a server on a free local port, whose user may create databases; stopped at the end of the block.
+
+    Only with `durable` are its commits on disk before they are told.
 
     As root it runs as an unprivileged user, as PostgreSQL demands. Raises `Unavailable` where it is not installed.
     """
@@ -32,7 +35,8 @@ def running_postgres() -> Iterator[str]:
     user = _unprivileged(folder)
     port = _free_port()
     _initialise(programs, folder, user)
-    server = _start(programs, folder, user, port)
+    settings = _SETTINGS if durable else (*_SETTINGS, *_HASTY)
+    server = _start(programs, folder, user, port, settings)
     try:
         _wait_until_ready(programs, server, folder, port)
         yield f"postgresql://loopline@127.0.0.1:{port}/postgres"
@@ -98,9 +102,11 @@ def _initialise(programs: Path, folder: Path, user: str | None) -> None:
         raise Unavailable("testing.postgres_failed", f"initdb failed: {made.stderr.strip()}")
 
 
-def _start(programs: Path, folder: Path, user: str | None, port: int) -> subprocess.Popen[bytes]:
+def _start(
+    programs: Path, folder: Path, user: str | None, port: int, settings: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
     command = [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), "-k", str(folder)]
-    options = [part for setting in ("listen_addresses=127.0.0.1", *_SETTINGS) for part in ("-c", setting)]
+    options = [part for setting in ("listen_addresses=127.0.0.1", *settings) for part in ("-c", setting)]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - the programs of the installed PostgreSQL
             ["/bin/sh", "-c", _SUPERVISE, "supervise", *command, *options],

@@ -1,0 +1,1 @@
+"""What `benchmarks/steps.py` is made of."""
