@@ -28,7 +28,7 @@ def utc(value: datetime) -> datetime:
             f"{value.isoformat()} has no time zone",
             remedy="Give times with their zone, e.g. in UTC.",
         )
-    return value.astimezone(UTC)
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def micros(value: datetime) -> int:

@@ -101,13 +101,12 @@ def complete(
     key = None if parts is None else parts.key
     if not sql.change(_DONE, text, key, reused, at, claimed.execution, claimed.number, claimed.attempt):
         return False
-    state = "reused" if reused else "done"
-    attempt = (claimed.execution, claimed.number, claimed.attempt)
-    sql.change(_ATTEMPT, state, at, seconds, log, None, *attempt)
+    kind = "reused" if reused else "done"
+    sql.change(_ATTEMPT, kind, at, seconds, log, None, claimed.execution, claimed.number, claimed.attempt)
     detail = text_of({"from": reused}) if reused else None
-    engine.record(sql, claimed.execution, state, claimed.number, claimed.attempt, worker, detail, at=at)
-    if parts is not None and reused is None:
-        cache.remember(sql, parts, text, claimed, at)
+    engine.record(sql, claimed.execution, kind, claimed.number, claimed.attempt, worker, detail, at=at)
+    if parts is not None and key is not None and reused is None:
+        cache.remember(sql, parts, key, text, claimed, at)
     ended = _Ended(claimed.number, _read(claimed.needed_by), _read(claimed.wanted_by), claimed.parent)
     settle(engine, sql, claimed.execution, [ended])
     return True
@@ -131,13 +130,13 @@ def fail(
         wait = retrying.wait(failed, engine.seed, claimed.execution, claimed.name)
         if not sql.change(_AGAIN, wait, 1, 0, *key):
             return False
-        _close_attempt(engine, sql, claimed, "failed", seconds, log, failure)
+        _close_failed(engine, sql, claimed, seconds, log, failure)
         detail = text_of({"class": failure.error_class, "message": failure.message, "wait": wait / 1000})
         engine.record(sql, *key[:1], "retrying", *key[1:], worker, detail)
         return True
     if not sql.change(_FAILED, text_of(failure), engine.now(), *key):
         return False
-    _close_attempt(engine, sql, claimed, "failed", seconds, log, failure)
+    _close_failed(engine, sql, claimed, seconds, log, failure)
     detail = text_of({"class": failure.error_class, "message": failure.message})
     engine.record(sql, *key[:1], "failed", *key[1:], worker, detail)
     ended = _Ended(claimed.number, _read(claimed.needed_by), _read(claimed.wanted_by), claimed.parent)
@@ -326,18 +325,16 @@ def _cancel_below(engine: Engine, sql: Statements, execution: str, ended: _Ended
     return count, failed
 
 
-def _close_attempt(
+def _close_failed(
     engine: Engine,
     sql: Statements,
     claimed: Claimed,
-    state: str,
     seconds: float,
     log: str | None,
     failure: Failure,
 ) -> None:
-    error = text_of(failure)
     key = (claimed.execution, claimed.number, claimed.attempt)
-    sql.change(_ATTEMPT, state, engine.now(), seconds, log, error, *key)
+    sql.change(_ATTEMPT, "failed", engine.now(), seconds, log, text_of(failure), *key)
 
 
 def _read(text: str) -> list[int]:

@@ -13,6 +13,7 @@ from loopline.values import canonical_json, digest
 NOTHING = Value("json", digest(b"null"), 4, text="null")
 
 _RESULTS = Sql("select number, kind, result from step where execution = ? and number {any}")
+_RESULT = Sql("select number, kind, result from step where execution = ? and number = ?")
 _ELEMENTS = Sql("select result from step where execution = ? and parent = ? order by element")
 
 
@@ -20,9 +21,12 @@ def resolve(sql: Statements, execution: str, bindings: Mapping[str, Binding]) ->
     """The bindings with every source replaced by what it gave; what was skipped gives None."""
     numbers = sorted({number for binding in bindings.values() for number in numbers_in(binding)})
     given: dict[int, Binding] = {}
-    if numbers:
-        for number, kind, result in sql.rows(_RESULTS, execution, sql.array(numbers)):
-            given[number] = _given(sql, execution, number, kind, result)
+    if len(numbers) == 1:
+        rows = sql.rows(_RESULT, execution, numbers[0])
+    else:
+        rows = sql.rows(_RESULTS, execution, sql.array(numbers)) if numbers else []
+    for number, kind, result in rows:
+        given[number] = _given(sql, execution, number, kind, result)
     return {name: _replaced(binding, given) for name, binding in bindings.items()}
 
 

@@ -89,6 +89,6 @@ def is_there(value: Value, artifacts: ArtifactStore) -> bool:
     return all(artifacts.exists(one) for one in artifacts_of(value, artifacts))
 
 
-def remember(sql: Statements, parts: Parts, result: str, claimed: Claimed, at: int) -> None:
-    """Keep a result for others."""
-    sql.change(_KEEP, parts.function, parts.key, text_of(parts), result, claimed.execution, claimed.number, at)
+def remember(sql: Statements, parts: Parts, key: str, result: str, claimed: Claimed, at: int) -> None:
+    """Keep a result for others; `key` is that of the parts."""
+    sql.change(_KEEP, parts.function, key, text_of(parts), result, claimed.execution, claimed.number, at)

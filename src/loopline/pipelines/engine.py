@@ -108,7 +108,7 @@ class Engine:
         *,
         at: int | None = None,
     ) -> None:
-        """Add an event, now or at a moment that was asked for already; `detail` is JSON."""
+        """Add an event; `detail` is JSON, `at` what the clock said a moment ago."""
         sql.change(_EVENT, execution, self.now() if at is None else at, kind, number, attempt, worker, detail)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, NoReturn, Protocol
@@ -151,13 +152,18 @@ def trace(tracing: Tracer, pipeline: str, body: Callable[[], Any]) -> Graph:
     return Graph(pipeline, tracing.nodes, result, tracing.functions)
 
 
+@lru_cache(maxsize=1024)
+def _named(function: Callable[..., Any]) -> str:
+    code = inspect.unwrap(function).__code__
+    return f"`{function.__name__}` ({Path(code.co_filename).name}:{code.co_firstlineno})"
+
+
 class _Place:
     """A call of a step, where it stands; its mistakes are told with both places."""
 
     def __init__(self, file: str, line: int, step: Traceable) -> None:
         self.file, self.line, self.step = file, line, step
-        code = inspect.unwrap(step.function).__code__
-        self.name = f"`{step.function.__name__}` ({Path(code.co_filename).name}:{code.co_firstlineno})"
+        self.name = _named(step.function)
 
     def bound(self, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         try:
