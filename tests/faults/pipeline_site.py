@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from loopline.config import Settings
 from loopline.pipelines import reading
 from loopline.pipelines.executions import submit
+from loopline.pipelines.healing import resume
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.load import pipelines_in
 from loopline.pipelines.planning import plan
@@ -54,6 +56,27 @@ def freeze(flag: str) -> int:
     return os.getpid()
 
 
+@ll.step
+def begin() -> bytes:
+    say("begin")
+    return bytes(5000)
+
+
+@ll.step
+def grow(content: bytes, number: int) -> bytes:
+    """Five thousand bytes that tell all numbers so far: they are an artifact, not a part of the row."""
+    say(f"grow {number}")
+    return content[1:] + bytes([number])
+
+
+@ll.pipeline
+def grown(count: int):
+    content = begin()
+    for number in range(count):
+        content = grow(content, number)
+    return content
+
+
 @ll.pipeline
 def squares(count: int, seconds: float):
     return total(square.each(list(range(count)), seconds=seconds))
@@ -68,14 +91,25 @@ def frozen(flag: str):
 class Site:
     """A home with one pipeline submitted, and its workers."""
 
-    def __init__(self, folder: Path, *, lease: float, name: str, database_url: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lease: float,
+        name: str = "pipelines_of_faults",
+        home: Path | None = None,
+        database: str | None = None,
+    ) -> None:
+        """`home` stands elsewhere than in the folder, where a fault is to meet it; `database` is a URL."""
         self.folder, self.seen = folder, folder / "seen"
         (folder / f"{name}.py").write_text(PIPELINE)
+        home = home or folder / "home"
+        place = {} if database is None else {"LOOPLINE_DATABASE_URL": database}
         self.environment = {
-            **os.environ, "LOOPLINE_HOME": str(folder / "home"), "LOOPLINE_LEASE_S": str(lease), "LOOPLINE_DURABLE": "0",
-            "SEEN": str(self.seen), "LOOPLINE_DATABASE_URL": database_url,
+            **os.environ, **place, "LOOPLINE_HOME": str(home), "LOOPLINE_LEASE_S": str(lease), "LOOPLINE_DURABLE": "0",
+            "SEEN": str(self.seen),
         }  # fmt: skip
-        self.home = PipelineHome(Settings.read(folder / "home", self.environment))
+        self.home = PipelineHome(Settings.read(home, self.environment))
         self.pipelines = {one.name: one for one in pipelines_in(folder / f"{name}.py")}
         self.workers: list[subprocess.Popen[bytes]] = []
 
@@ -84,6 +118,17 @@ class Site:
         planned = plan(self.pipelines[pipeline], params, self.home.engine.artifacts)
         with self.home.database.transaction() as tx:
             return submit(tx, self.home.engine, planned)[0]
+
+    def submit_fresh(self, pipeline: str, **params: object) -> str:
+        """Submit an execution that takes nothing from the cache; its id."""
+        planned = plan(self.pipelines[pipeline], params, self.home.engine.artifacts)
+        with self.home.database.transaction() as tx:
+            return submit(tx, self.home.engine, planned, fresh=True)[0]
+
+    def resume(self, execution: str) -> None:
+        """Let it go on after a failure."""
+        with self.home.database.transaction() as tx:
+            resume(tx, self.home.engine, execution)
 
     def worker(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker."""

@@ -100,7 +100,7 @@ def test_a_cancelled_step_is_killed(tmp_path, site_module):
 def test_workers_on_postgresql_never_run_a_step_twice_even_when_one_is_killed(tmp_path, site_module, postgres_url):
     with (
         scratch_database(postgres_url, f"workers_{os.getpid()}") as url,
-        closing(site_module.Site(tmp_path, lease=3.0, name="pipelines_of_many", database_url=url)) as site,
+        closing(site_module.Site(tmp_path, lease=3.0, name="pipelines_of_many", database=url)) as site,
     ):
         execution = site.submit("squares", count=40, seconds=0.05)
         workers = [site.worker() for _ in range(3)]

@@ -49,12 +49,19 @@ class Database:
     def transaction(self) -> Iterator[Transaction]:
         """A transaction that may write: committed at the end of the block, rolled back on any error.
 
-        On SQLite it takes the write lock at once, so that reading and then writing cannot fail half-way.
+        On SQLite it takes the write lock at once, so that reading and then writing cannot fail half-way. Raises `Unavailable`
+        "database.full" and "database.io_failed" where its files cannot be written.
         """
-        with self.writers, self.engine.connect() as connection:
-            writing = connection.execution_options(loopline_write=True)
-            with writing.begin():
-                yield writing
+        try:
+            with self.writers, self.engine.connect() as connection:
+                writing = connection.execution_options(loopline_write=True)
+                with writing.begin():
+                    yield writing
+        except sa.exc.OperationalError as error:
+            told = sqlite_driver.failed(error.orig)
+            if told is None:
+                raise
+            raise told from error
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

@@ -107,6 +107,24 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
     return made
 
 
+def failed(error: BaseException | None) -> Unavailable | None:
+    """What is told where SQLite could not write or read its files; None for any other error."""
+    name = str(getattr(error, "sqlite_errorname", "")) if isinstance(error, driver.OperationalError) else ""
+    if name == "SQLITE_FULL":
+        return Unavailable(
+            "database.full",
+            "there is no space left for the database",
+            remedy="Free some, or give it a larger disk; nothing of this transaction was kept, and what was committed can be read.",
+        )
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        return Unavailable(
+            "database.io_failed",
+            f"the database's files cannot be read or written: {error} ({name})",
+            remedy="Look at the disk and the system's log. It is opened again when next used.",
+        )
+    return None
+
+
 def reading_engine(path: Path) -> sa.Engine:
     """An engine that opens the file at `path` for reading only, whoever made it."""
     address = f"{path.absolute().as_uri()}?mode=ro"

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from loopline.errors import Unavailable
+from loopline.storage import sqlite as sqlite_driver
 from loopline.storage.database import Database, Transaction
 
 Row = tuple[Any, ...]
@@ -93,8 +94,9 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[Statements]:
-        """A transaction that may write, as `Database.transaction`. Raises `Unavailable` "database.lost" where the connection broke;
-        whether a commit on its way arrived is not known then.
+        """A transaction that may write, as `Database.transaction`. Raises `Unavailable` "database.lost" where the connection broke,
+        "database.full" and "database.io_failed" where SQLite's files cannot be written. Whether a commit on its way arrived is not
+        known then, and the next transaction has a connection of its own: a sync that failed is not to be tried again on the old one.
         """
         remote = self._database.remote
         with self._database.writers:
@@ -117,6 +119,10 @@ class Session:
                 f"the connection to the database broke: {error}",
                 remedy="It is opened again when next used.",
             ) from error
+        told = sqlite_driver.failed(error)
+        if told is not None:
+            self._drop()
+            raise told from error
         connection.rollback()
 
     def _open(self) -> Statements:
@@ -124,6 +130,11 @@ class Session:
             self._pooled = self._database.connect()
             self._statements = Statements(self._pooled.driver_connection, remote=self._database.remote)
         return self._statements
+
+    def _drop(self) -> None:
+        pooled, self._pooled, self._statements = self._pooled, None, None
+        if pooled is not None:
+            pooled.invalidate()
 
     def close(self) -> None:
         """Give the connection back."""
