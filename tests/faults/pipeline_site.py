@@ -130,10 +130,10 @@ class Site:
         with self.home.database.transaction() as tx:
             resume(tx, self.home.engine, execution)
 
-    def worker(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+    def worker(self, *options: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start a worker, behind the command `prefix` if there is one."""
         program = "from loopline.cli.main import main; main()"
-        command = [sys.executable, "-c", program, "worker", "--cores", "1", *options]
+        command = [*prefix, sys.executable, "-c", program, "worker", "--cores", "1", *options]
         with (self.folder / f"worker{len(self.workers)}.log").open("wb") as log:
             started = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         self.workers.append(started)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from loopline.pipelines import reading
 from loopline.pipelines.executions import cancel
 from loopline.testing.executors import gone, is_alive
 from loopline.testing.postgres import scratch_database
@@ -24,10 +25,12 @@ def site_module(monkeypatch):
 
 @pytest.mark.slow
 def test_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path, site_module):
+    figures = import_module("figures")
+    most = figures.count(6, 100)
     with closing(site_module.Site(tmp_path, lease=2.0, name="pipelines_of_kills")) as site:
-        execution = site.submit("squares", count=24, seconds=0.15)
-        draw, kills = random.Random(7), 0
-        while site.state(execution) == "running" and kills < 6:
+        execution = site.submit("squares", count=4 * most, seconds=0.15)
+        draw, kills, recovery = random.Random(7), 0, []
+        while site.state(execution) == "running" and kills < most:
             worker = site.worker()
             said = len(site.lines())
             site.until(lambda said=said: len(site.lines()) > said or site.state(execution) != "running")
@@ -35,16 +38,27 @@ def test_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path, site_modul
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait()
             kills += 1
+        killed_at = time.monotonic()
+        held = running(site, execution)
         site.worker()
+        site.until(lambda: not held & running(site, execution))  # taken back once their leases have ended
+        recovery.append(time.monotonic() - killed_at)
         site.until(lambda: site.state(execution) == "done")
         events = site.events(execution)
         site_module.check_once(events)
-        assert site.result(execution) == sum(number * number for number in range(24))
+        assert site.result(execution) == sum(number * number for number in range(4 * most))
         ran = Counter(site.lines())
         lost = Counter(one.step for one in events if one.kind == "lost")
         assert kills >= 3
-        assert sum(ran.values()) <= 25 + sum(lost.values())
+        assert sum(ran.values()) <= 4 * most + 1 + sum(lost.values())
         assert sum(lost.values()) <= 2 * kills  # two at half a core each
+    figures.tell("worker killed", tried=kills, survived=kills, recovery=recovery, attempts_lost=sum(lost.values()))
+
+
+def running(site, execution):
+    """The attempts that somebody holds, as (step, attempt)."""
+    with site.home.database.reading() as tx:
+        return {(one.name, one.attempt) for one in reading.steps_of(tx, execution) if one.state == "running"}
 
 
 @pytest.mark.slow

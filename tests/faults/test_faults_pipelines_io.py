@@ -55,9 +55,9 @@ def sound(site, execution):
     return len(results)
 
 
-def points(figures, short):
-    """Where the fault meets the run: in short at a few places, in full at each until it meets nothing."""
-    return range(1, 10_000) if figures.FULL else short
+def points(figures, calls, short):
+    """Where the fault meets the run: in short at a few places, in full at each sync and each seventh write until it meets nothing."""
+    return range(1, 10_000, 7 if calls == WRITES else 1) if figures.FULL else short
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_was_told_is_there_and_the_rest_is_done_once(tmp_path, tools, name,
     tried, recovery, said = 0, [], Counter()
     with closing(module.Site(tmp_path, lease=0.5, name=f"io_{name.replace(' ', '_')}")) as site:
         site.environment["LOOPLINE_DURABLE"] = "1"
-        for place in points(figures, short):
+        for place in points(figures, calls, short):
             site.seen.unlink(missing_ok=True)
             execution = site.submit_fresh("grown", count=STEPS)
             code, told = broken_run(site, execution, calls, fault.format(place))

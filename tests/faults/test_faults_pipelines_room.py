@@ -127,4 +127,6 @@ def test_memory_does_not_grow_with_the_number_of_steps(tmp_path, tools):
         assert held[count]["result"] == count * (count - 1)
     grown = held[many]["peak_mb"] - held[few]["peak_mb"]
     assert grown * 1e6 < 5000 * (many - few)  # the list of the results themselves; nothing else of a step is held
-    figures.tell(f"{many} steps", tried=many, survived=many, peak_mb=held[many]["peak_mb"], with_few_mb=held[few]["peak_mb"])
+    figures.tell(
+        f"{many} steps", tried=many, survived=many, peak_mb=held[many]["peak_mb"], with_few_mb=held[few]["peak_mb"]
+    )
