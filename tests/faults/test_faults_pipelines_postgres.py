@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-
 HERE = Path(__file__).parent
 LEASE = 2.0
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

@@ -53,6 +53,12 @@ def fill(path):
             pass
 
 
+def submit_without_end(site):
+    """Ends by what is raised."""
+    while True:
+        site.submit("squares", count=300, seconds=0.0)
+
+
 def running_or_done(site, execution):
     """What can be read of it, also while nothing can be written."""
     with site.home.database.reading() as tx:
@@ -78,8 +84,7 @@ def test_a_full_disk_is_told_and_work_goes_on_once_there_is_space(tmp_path, tool
             site.until(lambda before=before: site.logs().count("database.full") > before)
             assert running_or_done(site, execution)[0] == "running"
             with pytest.raises(Unavailable) as refused:
-                while True:
-                    site.submit("squares", count=300, seconds=0.0)
+                submit_without_end(site)
             assert refused.value.code in {"database.full", "artifact.store_unavailable"}
             steps = done(site, execution)
             ballast.unlink()
