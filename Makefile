@@ -75,7 +75,7 @@ benchmarks-steps: $(STAMP) debian
 
 # The tests of `make test`, with the full number of faults; each says how many were tried, survived, and how long recovery took.
 faults: $(STAMP) debian
-	LOOPLINE_FAULTS=full $(BIN)/pytest -n0 -s -k "pipelines or engine" tests/faults
+	LOOPLINE_FAULTS=1 $(BIN)/pytest -n0 -s tests/faults/test_faults_pipelines*.py
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py

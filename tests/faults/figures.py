@@ -1,13 +1,18 @@
-"""How many faults are tried, and what is told of them: a few in `make test`, all with LOOPLINE_FAULTS=full (`make faults`)."""
+"""How many faults are tried, and what is told of them: a few in `make test`; all with LOOPLINE_FAULTS=1 (`make faults`), or a share of all."""
 
 import os
 
-FULL = os.environ.get("LOOPLINE_FAULTS") == "full"
+SHARE = float(os.environ.get("LOOPLINE_FAULTS", "0"))
 
 
 def count(short, full):
     """So many in `make test`, so many in full."""
-    return full if FULL else short
+    return max(short, round(full * SHARE))
+
+
+def points(short, stride):
+    """Where a fault meets a run: in short at a few places; in full at each `stride`th until it meets nothing."""
+    return range(1, 10_000, round(stride / SHARE)) if SHARE else short
 
 
 def tell(fault: str, *, tried: int, survived: int, recovery: list[float] | None = None, **more: object) -> None:

@@ -1,5 +1,6 @@
 """Syncs and writes fail, or are the last thing that a process does: what was told is there, and the rest is done once."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -35,14 +36,25 @@ def tools(monkeypatch):
 
 
 def broken_run(site, execution, calls, what):
-    """Run the execution with a fault at these calls; the return code, and what it said."""
-    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:{what}"]
+    """Run the execution with a fault at these calls; whether it met one, the return code, and what it said."""
+    tracing = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(site.folder / "calls"),
+        "-e",
+        f"trace={calls}",
+        "-e",
+        f"inject={calls}:{what}",
+    ]
     program = [sys.executable, str(HERE / "inline_program.py"), str(site.home.settings.home), execution]
     done = subprocess.run(
         [*tracing, *program], env=site.environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode in {0, 3, -9, 137}, done.stderr
-    return done.returncode, done.stdout.strip()
+    met = bool({"INJECTED", "killed"} & set(re.findall(r"INJECTED|killed", (site.folder / "calls").read_text())))
+    return met, done.returncode, done.stdout.strip()
 
 
 def sound(site, execution):
@@ -53,11 +65,6 @@ def sound(site, execution):
     for one in results:
         assert len(site.home.engine.artifacts.get(one["digest"])) == one["size"] == 5000
     return len(results)
-
-
-def points(figures, calls, short):
-    """Where the fault meets the run: in short at a few places, in full at each sync and each seventh write until it meets nothing."""
-    return range(1, 10_000, 7 if calls == WRITES else 1) if figures.FULL else short
 
 
 @pytest.mark.parametrize(
@@ -74,11 +81,11 @@ def test_what_was_told_is_there_and_the_rest_is_done_once(tmp_path, tools, name,
     tried, recovery, said = 0, [], Counter()
     with closing(module.Site(tmp_path, lease=0.5, name=f"io_{name.replace(' ', '_')}")) as site:
         site.environment["LOOPLINE_DURABLE"] = "1"
-        for place in points(figures, calls, short):
+        for place in figures.points(short, 7 if calls == WRITES else 1):
             site.seen.unlink(missing_ok=True)
             execution = site.submit_fresh("grown", count=STEPS)
-            code, told = broken_run(site, execution, calls, fault.format(place))
-            if told == "done":
+            met, code, told = broken_run(site, execution, calls, fault.format(place))
+            if not met:
                 assert tried, "the fault met nothing"
                 break
             assert code in codes

@@ -44,7 +44,7 @@ def _check(site, execution, capsys, fault: datetime, what: str) -> None:
         for at in ([one.at for one in lost], [done[one.step] for one in lost], [events[-1].at])
     )
     with capsys.disabled():
-        print(  # noqa: T201 - for whoever measures
+        print(
             f"\n{what}: {len(lost)} steps lost, told after {told:.1f} s, done after {again:.1f} s, all after {ended:.1f} s"
         )
 

@@ -102,7 +102,7 @@ def complete(
     if not sql.change(_DONE, text, key, reused, at, claimed.execution, claimed.number, claimed.attempt):
         return False
     kind = "reused" if reused else "done"
-    sql.change(_ATTEMPT, kind, at, seconds, log, None, claimed.execution, claimed.number, claimed.attempt)
+    sql.later(_ATTEMPT, kind, at, seconds, log, None, claimed.execution, claimed.number, claimed.attempt)
     detail = text_of({"from": reused}) if reused else None
     engine.record(sql, claimed.execution, kind, claimed.number, claimed.attempt, worker, detail, at=at)
     if parts is not None and key is not None and reused is None:
@@ -149,7 +149,7 @@ def release(engine: Engine, sql: Statements, execution: str, number: int, attemp
     lock(sql, execution)
     if not sql.change(_AGAIN, 0, 0, 0, execution, number, attempt):
         return False
-    sql.change(_ATTEMPT, "released", engine.now(), None, None, None, execution, number, attempt)
+    sql.later(_ATTEMPT, "released", engine.now(), None, None, None, execution, number, attempt)
     engine.record(sql, execution, "released", number, attempt, worker)
     return True
 
@@ -173,7 +173,7 @@ def lose(
     row = sql.first(_EXPIRED, *key) if because is None else sql.first(_LOST, *key, worker)
     if row is None:
         return False
-    sql.change(_ATTEMPT, "lost", engine.now(), None, None, None, *key)
+    sql.later(_ATTEMPT, "lost", engine.now(), None, None, None, *key)
     engine.record(
         sql, execution, "lost", number, attempt, worker, None if because is None else text_of({"because": because})
     )
@@ -236,7 +236,7 @@ def close(engine: Engine, sql: Statements, execution: str, count: int, failed: i
 def lock(sql: Statements, execution: str) -> None:
     """Nobody else changes this execution's steps until the transaction ends."""
     if sql.remote:
-        sql.rows(_LOCK, execution)
+        sql.later(_LOCK, execution)
 
 
 def _told(sql: Statements, execution: str, one: _Ended) -> list[int]:
@@ -334,7 +334,7 @@ def _close_failed(
     failure: Failure,
 ) -> None:
     key = (claimed.execution, claimed.number, claimed.attempt)
-    sql.change(_ATTEMPT, "failed", engine.now(), seconds, log, text_of(failure), *key)
+    sql.later(_ATTEMPT, "failed", engine.now(), seconds, log, text_of(failure), *key)
 
 
 def _read(text: str) -> list[int]:

@@ -91,4 +91,4 @@ def is_there(value: Value, artifacts: ArtifactStore) -> bool:
 
 def remember(sql: Statements, parts: Parts, key: str, result: str, claimed: Claimed, at: int) -> None:
     """Keep a result for others; `key` is that of the parts."""
-    sql.change(_KEEP, parts.function, key, text_of(parts), result, claimed.execution, claimed.number, at)
+    sql.later(_KEEP, parts.function, key, text_of(parts), result, claimed.execution, claimed.number, at)

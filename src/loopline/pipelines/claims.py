@@ -63,7 +63,7 @@ def claim(
         _started(sql, next(limit for limit in limits if limit[0] == row[-1]))
     claimed = claimed_from(row[:-1])
     at = engine.now()
-    sql.change(_BEGUN, claimed.execution, claimed.number, claimed.attempt, worker, at)
+    sql.later(_BEGUN, claimed.execution, claimed.number, claimed.attempt, worker, at)
     engine.record(sql, claimed.execution, "started", claimed.number, claimed.attempt, worker, at=at)
     return claimed
 
@@ -105,4 +105,4 @@ def _started(sql: Statements, limit: tuple[object, ...]) -> None:
     """Count a start: `due` is when all starts so far would have happened at an even pace."""
     name, _, rate, per, due, now = limit
     if rate is not None:
-        sql.change(_START, max(due, now) + per // rate, name)  # type: ignore[call-overload,operator]
+        sql.later(_START, max(due, now) + per // rate, name)  # type: ignore[call-overload,operator]

@@ -109,7 +109,7 @@ class Engine:
         at: int | None = None,
     ) -> None:
         """Add an event; `detail` is JSON, `at` what the clock said a moment ago."""
-        sql.change(_EVENT, execution, self.now() if at is None else at, kind, number, attempt, worker, detail)
+        sql.later(_EVENT, execution, self.now() if at is None else at, kind, number, attempt, worker, detail)
 
 
 def worker_name() -> str:

@@ -48,10 +48,11 @@ class Sql:
 class Statements:
     """Runs statements in one transaction that someone else has begun and will end."""
 
-    __slots__ = ("_execute", "_many", "remote")
+    __slots__ = ("_execute", "_many", "pipeline", "remote")
 
     def __init__(self, connection: Any, *, remote: bool) -> None:
         self.remote = remote
+        self.pipeline: Any = None  # of PostgreSQL: statements whose answer nobody asks for are not waited for
         self._execute = connection.execute
         self._many = connection.cursor().executemany if remote else connection.executemany
 
@@ -72,8 +73,15 @@ class Statements:
 
     def change(self, sql: Sql, *values: Any) -> int:
         """Run it; how many rows it changed."""
-        count: int = self._execute(sql.postgres if self.remote else sql.sqlite, values).rowcount
+        cursor = self._execute(sql.postgres if self.remote else sql.sqlite, values)
+        if self.pipeline is not None:
+            self.pipeline.sync()
+        count: int = cursor.rowcount
         return count
+
+    def later(self, sql: Sql, *values: Any) -> None:
+        """Run it before whatever comes next, and do not wait for its answer: should it fail, the next statement or the commit says so."""
+        self._execute(sql.postgres if self.remote else sql.sqlite, values)
 
     def many(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
         """Run it for each row of values."""
@@ -103,13 +111,19 @@ class Session:
             statements = self._open()
             connection = self._pooled.driver_connection
             try:
-                if not remote:
+                if remote:
+                    with connection.pipeline() as statements.pipeline:
+                        yield statements
+                        connection.commit()
+                else:
                     connection.execute("BEGIN IMMEDIATE")
-                yield statements
-                connection.commit()
+                    yield statements
+                    connection.commit()
             except BaseException as error:
                 self._undo(connection, error)
                 raise
+            finally:
+                statements.pipeline = None
 
     def _undo(self, connection: Any, error: BaseException) -> None:
         if self._database.remote and connection.closed:
