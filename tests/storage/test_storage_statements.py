@@ -66,3 +66,16 @@ def test_a_broken_connection_is_told_and_opened_again(postgres_url):
         assert raised.value.code == "database.lost"
         with session.transaction() as sql:
             assert sql.rows(NOW)
+
+
+def test_what_is_not_waited_for_is_there_for_the_next_statement_and_its_error_undoes_everything(emptied):
+    with closing(Session(emptied)) as session:
+        with session.transaction() as sql:
+            sql.later(ADD, 4, "dan")
+            assert sql.rows(NAMES, sql.array([4])) == [("dan",)]
+            assert sql.change(CHANGE, "don", 4) == 1
+        with pytest.raises(Exception, match=r"(?i)unique|duplicate"), session.transaction() as sql:
+            sql.later(CHANGE, "eve", 1)
+            sql.later(ADD, 4, "again")
+        with session.transaction() as sql:
+            assert sql.rows(NAMES, sql.array([1, 4])) == [("ann",), ("don",)]
