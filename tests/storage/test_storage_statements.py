@@ -74,8 +74,14 @@ def test_what_is_not_waited_for_is_there_for_the_next_statement_and_its_error_un
             sql.later(ADD, 4, "dan")
             assert sql.rows(NAMES, sql.array([4])) == [("dan",)]
             assert sql.change(CHANGE, "don", 4) == 1
-        with pytest.raises(Exception, match=r"(?i)unique|duplicate"), session.transaction() as sql:
-            sql.later(CHANGE, "eve", 1)
-            sql.later(ADD, 4, "again")
+        with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+            add_again(session)
         with session.transaction() as sql:
             assert sql.rows(NAMES, sql.array([1, 4])) == [("ann",), ("don",)]
+
+
+def add_again(session):
+    """Changes one row, then adds another that is there already."""
+    with session.transaction() as sql:
+        sql.later(CHANGE, "eve", 1)
+        sql.later(ADD, 4, "again")
