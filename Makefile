@@ -75,7 +75,9 @@ benchmarks-steps: $(STAMP) debian
 
 # The tests of `make test`, with the full number of faults; each says how many were tried, survived, and how long recovery took.
 faults: $(STAMP) debian
-	LOOPLINE_FAULTS=1 $(BIN)/pytest -n0 -s tests/faults/test_faults_pipelines*.py
+	@for tool in strace faketime iptables; do command -v $$tool >/dev/null 2>&1 || { \
+		$$(test "$$(id -u)" = 0 || echo sudo) sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$tool >/dev/null"; }; done
+	LOOPLINE_FAULTS=1 $(BIN)/pytest -n0 -s tests/faults
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py

@@ -22,7 +22,7 @@ _RESULTS = Sql("select result from step where execution = ? and state = 'done'")
 _CHECK = Sql("pragma integrity_check")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.heavy,
     pytest.mark.skipif(
         shutil.which("strace") is None, reason="strace fails calls of the system (apt-get install strace)"
     ),

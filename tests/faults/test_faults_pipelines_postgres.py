@@ -74,6 +74,7 @@ def test_a_restarted_server_loses_nothing_and_work_goes_on(tmp_path, tools, serv
     figures.tell("PostgreSQL restarted", tried=restarts, survived=len(recovery), recovery=recovery, attempts_lost=lost)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("iptables") is None, reason="only root may cut a network, with iptables"
 )
@@ -97,6 +98,7 @@ def test_a_server_that_was_cut_off_loses_nothing_and_no_step_is_done_twice(tmp_p
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not FAKETIME, reason="libfaketime turns clocks (apt-get install faketime)")
 def test_a_worker_whose_clock_is_wrong_by_an_hour_takes_nothing_from_others(tmp_path, tools, server):
     module, figures = tools
@@ -118,6 +120,7 @@ def test_a_worker_whose_clock_is_wrong_by_an_hour_takes_nothing_from_others(tmp_
     figures.tell("clock wrong by +1 h and -1 h", tried=2, survived=2, events=tried)
 
 
+@pytest.mark.heavy
 def test_fifty_workers_never_claim_one_step_twice(tmp_path, tools, postgres_url):
     module, figures = tools
     steps = figures.count(200, 3000)

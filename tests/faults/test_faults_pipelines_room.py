@@ -106,6 +106,7 @@ def done(site, execution):
         return sum(one.state == "done" for one in reading.steps_of(tx, execution))
 
 
+@pytest.mark.heavy
 def test_fifty_processes_write_and_none_is_locked_out(tmp_path, tools):
     _, figures = tools
     writers, seconds = 50, figures.count(2, 60)
@@ -120,6 +121,7 @@ def test_fifty_processes_write_and_none_is_locked_out(tmp_path, tools):
     )  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_the_number_of_steps(tmp_path, tools):
     _, figures = tools
     few, many = 500, figures.count(2000, 10_000)

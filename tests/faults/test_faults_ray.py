@@ -49,7 +49,7 @@ def _check(site, execution, capsys, fault: datetime, what: str) -> None:
         )
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_node_that_is_killed_costs_the_steps_it_was_at(site, capsys):
     execution = site.submit(count=COUNT, seconds=1.0)
     site.worker()
@@ -66,7 +66,7 @@ def test_a_node_that_is_killed_costs_the_steps_it_was_at(site, capsys):
     assert len({where for _, _, where in site.lines()}) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_node_that_is_cut_off_counts_no_more_when_it_is_back(site, capsys):
     execution = site.submit(count=COUNT, seconds=1.0)
     worker = site.worker()
@@ -82,7 +82,7 @@ def test_a_node_that_is_cut_off_counts_no_more_when_it_is_back(site, capsys):
     assert site.events(execution) == before
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_head_that_is_killed_costs_a_new_start_and_no_finished_step(site, capsys):
     execution = site.submit(count=COUNT, seconds=1.0)
     worker = site.worker()

@@ -22,7 +22,7 @@ from loopline.tables.tables import Tables
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "year_program.py"
-FULL = os.environ.get("LOOPLINE_FAULTS") == "full"
+FULL = bool(os.environ.get("LOOPLINE_FAULTS"))
 TINY = (ROOT / "tests" / "e2e" / "tiny_loop.py", "2024-01-01", "2024-02-10")
 FLIGHTS = (ROOT / "examples" / "flights" / "loop.py", "2013-01-01", "2014-01-01")
 NOTHING = {"fail": 0.0, "garbage": 0.0, "other_shape": 0.0, "seed": 1}
