@@ -21,6 +21,13 @@ class FromStep(msgspec.Struct, frozen=True, tag_field="is", tag="step"):
     number: int
 
 
+class Part(msgspec.Struct, frozen=True, tag_field="is", tag="part"):
+    """One of the values that a step gives as a tuple, by its place."""
+
+    number: int
+    place: int
+
+
 class ListOf(msgspec.Struct, frozen=True, tag_field="is", tag="list"):
     """A list put together from several sources."""
 
@@ -33,7 +40,7 @@ class NamedOf(msgspec.Struct, frozen=True, tag_field="is", tag="named"):
     items: dict[str, "Binding"]
 
 
-Binding = Constant | FromStep | ListOf | NamedOf
+Binding = Constant | FromStep | Part | ListOf | NamedOf
 
 _BINDING = msgspec.json.Decoder(Binding)
 _BINDINGS = msgspec.json.Decoder(dict[str, Binding])
@@ -96,7 +103,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 def numbers_in(binding: Binding) -> Iterator[int]:
     """The steps that a binding reads."""
-    if isinstance(binding, FromStep):
+    if isinstance(binding, FromStep | Part):
         yield binding.number
     elif isinstance(binding, ListOf):
         for one in binding.items:

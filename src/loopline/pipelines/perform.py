@@ -10,7 +10,7 @@ import msgspec
 
 from loopline.errors import InvalidInput, NotFound
 from loopline.pipelines.arguments import values_in, values_of
-from loopline.pipelines.codecs import SMALL, Value, artifacts_of, bring, hints_of, keep
+from loopline.pipelines.codecs import SMALL, Value, artifacts_of, bring, hints_of, keep, kept_parts, types_in
 from loopline.pipelines.faults import Failure
 from loopline.pipelines.graph import Binding
 from loopline.storage.artifacts import ArtifactStore
@@ -49,18 +49,36 @@ def _known(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _checked(function: Callable[..., Any], returned: Any, hints: Mapping[str, Any], artifacts: ArtifactStore) -> Value:
     """Encoded; a small one is read back, so that a result that is not what the step says is told where it was made."""
-    result = keep(returned, artifacts)
     wanted = hints.get("return")
+    kinds = types_in(wanted)
+    if kinds is None:
+        return _checked_one(function, returned, wanted, artifacts)
+    if not isinstance(returned, tuple) or len(returned) != len(kinds):
+        said = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
+        raise InvalidInput(
+            "step.result",
+            f"`{_name(function)}` returned {said}, and says that it returns {len(kinds)} values",
+            remedy="Return what the annotation says, or change it.",
+        )
+    return kept_parts([_checked_one(function, one, kind, artifacts) for one, kind in zip(returned, kinds, strict=True)])
+
+
+def _checked_one(function: Callable[..., Any], returned: Any, wanted: Any, artifacts: ArtifactStore) -> Value:
+    result = keep(returned, artifacts)
     if wanted is not None and type(returned) is not wanted and result.size <= SMALL and result.codec == "json":
         try:
             bring(result, wanted, artifacts)
         except InvalidInput as error:
             raise InvalidInput(
                 "step.result",
-                f"`{function.__name__}` returned {type(returned).__name__}, which is not what it says it returns: {error.message}",
+                f"`{_name(function)}` returned {type(returned).__name__}, which is not what it says it returns: {error.message}",
                 remedy="Return what the annotation says, or change it.",
             ) from error
     return result
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", function))
 
 
 def _missing(error: NotFound, arguments: Mapping[str, Binding], artifacts: ArtifactStore) -> Failure:

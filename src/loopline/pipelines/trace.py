@@ -12,9 +12,9 @@ from typing import Any, NoReturn, Protocol
 
 from loopline.errors import DeclarationError, InvalidInput
 from loopline.pipelines.accepts import accepts, element_of, name_of, takes_none
-from loopline.pipelines.codecs import keep
+from loopline.pipelines.codecs import keep, types_in
 from loopline.pipelines.fingerprint import Fingerprints
-from loopline.pipelines.graph import Binding, Constant, FromStep, Graph, ListOf, NamedOf, Node, Options
+from loopline.pipelines.graph import Binding, Constant, FromStep, Graph, ListOf, NamedOf, Node, Options, Part
 from loopline.storage.artifacts import ArtifactStore
 
 _OURS = str(Path(__file__).parent)
@@ -36,8 +36,13 @@ class Traceable(Protocol):
 class Output:
     """A handle on what a step will give. It has no value yet: pass it to other steps, or return it."""
 
-    def __init__(self, number: int, kind: Any, made: str) -> None:
-        self.number, self.kind, self.made = number, kind, made
+    def __init__(self, number: int, kind: Any, made: str, place: int | None = None) -> None:
+        self.number, self.kind, self.made, self.place = number, kind, made, place
+
+    @property
+    def binding(self) -> Binding:
+        """Where what takes it finds its value."""
+        return FromStep(self.number) if self.place is None else Part(self.number, self.place)
 
     def __repr__(self) -> str:
         return f"Output({self.made})"
@@ -46,7 +51,13 @@ class Output:
         self._refuse("has no value yet that an `if` could ask", "Give the step that depends on it `when=`.")
 
     def __iter__(self) -> Iterator[Any]:
-        self._refuse("has no elements yet", "Use `.each` of the step that shall run for each.")
+        kinds = None if self.place is not None else types_in(self.kind)
+        if kinds is None:
+            self._refuse(
+                "has no elements yet",
+                "Use `.each` of the step that shall run for each; several values are annotated `-> tuple[A, B]`.",
+            )
+        return iter([Output(self.number, kind, self.made, place) for place, kind in enumerate(kinds)])
 
     def __len__(self) -> int:  # noqa: PLE0303 - it always raises
         self._refuse("has no length yet", "Compute it in a step.")
@@ -120,7 +131,7 @@ class Tracer:
 
     def _binding(self, argument: Any) -> Binding:
         if isinstance(argument, Output):
-            return FromStep(argument.number)
+            return argument.binding
         if _holds_outputs(argument):
             if isinstance(argument, dict):
                 return NamedOf({str(name): self._binding(one) for name, one in argument.items()})

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from loopline.errors import Unavailable
 from loopline.storage.database import Database, Transaction
@@ -47,17 +48,34 @@ class Sql:
 class Statements:
     """Runs statements in one transaction that someone else has begun and will end."""
 
-    __slots__ = ("_execute", "_many", "remote")
+    __slots__ = ("_execute", "_many", "_opened", "_tx", "remote")
 
-    def __init__(self, connection: Any, *, remote: bool) -> None:
-        self.remote = remote
+    def __init__(self, connection: Any, *, remote: bool, opened: tuple[Any, Any] | None = None) -> None:
+        self.remote, self._opened = remote, opened
+        self._tx: Transaction | None = None
         self._execute = connection.execute
         self._many = connection.cursor().executemany if remote else connection.executemany
 
     @classmethod
     def of(cls, tx: Transaction) -> "Statements":
         """In the transaction `tx`, so that it commits with everything else there."""
-        return cls(tx.connection.driver_connection, remote=tx.dialect.name == "postgresql")
+        made = cls(tx.connection.driver_connection, remote=tx.dialect.name == "postgresql")
+        made._tx = tx
+        return made
+
+    @property
+    def tx(self) -> Transaction:
+        """The same transaction, for what builds its statements: it commits with everything else here."""
+        if self._tx is None:
+            if self._opened is None:
+                raise AssertionError("statements belong to a transaction")
+            engine, pooled = self._opened
+            self._tx = sa.Connection(engine, connection=pooled).execution_options(loopline_joined=True)
+        return self._tx
+
+    def begun(self) -> None:
+        """Another transaction has begun on the connection."""
+        self._tx = None
 
     def rows(self, sql: Sql, *values: Any) -> list[Row]:
         """The rows that it selects or returns."""
@@ -103,6 +121,7 @@ class Session:
             try:
                 if not remote:
                     connection.execute("BEGIN IMMEDIATE")
+                statements.begun()
                 yield statements
                 connection.commit()
             except BaseException as error:
@@ -122,7 +141,11 @@ class Session:
     def _open(self) -> Statements:
         if self._statements is None:
             self._pooled = self._database.connect()
-            self._statements = Statements(self._pooled.driver_connection, remote=self._database.remote)
+            self._statements = Statements(
+                self._pooled.driver_connection,
+                remote=self._database.remote,
+                opened=(self._database.engine, self._pooled),
+            )
         return self._statements
 
     def close(self) -> None:
