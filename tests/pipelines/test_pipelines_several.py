@@ -8,7 +8,8 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 import loopline as ll
-import loopline.pipelines.store  # its tables are part of the database that the tests get
+import loopline.pipelines.healing.store
+import loopline.pipelines.store  # their tables are part of the database that the tests get
 from loopline.clock import SystemClock
 from loopline.errors import DeclarationError
 from loopline.pipelines import reading

@@ -3,11 +3,13 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any
 
+from loopline.app.healing import start_postponed, telling
 from loopline.executors.local import LocalExecutor
 from loopline.executors.worker import Worker
 from loopline.pipelines import reading
@@ -15,6 +17,7 @@ from loopline.pipelines.declare import memory_in_bytes
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.inline import Inline
 
+_EVERY = 30.0
 Note = Callable[[dict[str, int]], None]
 
 
@@ -29,6 +32,7 @@ def execute(
 
     SIGTERM and Ctrl-C stop it in order: what runs is given back, and any worker goes on with it.
     """
+    telling(opened)
     if functions is not None:
         with redirect_stdout(sys.stderr):  # what steps print is not the command's answer
             return Inline(opened.engine, opened.database, opened.code_path, functions).run(execution)
@@ -50,7 +54,17 @@ def work(
     grace: float = 60.0,
     until_idle: bool = False,
 ) -> int:
-    """Work for all executions until SIGTERM, SIGINT, or with `until_idle` until none is running; how many attempts it ran."""
+    """Work for all executions until SIGTERM, SIGINT, or with `until_idle` until none is running; how many attempts it ran.
+
+    Windows that steps put off are started when they are due.
+    """
+    looked = -_EVERY
+
+    def look() -> None:
+        nonlocal looked
+        if time.monotonic() - looked >= _EVERY:
+            start_postponed(opened)
+            looked = time.monotonic()
 
     def over() -> bool:
         if stop.is_set() or not until_idle:
@@ -58,8 +72,10 @@ def work(
         with opened.database.reading() as tx:
             return not reading.find_executions(tx, state="running", limit=1)
 
+    telling(opened)
     with _worker(opened, cores=cores, memory=memory) as worker, _stopping() as stop:
-        worker.run(over, grace=grace)
+        look()
+        worker.run(over, grace=grace, seen=look)
         return worker.done
 
 

@@ -11,7 +11,6 @@ from loopline.cli.options import AsJson, Home, opened
 from loopline.cli.output import show, table
 from loopline.pipelines.healing import postponed
 from loopline.pipelines.healing.postponed import Postponed
-from loopline.pipelines.schedules import schedule
 from loopline.pipelines.schedules.wall import known_zone
 from loopline.values import duration
 
@@ -34,7 +33,7 @@ def command(
     end = resources.clock.now()
     with resources.database.reading() as tx:
         report = error_report(tx, project, start=end - duration(since), end=end, zone=known_zone(zone))
-        names = [project] if project else schedule.projects(tx)
+        names = [project] if project else postponed.projects(tx)
         later = [one for name in names for one in postponed.waiting(tx, name)]
     if out is not None:
         out.write_text(error_html(report, f"Errors of {project or 'all projects'}"), encoding="utf-8")

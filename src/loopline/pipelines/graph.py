@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from loopline.pipelines.codecs import Value
+from loopline.pipelines.healing.remedies import When
 from loopline.pipelines.retries import Retrying
 
 
@@ -47,7 +48,11 @@ _BINDINGS = msgspec.json.Decoder(dict[str, Binding])
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a step is run: seconds it may take (None: any), its cores, bytes of memory (0: any), and the rest of `step`."""
+    """How a step is run: seconds it may take (None: any), its cores, bytes of memory (0: any), and the rest of `step`.
+
+    `heal` is what is tried against its errors (None: what the pipeline says), `owner` who is told of them, `classes` the classes of errors that
+    the pipeline knows better.
+    """
 
     retries: Retrying = Retrying()
     timeout: float | None = None
@@ -57,6 +62,22 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: int = 0
     limit: str | None = None
     hints: dict[str, Any] = {}
+    heal: tuple[When, ...] | None = None
+    owner: str = ""
+    classes: dict[str, str] = {}
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What a pipeline says for all of its steps; see `Options`."""
+
+    heal: tuple[When, ...] | None = None
+    owner: str = ""
+    classes: dict[str, str] = {}
+
+    def within(self, outer: "Defaults") -> "Defaults":
+        """These, and where they say nothing those of the pipeline around."""
+        heal = outer.heal if self.heal is None else self.heal
+        return Defaults(heal, self.owner or outer.owner, {**outer.classes, **self.classes})
 
 
 class Node(msgspec.Struct, frozen=True):

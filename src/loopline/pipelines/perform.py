@@ -8,11 +8,22 @@ from typing import Any
 
 import msgspec
 
-from loopline.errors import InvalidInput, NotFound
+from loopline.errors import BadRows, InvalidInput, NotFound
 from loopline.pipelines.arguments import values_in, values_of
-from loopline.pipelines.codecs import SMALL, Value, artifacts_of, bring, hints_of, keep, kept_parts, types_in
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.codecs import (
+    SMALL,
+    Value,
+    artifacts_of,
+    bring,
+    content_of,
+    hints_of,
+    keep,
+    kept_parts,
+    types_in,
+)
+from loopline.pipelines.failure import Failure, SetAside
 from loopline.pipelines.graph import Binding
+from loopline.pipelines.healing.bad_rows import set_aside
 from loopline.storage.artifacts import ArtifactStore
 
 
@@ -27,15 +38,19 @@ class Performed(msgspec.Struct, frozen=True, omit_defaults=True):
 def perform(function: Callable[..., Any], arguments: Mapping[str, Binding], artifacts: ArtifactStore) -> Performed:
     """Run a step's function on its arguments. Whatever it raises becomes the failure, an exit too; only Ctrl-C passes."""
     begun = time.perf_counter()
+    values: dict[str, Any] = {}
     try:
         hints, positional = _known(function)
         values = values_of(arguments, hints, artifacts)
-        first = [values.pop(name) for name in positional if name in values]
-        result = _checked(function, function(*first, **values), hints, artifacts)
+        first = [values[name] for name in positional if name in values]
+        named = {name: value for name, value in values.items() if name not in positional}
+        result = _checked(function, function(*first, **named), hints, artifacts)
     except KeyboardInterrupt:
         raise
     except NotFound as error:
         return Performed(failure=_missing(error, arguments, artifacts), seconds=time.perf_counter() - begun)
+    except BadRows as error:
+        return Performed(failure=_with_bad_rows(error, values, artifacts), seconds=time.perf_counter() - begun)
     except BaseException as error:
         return Performed(failure=Failure.of(error), seconds=time.perf_counter() - begun)
     return Performed(result, seconds=time.perf_counter() - begun)
@@ -75,6 +90,17 @@ def _checked_one(function: Callable[..., Any], returned: Any, wanted: Any, artif
                 remedy="Return what the annotation says, or change it.",
             ) from error
     return result
+
+
+def _with_bad_rows(error: BadRows, values: Mapping[str, Any], artifacts: ArtifactStore) -> Failure:
+    """The failure with what the step could go on with; the bad rows are kept, too."""
+    try:
+        good, bad = set_aside(values.get(error.parameter), error)
+    except InvalidInput as problem:
+        return msgspec.structs.replace(Failure.of(error), set_aside=problem.message)
+    kept = artifacts.put(content_of(keep(bad, artifacts), artifacts))
+    found = SetAside(error.parameter, keep(good, artifacts), kept, len(error.rows))
+    return msgspec.structs.replace(Failure.of(error), set_aside=found)
 
 
 def _name(function: Callable[..., Any]) -> str:

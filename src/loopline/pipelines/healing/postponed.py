@@ -76,6 +76,11 @@ def waiting(tx: Transaction, project: str, *, limit: int = 1000) -> list[Postpon
     return [Postponed(**row) for row in store.postponements(tx, project, None, limit)]
 
 
+def projects(tx: Transaction) -> list[str]:
+    """Those that windows wait in."""
+    return store.postponed_projects(tx)
+
+
 def start_due(database: Database, project: str, start: StartWindow, *, now: datetime) -> list[Postponed]:
     """Start those that are due, each in one transaction with its row, so that it is started once by whoever comes first.
 

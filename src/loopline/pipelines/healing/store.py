@@ -120,6 +120,11 @@ def postponements(tx: Transaction, project: str, due: datetime | None, limit: in
     return [dict(row) for row in tx.execute(query.order_by(postponed.c.due_at, postponed.c.id).limit(limit)).mappings()]
 
 
+def postponed_projects(tx: Transaction) -> list[str]:
+    query = sa.select(postponed.c.project).where(postponed.c.started_at.is_(None)).distinct()
+    return sorted(tx.execute(query).scalars())
+
+
 def how_often_postponed(
     tx: Transaction, project: str, pipeline: str, start: datetime, end: datetime, params: Any
 ) -> int:
