@@ -250,6 +250,7 @@ def _holds(engine: Engine, sql: Statements, execution: str, condition: str) -> b
 
 
 def fall(engine: Engine, sql: Statements, execution: str, ended: Ended, name: str) -> None:
+    """Cancel all that waits for a step that has failed, and count it as ended."""
     below, failed = _cancel_below(engine, sql, execution, ended, name)
     close(engine, sql, execution, 1 + below, 1 + failed)
 

@@ -30,6 +30,12 @@ class Value(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: tuple["Value", ...] = ()
 
 
+class Several(tuple[Any, ...]):
+    """Values that a step gives as a tuple, each to be kept by itself, where no annotation says so."""
+
+    __slots__ = ()
+
+
 class Codec(msgspec.Struct, frozen=True):
     """`encode` turns a value into bytes, equal ones for equal values; `decode` takes the bytes and the wanted type.
 
@@ -72,6 +78,11 @@ def keep(value: Any, artifacts: ArtifactStore) -> Value:
     if _ABSENT in content and _not_finite(value):
         return _kept("msgpack", msgspec.msgpack.encode(value, order="deterministic"), artifacts)
     return _kept("json", content, artifacts)
+
+
+def has_codec(value: Any) -> bool:
+    """Whether a value is kept by a codec of its own rather than as JSON."""
+    return _codec_of(value) is not None
 
 
 def kept_list(items: Sequence[Value], artifacts: ArtifactStore) -> Value:

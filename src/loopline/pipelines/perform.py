@@ -12,6 +12,7 @@ from loopline.errors import BadRows, InvalidInput, NotFound
 from loopline.pipelines.arguments import values_in, values_of
 from loopline.pipelines.codecs import (
     SMALL,
+    Several,
     Value,
     artifacts_of,
     bring,
@@ -65,7 +66,7 @@ def _known(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
 def _checked(function: Callable[..., Any], returned: Any, hints: Mapping[str, Any], artifacts: ArtifactStore) -> Value:
     """Encoded; a small one is read back, so that a result that is not what the step says is told where it was made."""
     wanted = hints.get("return")
-    kinds = types_in(wanted)
+    kinds = (Any,) * len(returned) if isinstance(returned, Several) else types_in(wanted)
     if kinds is None:
         return _checked_one(function, returned, wanted, artifacts)
     if not isinstance(returned, tuple) or len(returned) != len(kinds):

@@ -46,7 +46,9 @@ def starting(engine: Engine) -> StartWindow:
         found = next((str(name) for name, params in rows if msgspec.json.decode(params) == one.params), None)
         if found is None:
             raise NotFound(
-                "execution.unknown", f"no execution of {one.pipeline} has {one.window}", remedy="Run the window anew."
+                "postponed.no_execution",
+                f"no execution of {one.pipeline} has {one.window}",
+                remedy="Run the window anew.",
             )
         return rerun(tx, engine, found, by="healing", fresh=False, origin="postponed")
 

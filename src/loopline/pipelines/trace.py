@@ -14,7 +14,7 @@ import msgspec
 
 from loopline.errors import DeclarationError, InvalidInput
 from loopline.pipelines.accepts import accepts, element_of, name_of, takes_none
-from loopline.pipelines.codecs import keep, types_in
+from loopline.pipelines.codecs import has_codec, keep, types_in
 from loopline.pipelines.fall_back import found
 from loopline.pipelines.fingerprint import Fingerprints
 from loopline.pipelines.graph import Binding, Constant, Defaults, FromStep, Graph, ListOf, NamedOf, Node, Options, Part
@@ -165,6 +165,8 @@ class Tracer:
             if isinstance(argument, dict):
                 return NamedOf({str(name): self._binding(one) for name, one in argument.items()})
             return ListOf([self._binding(one) for one in argument])
+        if isinstance(argument, dict) and any(map(has_codec, argument.values())):
+            return NamedOf({str(name): self._binding(one) for name, one in argument.items()})
         return Constant(keep(argument, self.artifacts))
 
     def _unused(self, name: str) -> str:

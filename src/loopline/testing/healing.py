@@ -418,7 +418,7 @@ class HealingSuite:
         assert self.step(database, execution, "needs").state == "skipped"
         assert "its window is skipped" in self.because(database, engine, execution, "skipping")
         assert told[-1] == ("skipping", "skip_window", "")
-        now = datetime.now(UTC)
+        now = SystemClock().now()
         with database.reading() as tx:
             [later] = postponed.waiting(tx, "default")
         assert later.window == DAY
