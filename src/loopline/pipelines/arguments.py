@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loopline.pipelines.codecs import Value, bring, element_type
+from loopline.pipelines.codecs import Value, bring, part_types, types_in
 from loopline.pipelines.engine import read_value
 from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, Part, numbers_in
 from loopline.storage.artifacts import ArtifactStore
@@ -36,8 +36,9 @@ def value_of(binding: Binding, wanted: Any, artifacts: ArtifactStore) -> Any:
     if isinstance(binding, Constant):
         return bring(binding.value, wanted, artifacts)
     if isinstance(binding, ListOf):
-        inner = element_type(wanted)
-        return [value_of(one, inner, artifacts) for one in binding.items]
+        kinds = part_types(wanted, len(binding.items))
+        values = [value_of(one, kind, artifacts) for one, kind in zip(binding.items, kinds, strict=True)]
+        return values if types_in(wanted) is None else tuple(values)
     if isinstance(binding, NamedOf):
         return {name: value_of(one, None, artifacts) for name, one in binding.items.items()}
     raise AssertionError("a source was not resolved")
