@@ -9,6 +9,7 @@ from rich.console import Console
 from loopline.app.error_report import DAYS, ErrorReport, error_html, error_report, shares, took
 from loopline.cli.options import AsJson, Home, opened
 from loopline.cli.output import show, table
+from loopline.config import Settings
 from loopline.pipelines.healing import postponed
 from loopline.pipelines.healing.postponed import Postponed
 from loopline.pipelines.schedules.wall import known_zone
@@ -29,7 +30,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Which errors recur, when, what healing them cost, and what it hides."""
-    resources = opened(home)
+    ran = (Settings.read(home).home / "artifacts").is_dir()  # a home that only ran pipelines has no keys yet
+    resources = opened(home, must_exist=not ran)
     end = resources.clock.now()
     with resources.database.reading() as tx:
         report = error_report(tx, project, start=end - duration(since), end=end, zone=known_zone(zone))

@@ -87,8 +87,9 @@ def _healed(instead: Instead) -> str:
         return f"it failed, and its last good result was taken over from {instead.execution}, {age} old"
     if instead.function:
         return f"it failed, and {instead.function} was called instead"
-    kept = ", ".join(f"{name}: {bad}" for name, bad in instead.bad.items())
-    return f"it ran without {instead.rows} rows that it called wrong, which are kept ({kept})"
+    kept = ", ".join(f"{name} {bad}" for name, bad in instead.bad.items())
+    rows = "one row" if instead.rows == 1 else f"{instead.rows} rows"
+    return f"it ran without {rows} that it called wrong, kept as {kept}"
 
 
 def because(near: Nearest | None) -> str:
