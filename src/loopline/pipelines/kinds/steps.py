@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 import polars as pl
 
-from loopline.errors import InvalidInput
+from loopline.errors import InvalidInput, NotFound
 from loopline.pipelines.declare import step_options
 from loopline.pipelines.healing.remedies import When
 from loopline.pipelines.kinds.command import run_command
@@ -59,14 +59,15 @@ def notebook(
     the folder it runs in, and the param is the file's name: `pl.read_parquet(rows)`.
 
     Gives the file that it writes as `output` (Parquet and CSV as Polars frames, others as bytes; several files, several values), without one
-    the notebook with all it showed, as bytes. `path` is taken from the folder of the declaring file. Raises `InvalidInput` as `step`.
+    the notebook with all it showed, as bytes. `path` is taken from the folder of the declaring file. Raises `InvalidInput` as `step`; a call
+    raises `NotFound` "notebook.not_found" where it is not there.
     """
     file, outputs = beside(path), outputs_of(output)
     return ReadyStep(
         name or file.stem,
         show,
         step_options(**options),
-        lambda: {"content": file.read_bytes(), "outputs": list(outputs), "kernel": kernel},
+        lambda: {"content": _bytes_of(file), "outputs": list(outputs), "kernel": kernel},
         kind_of(outputs, bytes),
     )
 
@@ -153,6 +154,17 @@ def read(path: str, sheet: str | int, header: int, rename: dict[str, str], input
     """The rows of a sheet."""
     del inputs
     return spreadsheet(path, sheet=sheet, header=header, rename=rename).rows()
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise NotFound(
+            "notebook.not_found",
+            f"the notebook {file} cannot be read: {error.strerror}",
+            remedy="Paths are taken from the folder of the file that declares the step.",
+        ) from error
 
 
 def _text(value: Any) -> str:
