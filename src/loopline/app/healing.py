@@ -24,7 +24,7 @@ def telling(opened: PipelineHome) -> PipelineHome:
 
 
 def start_postponed(opened: PipelineHome) -> int:
-    """Start the windows that are due; how many. One that cannot be started stays due, and is told in the log."""
+    """Start the windows that are due; how many. One that is refused is told in the log."""
     with opened.database.reading() as tx:
         projects = postponed.projects(tx)
     count = 0

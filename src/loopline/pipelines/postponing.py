@@ -15,7 +15,7 @@ from loopline.values import Window, from_micros, micros
 
 _GIVEN = Sql("select params, window_start, window_end from execution where id = ?")
 _OF_WINDOW = Sql(
-    "select id, params from execution where project = ? and pipeline = ? and window_start = ? and window_end = ? order by sequence desc"
+    "select id from execution where project = ? and pipeline = ? and window_start = ? and window_end = ? order by sequence desc"
 )
 
 
@@ -43,7 +43,7 @@ def starting(engine: Engine) -> StartWindow:
     def start(tx: Transaction, one: Postponed, _: datetime) -> str:
         times = (micros(one.window_start), micros(one.window_end))
         rows = Statements.of(tx).rows(_OF_WINDOW, one.project, one.pipeline, *times)
-        found = next((str(name) for name, params in rows if msgspec.json.decode(params) == one.params), None)
+        found = next((str(row[0]) for row in rows if one.is_of(str(row[0]))), None)
         if found is None:
             raise NotFound(
                 "postponed.no_execution",

@@ -120,11 +120,6 @@ def postponements(tx: Transaction, project: str, due: datetime | None, limit: in
     return [dict(row) for row in tx.execute(query.order_by(postponed.c.due_at, postponed.c.id).limit(limit)).mappings()]
 
 
-def postponed_projects(tx: Transaction) -> list[str]:
-    query = sa.select(postponed.c.project).where(postponed.c.started_at.is_(None)).distinct()
-    return sorted(tx.execute(query).scalars())
-
-
 def how_often_postponed(
     tx: Transaction, project: str, pipeline: str, start: datetime, end: datetime, params: Any
 ) -> int:
@@ -135,6 +130,12 @@ def how_often_postponed(
         columns.window_end == end, columns.params == sa.bindparam("params", params, columns.params.type),
     )  # fmt: skip
     return int(tx.execute(query).scalar_one())
+
+
+def projects_postponed(tx: Transaction) -> list[str]:
+    """The projects that have postponements which nobody has started."""
+    query = sa.select(postponed.c.project).where(postponed.c.started_at.is_(None)).distinct()
+    return sorted(tx.scalars(query))
 
 
 def take_postponed(tx: Transaction, postponed_id: str, at: datetime) -> bool:
