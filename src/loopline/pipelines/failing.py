@@ -80,7 +80,7 @@ def lose(engine: Engine, sql: Statements, execution: str, number: int, attempt: 
         sql.change(CLOSE_ATTEMPT, "lost", engine.now(), None, None, None, execution, number, attempt)
         sql.change(_LET_GO, execution, number, attempt)
         return True
-    failure = Failure.killed(_LOST_CODE, f"{MOST_LOSSES} workers were lost while they ran it")
+    failure = Failure.known("capacity", _LOST_CODE, f"{MOST_LOSSES} workers were lost while they ran it")
     return fail(engine, sql, claimed, failure, worker=worker, seconds=None, state="lost")
 
 

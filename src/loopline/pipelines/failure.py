@@ -7,6 +7,7 @@ import msgspec
 from loopline.errors import LooplineError
 from loopline.pipelines.codecs import Value
 from loopline.pipelines.healing.classes import Classified, ErrorClass, classify
+from loopline.pipelines.healing.message import shape_of
 from loopline.pipelines.healing.raised import Raised, exited, raised
 
 _LONGEST = 4000
@@ -44,6 +45,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
         text = "".join(traceback.format_list(frames))
         said = error.message if isinstance(error, LooplineError) else f"{type(error).__name__}: {error}"
         return cls(said[:_LONGEST], raised(error), text[-_LONGEST:])
+
+    @classmethod
+    def known(cls, error_class: ErrorClass, code: str, said: str) -> "Failure":
+        """Of what an executor or worker met itself, and knows the class of; `code` is ours."""
+        return cls(said, Raised(told=code, shape=shape_of(said), code=code, class_=error_class))
 
     @classmethod
     def killed(cls, code: str, said: str, *, out_of_memory: bool = False) -> "Failure":

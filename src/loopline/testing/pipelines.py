@@ -277,7 +277,8 @@ class PipelineSuite:
         assert self.claimed(database, engine, "w") is None
         with database.reading() as tx:
             assert reading.get_execution(tx, execution).state == "failed"
-            assert [failure.code for _, failure in reading.failures_of(tx, execution)] == ["step.lost"]
+            failures = [(error.code, error.error_class) for _, error in reading.failures_of(tx, execution)]
+            assert failures == [("step.lost", "capacity")]
 
     def test_many_workers_never_claim_one_step_twice(self, database: Database, engine: Engine) -> None:
         execution = self.submitted(database, engine, many, count=200)
