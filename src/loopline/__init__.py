@@ -65,6 +65,10 @@ if TYPE_CHECKING:
     from loopline.pipelines.healing.remedies import skip_window as skip_window
     from loopline.pipelines.healing.remedies import wait as wait
     from loopline.pipelines.healing.remedies import when as when
+    from loopline.pipelines.kinds.steps import command as command
+    from loopline.pipelines.kinds.steps import notebook as notebook
+    from loopline.pipelines.kinds.steps import query as query
+    from loopline.pipelines.kinds.steps import sheet as sheet
     from loopline.pipelines.retries import Retries as Retries
     from loopline.pipelines.schedules.cron import cron as cron
     from loopline.pipelines.schedules.interval import interval as interval
@@ -104,6 +108,7 @@ _WHERE = {
     "chained": "models.ensemble",
     "choice": "training.space",
     "choice_costs": "decisions.choice",
+    "command": "pipelines.kinds.steps",
     "contract": "models.contract_terms",
     "costs": "decisions.policy",
     "count": "loop.windowed",
@@ -136,6 +141,7 @@ _WHERE = {
     "min": "loop.windowed",
     "modified": "sources.known",
     "not_worse": "gates.not_worse",
+    "notebook": "pipelines.kinds.steps",
     "notify": "incidents.conditions",
     "on": "incidents.playbook",
     "pipeline": "pipelines.declare",
@@ -144,12 +150,14 @@ _WHERE = {
     "on_webhook": "pipelines.schedules.triggers",
     "page": "pipelines.healing.remedies",
     "previous_is_better": "incidents.conditions",
+    "query": "pipelines.kinds.steps",
     "quiet_hours": "incidents.people",
     "quarantine_rows": "pipelines.healing.remedies",
     "retrain": "incidents.conditions",
     "retry": "pipelines.healing.remedies",
     "roll_back": "incidents.conditions",
     "save_network": "models.network",
+    "sheet": "pipelines.kinds.steps",
     "skip_window": "pipelines.healing.remedies",
     "spreadsheet": "sources.spreadsheet",
     "rule": "models.rule",

@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,6 +20,10 @@ from nbclient import NotebookClient
 from nbformat import read, v4
 
 import loopline
+from loopline.config import Settings
+from loopline.pipelines import reading
+from loopline.pipelines.home import PipelineHome
+from loopline.pipelines.load import load_pipeline
 from loopline.pipelines.pandas_frames import decode_pandas, encode_pandas
 
 CORPUS = Path(__file__).parent / "adopt" / "corpus"
@@ -139,6 +144,17 @@ def run_adopted(path: Path, name: str, *, apart: bool, **given: Any) -> Any:
         return runpy.run_path(str(path))[name](**given)
     finally:
         del loopline.step, loopline.pipeline  # type: ignore[attr-defined]
+
+
+def run_engine(path: Path, name: str, home: Path) -> Any:
+    """What an execution of the pipeline gives, in this process, in a home of its own; an error is that of the step that failed."""
+    pipeline = load_pipeline(f"{path}:{name}")
+    with closing(PipelineHome(Settings.read(home))) as opened:
+        execution = opened.run(pipeline, {})
+        with opened.database.reading() as tx:
+            failed = reading.failures_of(tx, execution)
+            assert not failed, [(step, error.message, error.trace) for step, error in failed]
+            return reading.result_of(tx, execution, opened.engine.artifacts, pipeline.hints.get("return"))
 
 
 def _step(*, apart: bool) -> Callable[..., Any]:

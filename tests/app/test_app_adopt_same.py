@@ -1,4 +1,5 @@
-"""What is adopted gives what the notebook or script gives from top to bottom: values and files, also when steps share nothing."""
+"""What is adopted gives what the notebook or script gives from top to bottom: values and files, also when steps share nothing
+and when the engine runs them."""
 
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,6 +17,7 @@ _spec = spec_from_file_location("adopted", Path(__file__).parent / "adopted.py")
 adopted_runs = module_from_spec(_spec)
 _spec.loader.exec_module(adopted_runs)
 CORPUS, run_adopted, run_original = adopted_runs.CORPUS, adopted_runs.run_adopted, adopted_runs.run_original
+run_engine = adopted_runs.run_engine
 source_file, write_data = adopted_runs.source_file, adopted_runs.write_data
 
 pytestmark = pytest.mark.filterwarnings("default")  # user code warns as it likes
@@ -55,7 +57,7 @@ def test_every_case_of_the_corpus_is_looked_at():
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_pipeline_gives_what_the_original_gives(name, tmp_path, monkeypatch):
-    folders = [tmp_path / kind for kind in ("original", "together", "apart")]
+    folders = [tmp_path / kind for kind in ("original", "together", "apart", "engine")]
     for folder in folders:
         folder.mkdir()
         write_data(folder)
@@ -65,14 +67,17 @@ def test_the_pipeline_gives_what_the_original_gives(name, tmp_path, monkeypatch)
     wanted, least = CASES[name]
     assert wanted <= set(adopted.results)
     assert len(adopted.steps) >= least
-    file = tmp_path / "made.py"
+    file = tmp_path / f"made_{name}.py"  # workers import it by its name
     file.write_text(adopted.text)
 
     monkeypatch.chdir(folders[0])
     original = run_original(source, [one for one in adopted.results if not one.startswith("picture")])
-    for folder, apart in zip(folders[1:], (False, True), strict=True):
+    for folder in folders[1:]:
         monkeypatch.chdir(folder)
-        returned = run_adopted(file, adopted.pipeline, apart=apart)
+        if folder.name == "engine":
+            returned = run_engine(file, adopted.pipeline, tmp_path / "home")
+        else:
+            returned = run_adopted(file, adopted.pipeline, apart=folder.name == "apart")
         results = dict(zip(adopted.results, returned if len(adopted.results) > 1 else [returned], strict=True))
         for result, value in results.items():
             if result.startswith("picture"):

@@ -5,9 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from loopline.config import Settings
+from loopline.incidents import outbox
+from loopline.pipelines.home import PipelineHome
 
 LOOPLINE = [sys.executable, "-c", "from loopline.cli.main import main; main()"]
 
@@ -98,6 +103,61 @@ def test_an_execution_fails_is_resumed_is_reused_and_says_why(place, run):
     edited = subprocess.run([*LOOPLINE, *asked, "--dry-run"], capture_output=True, text=True, check=True).stdout
     assert "code" in edited
     assert ":merge" in edited
+
+
+HEALING = """
+import polars as pl
+
+import loopline as ll
+
+
+@ll.step
+def read() -> pl.DataFrame:
+    return pl.DataFrame({"n": [1, -1, 2]})
+
+
+@ll.step(heal=ll.when("data", ll.quarantine_rows))
+def clean(rows: pl.DataFrame) -> int:
+    bad = rows.with_row_index().filter(pl.col("n") < 0)["index"]
+    if len(bad):
+        raise ll.BadRows("rows", bad, "negative")
+    return int(rows["n"].sum())
+
+
+@ll.step
+def wrong(total: int) -> int:
+    raise KeyError(total)
+
+
+@ll.pipeline(owner="ann", heal=ll.when("code", ll.page))
+def healed():
+    return wrong(clean(read()))
+"""
+
+
+def test_what_healed_and_what_did_not_is_told_everywhere(place, run):
+    file = place[1].replace("daily", "healed")
+    (place[0] / file).write_text(HEALING)
+    assert run("pipelines", "run", file, "--inline", "--json").value["failures"][0][0] == "wrong"
+    shown = run("executions", "show", "--events", "--json").value
+    steps = {one["name"]: one for one in shown["each_step"]}
+    assert steps["clean"]["instead"]["rows"] == 1
+    assert steps["wrong"]["error"]["sentence"].endswith("the owner is paged.")
+    assert [one["kind"] for one in shown["events"] if one["step"] == "clean"] == [
+        "started",
+        "set_aside",
+        "started",
+        "done",
+    ]
+    assert "without one row" in run("executions", "why", "clean", "--json").value["sentence"]
+    assert "the owner is paged" in run("executions", "why", "wrong", "--json").value["sentence"]
+    found = run("errors", "--json").value["found"]
+    assert {(one["name"], one["class"]) for one in found["patterns"]} == {
+        ("loopline.errors.BadRows", "data"), ("KeyError", "code"),
+    }  # fmt: skip
+    with closing(PipelineHome(Settings.read(place[0] / "home"))) as opened, opened.database.reading() as tx:
+        [told] = outbox.waiting(tx, "default")
+    assert (told.to, told.severity, told.message["step"]) == ("ann", "critical", "wrong")
 
 
 def test_a_backfill_is_submitted_once_and_run_by_a_worker(place, run):

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+import loopline as ll
 from loopline.errors import InvalidInput, NotFound
 from loopline.pipelines.code import pin, unpack
 from loopline.pipelines.codecs import Codec, artifacts_of, bring, items_of, keep, register
-from loopline.pipelines.faults import error_class
 from loopline.pipelines.fingerprint import code_parts
 from loopline.pipelines.limits import Limit, limits_in, read_limits
 from loopline.pipelines.retries import Retries
@@ -159,37 +159,19 @@ def test_code_without_a_file_of_its_own_is_not_pinned(artifacts):
     assert pin([lambda: 1], artifacts) is None
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (ValueError("x"), "data"), (KeyError("x"), "data"), (PermissionError("x"), "access"), (MemoryError(), "capacity"), (OSError(28, "full"), "capacity"),
-        (ConnectionResetError(), "dependency"), (TimeoutError(), "timeout"), (TypeError(), "code"), (RuntimeError(), "code"),
-        (pl.exceptions.SchemaError("x"), "data"), (type("ReadTimeout", (Exception,), {})(), "timeout"), (ZeroDivisionError(), "code"),
-    ],
-)  # fmt: skip
-def test_errors_have_classes(error, expected):
-    assert error_class(error) == expected
-
-
-def test_waits_double_up_to_the_longest_and_are_shortened_by_a_derived_draw():
-    kept = Retries(9, first="1s", at_most="10s").kept
-    waits = [kept.wait(failed, 7, "ex", "step") for failed in range(1, 8)]
-    assert waits == [kept.wait(failed, 7, "ex", "step") for failed in range(1, 8)]
-    assert all(
-        most / 2 <= wait <= most
-        for wait, most in zip(waits, [1000, 2000, 4000, 8000, 10_000, 10_000, 10_000], strict=True)
-    )
-    assert waits[0] != kept.wait(1, 7, "ex", "other")
-
-
 def test_retries_go_by_class_or_by_type_of_exception():
     kept = Retries(2, on=["data", ZeroDivisionError]).kept
-    assert kept.retries(2, "data", ())
-    assert not kept.retries(3, "data", ())
-    assert not kept.retries(1, "timeout", ("builtins.TimeoutError",))
-    assert kept.retries(1, "code", ("builtins.ZeroDivisionError",))
+    assert kept.takes("data", ())
+    assert not kept.takes("timeout", ("builtins.TimeoutError",))
+    assert kept.takes("code", ("builtins.ZeroDivisionError",))
+    assert not Retries(0).kept.takes("timeout", ())
     with pytest.raises(InvalidInput, match="no class of errors 'weather'"):
         Retries(1, on=["weather"])
+
+
+def test_retries_are_a_remedy_with_waits_in_whole_seconds():
+    kept = Retries(9, first=timedelta(milliseconds=1500), at_most="10s").kept
+    assert kept.remedy == ll.retry(9, first="2s", at_most="10s")
 
 
 def test_limits_are_read_as_they_are_written():

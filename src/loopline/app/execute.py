@@ -3,12 +3,14 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from loopline.app.healing import start_postponed, telling
 from loopline.config import Settings
 from loopline.executors.executor import Executor
 from loopline.executors.local import LocalExecutor
@@ -18,6 +20,7 @@ from loopline.pipelines.declare import memory_in_bytes
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.inline import Inline
 
+_EVERY = 30.0
 Note = Callable[[dict[str, int]], None]
 ExecutorName = Literal["local", "ray"]
 
@@ -33,6 +36,7 @@ def execute(
 
     SIGTERM and Ctrl-C stop it in order: what runs is given back, and any worker goes on with it.
     """
+    telling(opened)
     if functions is not None:
         with redirect_stdout(sys.stderr):  # what steps print is not the command's answer
             return Inline(opened.engine, opened.database, opened.code_path, functions).run(execution)
@@ -57,8 +61,16 @@ def work(
 ) -> int:
     """Work for all executions until SIGTERM, SIGINT, or with `until_idle` until none is running; how many attempts it ran.
 
-    `executor` is `local` or `ray`; then raises what connecting to the cluster of the settings raises.
+    `executor` is `local` or `ray`; then raises what connecting to the cluster of the settings raises. Windows that steps put off are
+    started when they are due.
     """
+    looked = -_EVERY
+
+    def look() -> None:
+        nonlocal looked
+        if time.monotonic() - looked >= _EVERY:
+            start_postponed(opened)
+            looked = time.monotonic()
 
     def over() -> bool:
         if stop.is_set() or not until_idle:
@@ -66,8 +78,10 @@ def work(
         with opened.database.reading() as tx:
             return not reading.find_executions(tx, state="running", limit=1)
 
+    telling(opened)
     with _worker(opened, executor, cores=cores, memory=memory) as worker, _stopping() as stop:
-        worker.run(over, grace=grace)
+        look()
+        worker.run(over, grace=grace, seen=look)
         return worker.done
 
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from loopline.app.error_report import DAYS, ErrorReport, error_html, error_report, shares, took
 from loopline.cli.options import AsJson, Home, opened
 from loopline.cli.output import show, table
+from loopline.config import Settings
 from loopline.pipelines.healing import postponed
 from loopline.pipelines.healing.postponed import Postponed
-from loopline.pipelines.schedules import schedule
 from loopline.pipelines.schedules.wall import known_zone
 from loopline.values import duration
 
@@ -30,11 +30,12 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Which errors recur, when, what healing them cost, and what it hides."""
-    resources = opened(home)
+    ran = (Settings.read(home).home / "artifacts").is_dir()  # a home that only ran pipelines has no keys yet
+    resources = opened(home, must_exist=not ran)
     end = resources.clock.now()
     with resources.database.reading() as tx:
         report = error_report(tx, project, start=end - duration(since), end=end, zone=known_zone(zone))
-        names = [project] if project else schedule.projects(tx)
+        names = [project] if project else postponed.projects(tx)
         later = [one for name in names for one in postponed.waiting(tx, name)]
     if out is not None:
         out.write_text(error_html(report, f"Errors of {project or 'all projects'}"), encoding="utf-8")

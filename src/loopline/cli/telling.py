@@ -27,10 +27,7 @@ def print_execution(console: Console, found: ExecutionRow) -> None:
 
 def print_steps(console: Console, steps: Sequence[StepRow]) -> None:
     """A line for each step."""
-    rows = [
-        (one.name, one.state if one.reused is None else "reused", one.attempt, one.seconds, _error(one), one.worker)
-        for one in steps
-    ]
+    rows = [(one.name, _state(one), one.attempt, one.seconds, _error(one), one.worker) for one in steps]
     console.print(table("Steps", ["step", "state", "attempts", "seconds", "error", "worker"], rows))
 
 
@@ -38,6 +35,12 @@ def _row(one: ExecutionRow) -> tuple[object, ...]:
     window = None if one.window is None else f"{one.window[0]:%Y-%m-%d %H:%M} .. {one.window[1]:%Y-%m-%d %H:%M}"
     steps = ", ".join(f"{count} {state}" for state, count in sorted(one.steps.items()))
     return one.execution, one.pipeline, one.state, window, steps or None, one.created_at, one.ended_at, one.created_by
+
+
+def _state(step: StepRow) -> str:
+    if step.instead is not None and step.state == "done":
+        return f"done ({step.instead['kind'].replace('_', ' ')})"
+    return step.state if step.reused is None else "reused"
 
 
 def _error(step: StepRow) -> str | None:

@@ -15,7 +15,7 @@ import msgspec
 from loopline.executors.executor import Job
 from loopline.executors.frames import receive, send
 from loopline.pipelines.code import function_named, import_from, unpack
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.failure import Failure
 from loopline.pipelines.perform import Performed, perform
 from loopline.storage.artifacts import ArtifactStore, open_artifacts
 

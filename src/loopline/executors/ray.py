@@ -15,7 +15,7 @@ from loopline.executors import ray_job
 from loopline.executors.executor import Finished, Job, Lost
 from loopline.executors.ray_cluster import Node, RayCluster, ray
 from loopline.pipelines.claims import ANY_CORES, ANY_MEMORY, Key, Room
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.failure import Failure
 from loopline.pipelines.perform import Performed
 from loopline.storage.artifacts import open_artifacts
 
@@ -201,7 +201,7 @@ def _told(task: Any, job: Job) -> str | Finished | Lost:
         return Lost(job.key, "its task ended without an answer")
     except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as error:
         said = str(error).strip().rpartition("\n")[2]
-        failure = Failure("dependency", "executor.node_unfit", f"a node could not run it: {said[:_LONGEST_SAID]}")
+        failure = Failure.known("dependency", "executor.node_unfit", f"a node could not run it: {said[:_LONGEST_SAID]}")
         return Finished(job.key, Performed(failure=failure))
     except ray.exceptions.RayError as error:
         said = f"{type(error).__name__}: {error}".strip().partition("\n")[0]

@@ -16,7 +16,7 @@ from loopline.errors import AccessDenied, Unavailable
 from loopline.executors.executor import Finished, Job
 from loopline.executors.local import LocalExecutor
 from loopline.executors.ray_cluster import ray
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.failure import Failure
 from loopline.pipelines.perform import Performed
 from loopline.storage.artifacts import open_artifacts
 

@@ -15,7 +15,7 @@ from loopline.executors.child import Order
 from loopline.executors.executor import Job
 from loopline.executors.frames import receive, send
 from loopline.executors.processes import descendants, kill_all, resident
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.failure import Failure
 from loopline.pipelines.perform import Performed
 
 # A shell waits at the pool's end of a pipe: when the pool's process dies, however it dies, it kills the whole group. When the process itself
@@ -79,10 +79,10 @@ class Slot:
         took = time.monotonic() - self._begun
         if self._greeted and self.job.timeout is not None and took > self.job.timeout:
             said = f"it took longer than {self.job.timeout:g} s and was killed"
-            return Performed(failure=Failure("timeout", "step.timeout", said), seconds=took)
+            return Performed(failure=Failure.late(said), seconds=took)
         if self.job.memory and (held := resident(descendants(self._process.pid)[1:])) > self.job.memory:
             said = f"it held {held / 1e6:.0f} MB of memory, may hold {self.job.memory / 1e6:.0f} MB, and was killed"
-            return Performed(failure=Failure("capacity", "step.memory_exceeded", said), seconds=took)
+            return Performed(failure=Failure.killed("step.memory_exceeded", said, out_of_memory=True), seconds=took)
         return None
 
     def printed(self, most: int) -> bytes:
@@ -103,4 +103,4 @@ class Slot:
 
 
 def _died() -> Failure:
-    return Failure("capacity", "step.process_died", "its process died: it crashed, left by os._exit, or was killed")
+    return Failure.killed("step.process_died", "its process died: it crashed, left by os._exit, or was killed")

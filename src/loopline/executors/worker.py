@@ -8,10 +8,11 @@ import structlog
 
 from loopline.errors import LooplineError, Unavailable, told
 from loopline.executors.executor import Executor, Finished, Job, Lost
-from loopline.pipelines.advance import lose, release
+from loopline.pipelines.advance import release
 from loopline.pipelines.claims import ANY_CORES, Key, Room, beat, expired, held, ready_in
 from loopline.pipelines.engine import Engine, worker_name
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.failing import lose
+from loopline.pipelines.failure import Failure
 from loopline.pipelines.perform import Performed
 from loopline.pipelines.taking import Taken, commit, take
 from loopline.storage.database import Database

@@ -12,27 +12,23 @@ from loopline.pipelines import cache
 from loopline.pipelines.arguments import resolve, value_of
 from loopline.pipelines.cache import Parts
 from loopline.pipelines.codecs import Value
-from loopline.pipelines.engine import MOST_LOSSES, Claimed, Engine
+from loopline.pipelines.engine import Claimed, Engine
 from loopline.pipelines.expand import expand
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.failure import Failure, StepError
 from loopline.pipelines.graph import read_binding, read_bindings, text_of
+from loopline.pipelines.healing import record
+from loopline.pipelines.healing.classes import classify
 from loopline.storage.statements import Sql, Statements
 
 _LOCK = Sql("select id from execution where id = ? {for_update}")
 _FENCE = "where execution = ? and number = ? and attempt = ? and state = 'running'"
 _DONE = Sql(
-    "update step set state = 'done', result = ?, cached = ?, reused = ?, worker = null, leased_until = null, error = null, ended_at = ? "
-    + _FENCE
+    "update step set state = 'done', result = ?, cached = ?, reused = ?, instead = ?, worker = null, leased_until = null, error = null,"
+    " ended_at = ? " + _FENCE
 )
-_AGAIN = Sql(
-    "update step set state = 'ready', ready_at = {now} + ?, failures = failures + ?, losses = losses + ?, worker = null, leased_until = null "
-    + _FENCE
-)
-_FAILED = Sql(
-    "update step set state = 'failed', error = ?, failures = failures + 1, worker = null, leased_until = null, ended_at = ? "
-    + _FENCE
-)
-_ATTEMPT = Sql(
+_AGAIN = Sql("update step set state = 'ready', ready_at = {now}, worker = null, leased_until = null " + _FENCE)
+_SKIP = Sql("update step set state = 'skipped', error = ?, worker = null, leased_until = null, ended_at = ? " + _FENCE)
+CLOSE_ATTEMPT = Sql(
     "update attempt set state = ?, ended_at = ?, seconds = ?, log = ?, error = ? where execution = ? and number = ? and attempt = ?"
 )
 _DOWN = (
@@ -61,16 +57,11 @@ _FALL_GROUP = Sql(
     "update step set state = 'failed', error = ?, ended_at = ? where execution = ? and number = ? and state = 'waiting'"
     " returning number, needed_by, wanted_by, parent"
 )
-_EXPIRED = Sql(
-    "select name, losses from step where execution = ? and number = ? and attempt = ? and state = 'running' and leased_until < {now}"
-)
-_LOST = Sql(f"select name, losses from step {_FENCE} and worker = ?")
-_FIRST_WAIT = 250
 
 _NUMBERS = msgspec.json.Decoder(list[int])
 
 
-class _Ended(msgspec.Struct):
+class Ended(msgspec.Struct):
     """A step that came to its end, and who hears of it."""
 
     number: int
@@ -91,106 +82,67 @@ def complete(
     log: str | None = None,
     parts: Parts | None = None,
     reused: str | None = None,
+    attempted: bool = True,
 ) -> bool:
     """Commit a step's result and all that follows. False, and nothing changed, where the step is not this attempt's any more.
 
-    With `parts` the result is kept for others; `reused` is the execution that it was taken from.
+    With `parts` the result is kept for others; `reused` is the execution that it was taken from. Without `attempted` the result is none of the
+    attempt's, which has ended already.
     """
     lock(sql, claimed.execution)
     text, at = text_of(result), engine.now()
     key = None if parts is None else parts.key
-    if not sql.change(_DONE, text, key, reused, at, claimed.execution, claimed.number, claimed.attempt):
+    instead = None if claimed.instead is None else text_of(claimed.instead)
+    if not sql.change(_DONE, text, key, reused, instead, at, claimed.execution, claimed.number, claimed.attempt):
         return False
-    kind = "reused" if reused else "done"
-    sql.later(_ATTEMPT, kind, at, seconds, log, None, claimed.execution, claimed.number, claimed.attempt)
+    state = "reused" if reused else "done"
+    attempt = (claimed.execution, claimed.number, claimed.attempt)
+    if attempted:
+        sql.later(CLOSE_ATTEMPT, state, at, seconds, log, None, *attempt)
     detail = text_of({"from": reused}) if reused else None
-    engine.record(sql, claimed.execution, kind, claimed.number, claimed.attempt, worker, detail, at=at)
+    if claimed.failures:
+        _helped(engine, sql, claimed)
+        detail = text_of({"instead": claimed.instead.kind}) if claimed.instead else detail
+    engine.record(sql, claimed.execution, state, claimed.number, claimed.attempt, worker, detail, at=at)
     if parts is not None and key is not None and reused is None:
         cache.remember(sql, parts, key, text, claimed, at)
-    ended = _Ended(claimed.number, _read(claimed.needed_by), _read(claimed.wanted_by), claimed.parent)
-    settle(engine, sql, claimed.execution, [ended])
+    settle(engine, sql, claimed.execution, [ended_of(claimed)])
     return True
 
 
-def fail(
-    engine: Engine,
-    sql: Statements,
-    claimed: Claimed,
-    failure: Failure,
-    *,
-    worker: str,
-    seconds: float = 0.0,
-    log: str | None = None,
-) -> bool:
-    """Commit that an attempt failed: the step is tried again later, or has failed for good and what needs it is cancelled."""
-    lock(sql, claimed.execution)
-    key = (claimed.execution, claimed.number, claimed.attempt)
-    failed, retrying = claimed.failures + 1, claimed.options.retries
-    if retrying.retries(failed, failure.error_class, failure.kinds):
-        wait = retrying.wait(failed, engine.seed, claimed.execution, claimed.name)
-        if not sql.change(_AGAIN, wait, 1, 0, *key):
-            return False
-        _close_failed(engine, sql, claimed, seconds, log, failure)
-        detail = text_of({"class": failure.error_class, "message": failure.message, "wait": wait / 1000})
-        engine.record(sql, *key[:1], "retrying", *key[1:], worker, detail)
-        return True
-    if not sql.change(_FAILED, text_of(failure), engine.now(), *key):
-        return False
-    _close_failed(engine, sql, claimed, seconds, log, failure)
-    detail = text_of({"class": failure.error_class, "message": failure.message})
-    engine.record(sql, *key[:1], "failed", *key[1:], worker, detail)
-    ended = _Ended(claimed.number, _read(claimed.needed_by), _read(claimed.wanted_by), claimed.parent)
-    _fall(engine, sql, claimed.execution, ended, claimed.name)
-    return True
+def skip(
+    engine: Engine, sql: Statements, claimed: Claimed, error: str, attempt: int, worker: str, detail: dict[str, Any]
+) -> None:
+    """Commit that a claimed step is skipped for its error, and with it what needs it; a fan-out with any of its elements."""
+    sql.change(_SKIP, error, engine.now(), claimed.execution, claimed.number, attempt)
+    engine.record(sql, claimed.execution, "skipped", claimed.number, attempt, worker, text_of(detail))
+    if claimed.parent is not None:
+        sql.change(_MISSING, claimed.execution, sql.array([claimed.parent]))
+    settle(engine, sql, claimed.execution, [msgspec.structs.replace(ended_of(claimed), skipped=True)])
+
+
+def ended_of(claimed: Claimed) -> "Ended":
+    """A claimed step at its end."""
+    return Ended(claimed.number, _read(claimed.needed_by), _read(claimed.wanted_by), claimed.parent)
+
+
+def _helped(engine: Engine, sql: Statements, claimed: Claimed) -> None:
+    cost = {} if claimed.instead is None else claimed.instead.cost
+    at = engine.clock.now()
+    record.ended(sql.tx, execution=claimed.execution, step=claimed.name, helped=True, at=at, detail=cost)
 
 
 def release(engine: Engine, sql: Statements, execution: str, number: int, attempt: int, *, worker: str) -> bool:
     """Give a step back unfinished: a worker that stops in order loses nothing by it."""
     lock(sql, execution)
-    if not sql.change(_AGAIN, 0, 0, 0, execution, number, attempt):
+    if not sql.change(_AGAIN, execution, number, attempt):
         return False
-    sql.later(_ATTEMPT, "released", engine.now(), None, None, None, execution, number, attempt)
+    sql.later(CLOSE_ATTEMPT, "released", engine.now(), None, None, None, execution, number, attempt)
     engine.record(sql, execution, "released", number, attempt, worker)
     return True
 
 
-def lose(
-    engine: Engine,
-    sql: Statements,
-    execution: str,
-    number: int,
-    attempt: int,
-    *,
-    worker: str,
-    because: str | None = None,
-) -> bool:
-    """Take a step from a worker whose lease has ended. It is ready again; one that took several workers with it has failed.
-
-    With `because` its own worker says so, whose executor lost it; then it waits, longer each time: a cluster needs a while to see that a node is gone.
-    """
-    lock(sql, execution)
-    key = (execution, number, attempt)
-    row = sql.first(_EXPIRED, *key) if because is None else sql.first(_LOST, *key, worker)
-    if row is None:
-        return False
-    sql.later(_ATTEMPT, "lost", engine.now(), None, None, None, *key)
-    engine.record(
-        sql, execution, "lost", number, attempt, worker, None if because is None else text_of({"because": because})
-    )
-    if row[1] + 1 < MOST_LOSSES:
-        sql.change(_AGAIN, 0 if because is None else _FIRST_WAIT << 2 * row[1], 0, 1, *key)
-        return True
-    failure = Failure("capacity", "step.lost", f"{MOST_LOSSES} workers were lost while they ran it")
-    sql.change(_FAILED, text_of(failure), engine.now(), execution, number, attempt)
-    engine.record(
-        sql, execution, "failed", number, attempt, worker, text_of({"class": "capacity", "message": failure.message})
-    )
-    [(_, name, _, _, _, _, needed, wanted, parent, _)] = sql.rows(_ROW, execution, number)
-    _fall(engine, sql, execution, _Ended(number, _read(needed), _read(wanted), parent), name)
-    return True
-
-
-def settle(engine: Engine, sql: Statements, execution: str, ended: list[_Ended], *, closed: int | None = None) -> None:
+def settle(engine: Engine, sql: Statements, execution: str, ended: list[Ended], *, closed: int | None = None) -> None:
     """Tell the steps that wait for these, and theirs in turn: they become ready, are skipped, or fan out."""
     count, failed = len(ended) if closed is None else closed, 0
     waiting = list(ended)
@@ -239,7 +191,7 @@ def lock(sql: Statements, execution: str) -> None:
         sql.later(_LOCK, execution)
 
 
-def _told(sql: Statements, execution: str, one: _Ended) -> list[int]:
+def _told(sql: Statements, execution: str, one: Ended) -> list[int]:
     """Count down those who waited for it; the ones that now wait for nothing and are not simply ready."""
     found = []
     if one.skipped and one.needed_by:
@@ -256,14 +208,15 @@ def _told(sql: Statements, execution: str, one: _Ended) -> list[int]:
     return sorted(found)
 
 
-def _decide(engine: Engine, sql: Statements, execution: str, row: Any) -> tuple[_Ended | None, Failure | None]:
+def _decide(engine: Engine, sql: Statements, execution: str, row: Any) -> tuple[Ended | None, Failure | None]:
     """What becomes of a step that waits for nothing any more: its end, if it has come, and the failure, if it is one."""
     number, _, kind, bindings, condition, missing, needed, wanted, parent, expanded = row
-    ended = _Ended(number, _read(needed), _read(wanted), parent)
-    if kind == "each" and expanded:
+    ended = Ended(number, _read(needed), _read(wanted), parent)
+    if kind == "each" and expanded and not missing:
         return _end(engine, sql, execution, ended, "done", '{"codec":"each","digest":""}'), None
     if missing or (condition is not None and not _holds(engine, sql, execution, condition)):
         why = "an input was skipped" if missing else "its condition is false"
+        why = "one of its elements was skipped" if expanded else why
         engine.record(sql, execution, "skipped", number, detail=text_of({"because": why}))
         ended.skipped = True
         return _end(engine, sql, execution, ended, "skipped", None), None
@@ -274,10 +227,10 @@ def _decide(engine: Engine, sql: Statements, execution: str, row: Any) -> tuple[
         count = expand(engine, sql, execution, number, read_bindings(bindings))
     except Exception as error:  # the value that was to be fanned out is the user's
         failure = Failure.of(error)
-        sql.change(_END_STEP, "failed", None, text_of(failure), engine.now(), execution, number)
-        engine.record(
-            sql, execution, "failed", number, detail=text_of({"class": failure.error_class, "message": failure.message})
-        )
+        found = classify(failure.raised)
+        sql.change(_END_STEP, "failed", None, text_of(StepError.of(failure, found)), engine.now(), execution, number)
+        told = {"class": found.class_, "message": failure.message}
+        engine.record(sql, execution, "failed", number, detail=text_of(told))
         return ended, failure
     engine.record(sql, execution, "expanded", number, detail=text_of({"count": count}))
     sql.change(_EXPANDED, count, execution, number)
@@ -287,7 +240,7 @@ def _decide(engine: Engine, sql: Statements, execution: str, row: Any) -> tuple[
     return None, None
 
 
-def _end(engine: Engine, sql: Statements, execution: str, ended: _Ended, state: str, result: str | None) -> _Ended:
+def _end(engine: Engine, sql: Statements, execution: str, ended: Ended, state: str, result: str | None) -> Ended:
     sql.change(_END_STEP, state, result, None, engine.now(), execution, ended.number)
     return ended
 
@@ -297,12 +250,13 @@ def _holds(engine: Engine, sql: Statements, execution: str, condition: str) -> b
     return bool(value_of(resolved["when"], None, engine.artifacts))
 
 
-def _fall(engine: Engine, sql: Statements, execution: str, ended: _Ended, name: str) -> None:
+def fall(engine: Engine, sql: Statements, execution: str, ended: Ended, name: str) -> None:
+    """Cancel all that waits for a step that has failed, and count it as ended."""
     below, failed = _cancel_below(engine, sql, execution, ended, name)
     close(engine, sql, execution, 1 + below, 1 + failed)
 
 
-def _cancel_below(engine: Engine, sql: Statements, execution: str, ended: _Ended | None, name: str) -> tuple[int, int]:
+def _cancel_below(engine: Engine, sql: Statements, execution: str, ended: Ended | None, name: str) -> tuple[int, int]:
     """Cancel all that waits for a step that failed; its fan-out fails with it. How many came to their end, and how many of them failed."""
     because, at = text_of({"because": name}), engine.now()
     count = failed = 0
@@ -321,20 +275,8 @@ def _cancel_below(engine: Engine, sql: Statements, execution: str, ended: _Ended
                 engine.record(sql, execution, "cancelled", row[0], detail=because)
             rows += fallen
         count += len(rows)
-        waiting += [_Ended(number, _read(needed), _read(wanted), parent) for number, needed, wanted, parent in rows]
+        waiting += [Ended(number, _read(needed), _read(wanted), parent) for number, needed, wanted, parent in rows]
     return count, failed
-
-
-def _close_failed(
-    engine: Engine,
-    sql: Statements,
-    claimed: Claimed,
-    seconds: float,
-    log: str | None,
-    failure: Failure,
-) -> None:
-    key = (claimed.execution, claimed.number, claimed.attempt)
-    sql.later(_ATTEMPT, "failed", engine.now(), seconds, log, text_of(failure), *key)
 
 
 def _read(text: str) -> list[int]:

@@ -24,7 +24,7 @@ _ALL = Sql(
 )
 _UNFINISHED = Sql("select number from step where execution = ? and state in ('failed', 'cancelled')")
 _RESET = Sql(
-    "update step set state = 'waiting', missing = 0, result = null, cached = null, reused = null, error = null, failures = 0, losses = 0,"
+    "update step set state = 'waiting', missing = 0, result = null, cached = null, reused = null, error = null, instead = null, failures = 0, losses = 0,"
     " worker = null, leased_until = null, ended_at = null where execution = ? and number {any}"
 )
 _UNEXPAND = Sql("update step set expanded = 0 where execution = ? and number {any}")
@@ -140,7 +140,7 @@ def _counted(links: _Links, open_: set[int]) -> tuple[dict[int, int], set[int]]:
             for target in one.told:
                 waits[target] = waits.get(target, 0) + 1
         elif one.state == "skipped":
-            missing.update(one.needed)
+            missing.update(one.needed if one.parent is None else [one.parent])
     return waits, missing
 
 

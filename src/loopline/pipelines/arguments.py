@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loopline.pipelines.codecs import Value, bring, element_type
+from loopline.pipelines.codecs import Value, bring, part_types, types_in
 from loopline.pipelines.engine import read_value
-from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, numbers_in
+from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, Part, numbers_in
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.statements import Sql, Statements
 from loopline.values import canonical_json, digest
@@ -40,8 +40,9 @@ def value_of(binding: Binding, wanted: Any, artifacts: ArtifactStore) -> Any:
     if isinstance(binding, Constant):
         return bring(binding.value, wanted, artifacts)
     if isinstance(binding, ListOf):
-        inner = element_type(wanted)
-        return [value_of(one, inner, artifacts) for one in binding.items]
+        kinds = part_types(wanted, len(binding.items))
+        values = [value_of(one, kind, artifacts) for one, kind in zip(binding.items, kinds, strict=True)]
+        return values if types_in(wanted) is None else tuple(values)
     if isinstance(binding, NamedOf):
         return {name: value_of(one, None, artifacts) for name, one in binding.items.items()}
     raise AssertionError("a source was not resolved")
@@ -84,9 +85,18 @@ def _given(sql: Statements, execution: str, number: int, kind: str, result: str 
     return Constant(NOTHING if result is None else read_value(result))
 
 
+def part_of(given: Binding, place: int) -> Binding:
+    """One of several values that a step gave, resolved; that of a step that was skipped is None."""
+    if isinstance(given, Constant) and given.value.codec == "tuple":
+        return Constant(given.value.parts[place])
+    return Constant(NOTHING)
+
+
 def _replaced(binding: Binding, given: Mapping[int, Binding]) -> Binding:
     if isinstance(binding, FromStep):
         return given[binding.number]
+    if isinstance(binding, Part):
+        return part_of(given[binding.number], binding.place)
     if isinstance(binding, ListOf):
         return ListOf([_replaced(one, given) for one in binding.items])
     if isinstance(binding, NamedOf):

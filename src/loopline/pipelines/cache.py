@@ -84,7 +84,7 @@ def peek(sql: Statements, artifacts: ArtifactStore, parts: Parts) -> Hit | None:
 
 def is_there(value: Value, artifacts: ArtifactStore) -> bool:
     """Whether every artifact of a value is kept."""
-    if value.codec != "list" and (value.text is not None or value.data is not None):
+    if value.codec not in {"list", "tuple"} and (value.text is not None or value.data is not None):
         return True
     return all(artifacts.exists(one) for one in artifacts_of(value, artifacts))
 

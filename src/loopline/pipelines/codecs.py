@@ -19,7 +19,7 @@ _ABSENT = b"null"
 class Value(msgspec.Struct, frozen=True, omit_defaults=True):
     """A value as rows keep it: its codec, the digest and size of its bytes, and the bytes themselves where they are few.
 
-    `text` holds JSON, `data` anything else; without both the bytes are the artifact `digest`.
+    `text` holds JSON, `data` anything else; without both the bytes are the artifact `digest`. A tuple of several values is its `parts`.
     """
 
     codec: str
@@ -27,6 +27,13 @@ class Value(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = 0
     text: str | None = None
     data: bytes | None = None
+    parts: tuple["Value", ...] = ()
+
+
+class Several(tuple[Any, ...]):
+    """Values that a step gives as a tuple, each to be kept by itself, where no annotation says so."""
+
+    __slots__ = ()
 
 
 class Codec(msgspec.Struct, frozen=True):
@@ -73,15 +80,28 @@ def keep(value: Any, artifacts: ArtifactStore) -> Value:
     return _kept("json", content, artifacts)
 
 
+def has_codec(value: Any) -> bool:
+    """Whether a value is kept by a codec of its own rather than as JSON."""
+    return _codec_of(value) is not None
+
+
 def kept_list(items: Sequence[Value], artifacts: ArtifactStore) -> Value:
     """A list whose elements are kept one by one, so that each can be read alone."""
     return _kept("list", msgspec.json.encode(items), artifacts)
+
+
+def kept_parts(parts: Sequence[Value]) -> Value:
+    """Several values that a step gives as a tuple: each is kept, found and read by itself."""
+    return Value("tuple", digest(canonical_json([one.digest for one in parts])), parts=tuple(parts))
 
 
 def bring(value: Value, wanted: Any, artifacts: ArtifactStore) -> Any:
     """The value, decoded as the type that is wanted. Raises `NotFound` and `Corrupt` as artifacts do, and `InvalidInput`
     "value.unreadable" where the bytes are not of that type.
     """
+    if value.codec == "tuple":
+        kinds = part_types(wanted, len(value.parts))
+        return tuple(bring(one, kind, artifacts) for one, kind in zip(value.parts, kinds, strict=True))
     content = content_of(value, artifacts)
     if value.codec == "list":
         inner = element_type(wanted)
@@ -106,6 +126,8 @@ def content_of(value: Value, artifacts: ArtifactStore) -> bytes:
 
 def items_of(value: Value, artifacts: ArtifactStore) -> list[Value]:
     """The elements of a list, each as a value of its own. Raises `InvalidInput` "value.not_a_list"."""
+    if value.codec == "tuple":
+        return list(value.parts)
     content = content_of(value, artifacts)
     if value.codec == "list":
         return msgspec.json.decode(content, type=list[Value])
@@ -121,10 +143,24 @@ def items_of(value: Value, artifacts: ArtifactStore) -> list[Value]:
 
 def artifacts_of(value: Value, artifacts: ArtifactStore) -> list[str]:
     """The digests of the artifacts that the value needs and that are there or not; of a list that is gone only its own."""
+    if value.codec == "tuple":
+        return [digest for one in value.parts for digest in artifacts_of(one, artifacts)]
     own = [] if value.text is not None or value.data is not None else [value.digest]
     if value.codec != "list" or (own and not artifacts.exists(value.digest)):
         return own
     return own + [digest for one in items_of(value, artifacts) for digest in artifacts_of(one, artifacts)]
+
+
+def types_in(wanted: Any) -> tuple[Any, ...] | None:
+    """What the values of a tuple of fixed length are, such as `tuple[int, str]`; None for any other annotation."""
+    arguments = get_args(wanted)
+    return arguments if get_origin(wanted) is tuple and arguments and Ellipsis not in arguments else None
+
+
+def part_types(wanted: Any, count: int) -> tuple[Any, ...]:
+    """The types of so many parts, as far as the annotation says them."""
+    kinds = types_in(wanted)
+    return kinds if kinds is not None and len(kinds) == count else (element_type(wanted),) * count
 
 
 def element_type(wanted: Any) -> Any:
@@ -209,6 +245,15 @@ def _no_codec(value: Any) -> InvalidInput:
     )
 
 
+def _pandas_bytes(value: Any) -> bytes:
+    encoded: bytes = import_module("loopline.pipelines.pandas_frames").encode_pandas(value)
+    return encoded
+
+
+def _pandas(content: bytes, _: Any) -> Any:
+    return import_module("loopline.pipelines.pandas_frames").decode_pandas(content)
+
+
 def _frame_bytes(value: Any) -> bytes:
     buffer = io.BytesIO()
     frame = value if type(value).__module__.startswith("polars") else import_module("polars").from_arrow(value)
@@ -242,11 +287,17 @@ def _add(codec: Codec) -> None:
 for _codec in (
     Codec("bytes", ("builtins.bytes",), bytes, lambda content, _: content),
     Codec("parquet", ("polars.dataframe.frame.DataFrame", "pyarrow.lib.Table"), _frame_bytes, _frame),
+    Codec(
+        "pandas",
+        ("pandas.DataFrame", "pandas.Series", "pandas.core.frame.DataFrame", "pandas.core.series.Series"),
+        _pandas_bytes,
+        _pandas,
+    ),
     Codec("numpy", ("numpy.ndarray",), _array_bytes, _array),
     Codec("msgpack", (), msgspec.msgpack.encode, _from_msgpack),
 ):
     _add(_codec)
-_OURS = {*_CODECS, "json", "list"}
+_OURS = {*_CODECS, "json", "list", "tuple"}
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:

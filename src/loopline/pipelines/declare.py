@@ -3,13 +3,15 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, overload
 
 from loopline.errors import InvalidInput
 from loopline.pipelines.codecs import hints_of
-from loopline.pipelines.graph import Graph, Options
+from loopline.pipelines.graph import Defaults, Graph, Options
+from loopline.pipelines.healing.classes import check_own
+from loopline.pipelines.healing.remedies import When, of_heal
 from loopline.pipelines.limits import Limit, Terms, read_limits
 from loopline.pipelines.own_code import key_of
 from loopline.pipelines.retries import Retries
@@ -31,7 +33,7 @@ class Step:
 
     def __init__(self, function: Function, options: Options) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.options = function, options
+        self.function, self.options, self.name = function, options, function.__name__
         self.signature = inspect.signature(function)
         self.key = key_of(function, f"{function.__module__}:{function.__qualname__}")
 
@@ -61,10 +63,12 @@ class Step:
 class Pipeline:
     """A function whose steps can be traced into a graph. Called outside of a pipeline it just runs, with all its steps."""
 
-    def __init__(self, function: Function, name: str | None, limits: list[Limit], priority: int) -> None:
+    def __init__(
+        self, function: Function, name: str | None, limits: list[Limit], priority: int, defaults: Defaults
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.name = function, name or function.__name__
-        self.limits, self.priority = limits, priority
+        self.limits, self.priority, self.defaults = limits, priority, defaults
         self.signature = inspect.signature(function)
 
     @functools.cached_property
@@ -77,12 +81,12 @@ class Pipeline:
         at_work = tracer()
         if at_work is None:
             return self.function(*args, **kwargs)
-        with at_work.inside(self.name):
+        with at_work.inside(self.name, self.defaults):
             return self.function(*args, **kwargs)
 
     def trace(self, tracing: Tracer, **params: Any) -> Graph:
         """The graph for these params. Raises `DeclarationError` for steps that do not fit together."""
-        return trace(tracing, self.name, lambda: self.function(**params))
+        return trace(tracing, self.name, lambda: self.function(**params), self.defaults)
 
 
 class _Steps(Protocol):
@@ -102,6 +106,7 @@ class _Steps(Protocol):
         priority: int = 0,
         limit: str | None = None,
         hints: Mapping[str, Any] | None = None,
+        heal: When | Sequence[When] | None = None,
     ) -> Callable[[Function], Step]: ...
 
 
@@ -112,7 +117,14 @@ class _Pipelines(Protocol):
     def __call__(self, function: Function, /) -> Pipeline: ...
     @overload
     def __call__(
-        self, *, name: str | None = None, limits: Mapping[str, Terms] | None = None, priority: int = 0
+        self,
+        *,
+        name: str | None = None,
+        limits: Mapping[str, Terms] | None = None,
+        priority: int = 0,
+        heal: When | Sequence[When] | None = None,
+        owner: str = "",
+        classes: Mapping[str, str] | None = None,
     ) -> Callable[[Function], Pipeline]: ...
 
 
@@ -128,17 +140,46 @@ def make_step(
     priority: int = 0,
     limit: str | None = None,
     hints: Mapping[str, Any] | None = None,
+    heal: When | Sequence[When] | None = None,
 ) -> Any:
     """Make a function a step: `@step` alone, or with options. Gives a `Step`.
 
     `retries` is a count or `Retries`; after `timeout` ("10m") the process is killed; `cores` and `memory` ("2GB") are what a worker
     sets aside for it, and more memory is not given; with `reuse` an earlier result of the same code, params and inputs is taken;
-    a higher `priority` goes first; `limit` names a limit of the pipeline or of LOOPLINE_LIMITS; `hints` go to the executor as they are.
-    Raises `InvalidInput` "step.memory" and "step.cores".
+    a higher `priority` goes first; `limit` names a limit of the pipeline or of LOOPLINE_LIMITS; `hints` go to the executor as they are;
+    `heal` is tried against errors, and the pipeline's where it says nothing.
+    Raises `InvalidInput` "step.memory", "step.cores", and as `of_heal`.
     """
+    options = step_options(
+        retries=retries,
+        timeout=timeout,
+        cores=cores,
+        memory=memory,
+        reuse=reuse,
+        priority=priority,
+        limit=limit,
+        hints=hints,
+        heal=heal,
+    )
+    return Step(function, options) if function is not None else lambda given: Step(given, options)
+
+
+def step_options(
+    *,
+    retries: int | Retries = 0,
+    timeout: str | timedelta | None = None,
+    cores: float = 1,
+    memory: str | int | None = None,
+    reuse: bool = True,
+    priority: int = 0,
+    limit: str | None = None,
+    hints: Mapping[str, Any] | None = None,
+    heal: When | Sequence[When] | None = None,
+) -> Options:
+    """The options of a step, as `make_step` takes them."""
     if cores <= 0:
         raise InvalidInput("step.cores", f"a step cannot take {cores} cores", remedy="Give a number above 0.")
-    options = Options(
+    return Options(
         Retries.of(retries),
         None if timeout is None else duration(timeout).total_seconds(),
         float(cores),
@@ -147,8 +188,8 @@ def make_step(
         priority,
         limit,
         dict(hints or {}),
+        None if heal is None else of_heal(heal),
     )
-    return Step(function, options) if function is not None else lambda given: Step(given, options)
 
 
 def make_pipeline(
@@ -158,16 +199,22 @@ def make_pipeline(
     name: str | None = None,
     limits: Mapping[str, Terms] | None = None,
     priority: int = 0,
+    heal: When | Sequence[When] | None = None,
+    owner: str = "",
+    classes: Mapping[str, str] | None = None,
 ) -> Any:
     """Make a function a pipeline, whose steps become a graph: `@pipeline` alone, or with options. Gives a `Pipeline`.
 
     It is called `name`, or as the function. `limits` are named limits its steps share with all others that name them: `{"api": 4}` at once,
     `{"mail": "10/1m"}` started in a minute. A higher `priority` goes before other executions.
+    `heal` is tried against errors of its steps that say nothing themselves; `owner` is told of those that fail; `classes` says of names of
+    exceptions or codes which class they are. Raises `InvalidInput` as `of_heal` and `check_own`.
     """
+    defaults = Defaults(None if heal is None else of_heal(heal), owner, dict(check_own(classes or {})))
     read = read_limits(limits or {})
     if function is not None:
-        return Pipeline(function, name, read, priority)
-    return lambda given: Pipeline(given, name, read, priority)
+        return Pipeline(function, name, read, priority, defaults)
+    return lambda given: Pipeline(given, name, read, priority, defaults)
 
 
 def memory_in_bytes(given: str | int | None) -> int:
@@ -185,4 +232,14 @@ def memory_in_bytes(given: str | int | None) -> int:
 step: _Steps = make_step
 pipeline: _Pipelines = make_pipeline
 
-__all__ = ["Output", "Pipeline", "Step", "make_pipeline", "make_step", "memory_in_bytes", "pipeline", "step"]
+__all__ = [
+    "Output",
+    "Pipeline",
+    "Step",
+    "make_pipeline",
+    "make_step",
+    "memory_in_bytes",
+    "pipeline",
+    "step",
+    "step_options",
+]

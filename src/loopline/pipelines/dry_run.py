@@ -6,11 +6,11 @@ import msgspec
 
 from loopline.errors import LooplineError
 from loopline.pipelines import cache
-from loopline.pipelines.arguments import NOTHING, value_of
+from loopline.pipelines.arguments import NOTHING, part_of, value_of
 from loopline.pipelines.cache import Parts, parts_of
 from loopline.pipelines.codecs import items_of
 from loopline.pipelines.engine import Engine
-from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, Node, numbers_in
+from loopline.pipelines.graph import Binding, Constant, FromStep, ListOf, NamedOf, Node, Part, numbers_in
 from loopline.pipelines.nearest import nearest, told
 from loopline.pipelines.planning import Plan
 from loopline.storage.database import Transaction
@@ -120,6 +120,8 @@ class _Looking:
     def _filled(self, binding: Binding) -> Binding:
         if isinstance(binding, FromStep):
             return self._known[binding.number]
+        if isinstance(binding, Part):
+            return part_of(self._known[binding.number], binding.place)
         if isinstance(binding, ListOf):
             return ListOf([self._filled(one) for one in binding.items])
         if isinstance(binding, NamedOf):

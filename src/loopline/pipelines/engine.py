@@ -2,8 +2,9 @@
 
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -12,7 +13,12 @@ import msgspec
 from loopline.clock import Clock
 from loopline.pipelines.codecs import Value
 from loopline.pipelines.graph import Binding, Options, read_bindings
+from loopline.pipelines.healing.classes import Classified
+from loopline.pipelines.healing.decide import Next
+from loopline.pipelines.healing.record import Where
+from loopline.pipelines.instead import Instead
 from loopline.storage.artifacts import ArtifactStore
+from loopline.storage.database import Transaction
 from loopline.storage.statements import Row, Sql, Statements
 from loopline.values import micros
 
@@ -23,6 +29,10 @@ MAPPED = "*"
 _NUMBERS = count(1)
 _OPTIONS = msgspec.json.Decoder(Options)
 _VALUE = msgspec.json.Decoder(Value)
+_INSTEAD = msgspec.json.Decoder(Instead)
+
+# Tells people that a step is over for its error, in the transaction that ends it: which attempt, its error, the end, the owner, and when.
+Tell = Callable[[Transaction, Where, Classified, Next, str, datetime], None]
 
 _FACTS = Sql("select id, pipeline, code, fresh, project from execution where id = ?")
 _PARENT = Sql("select bindings from step where execution = ? and number = ?")
@@ -56,16 +66,21 @@ class Claimed:
     failures: int
     needed_by: str
     wanted_by: str
+    instead: Instead | None = None
 
 
 @dataclass
 class Engine:
-    """One opened home as the engine sees it. `seed` is what its chance derives from; a lease lasts `lease_ms` by the database's clock."""
+    """One opened home as the engine sees it. `seed` is what its chance derives from; a lease lasts `lease_ms` by the database's clock.
+
+    `tell` tells people of steps that failed or skipped their window; without it nobody is told.
+    """
 
     artifacts: ArtifactStore
     clock: Clock
     seed: int = 0
     lease_ms: int = LEASE_MS
+    tell: Tell | None = None
     _facts: dict[str, Facts] = field(default_factory=dict)
     _parents: dict[tuple[str, int], dict[str, Binding]] = field(default_factory=dict)
 
@@ -132,7 +147,8 @@ def claimed_from(row: Row) -> Claimed:
     """A claimed step from the columns `CLAIMED`."""
     values: list[Any] = list(row)
     values[7] = read_options(values[7])
+    values[-1] = None if values[-1] is None else _INSTEAD.decode(values[-1])
     return Claimed(*values)
 
 
-CLAIMED = "execution, number, attempt, name, function, code, bindings, options, parent, failures, needed_by, wanted_by"
+CLAIMED = "execution, number, attempt, name, function, code, bindings, options, parent, failures, needed_by, wanted_by, instead"

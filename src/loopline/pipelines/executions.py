@@ -139,7 +139,9 @@ def cancel(tx: Transaction, engine: Engine, execution: str, *, by: str = "") -> 
     engine.record(sql, execution, "ended", detail=text_of({"state": "cancelled", "by": by}))
 
 
-def rerun(tx: Transaction, engine: Engine, execution: str, *, by: str = "", fresh: bool = True) -> str:
+def rerun(
+    tx: Transaction, engine: Engine, execution: str, *, by: str = "", fresh: bool = True, origin: str = "rerun"
+) -> str:
     """Submit the same execution again, with the code it was planned with; its id. `fresh` takes nothing from the cache.
 
     Raises `NotFound` "execution.unknown" and `InvalidInput` "execution.not_pinned".
@@ -151,7 +153,7 @@ def rerun(tx: Transaction, engine: Engine, execution: str, *, by: str = "", fres
     lock_named(tx, "executions", project, pipeline)
     [(sequence,)] = sql.rows(_SEQUENCE, project, pipeline)
     name = derive_id("ex", engine.seed, project, pipeline, sequence)
-    head = (name, project, pipeline, sequence, None, "rerun", execution, priority, start, end, params, code, result)
+    head = (name, project, pipeline, sequence, None, origin, execution, priority, start, end, params, code, result)
     sql.change(_INSERT, *head, int(fresh), 0, 0, engine.now(), by)
     sql.change(_NODES, name, execution)
     [(count, numbers)] = sql.rows(_COUNT, name)
@@ -161,7 +163,7 @@ def rerun(tx: Transaction, engine: Engine, execution: str, *, by: str = "", fres
         for number in msgspec.json.decode(needed) + msgspec.json.decode(wanted):
             waits[number] = waits.get(number, 0) + 1
     sql.many(_WAITS, [(waited, name, number) for number, waited in waits.items()])
-    _begin(engine, sql, name, count, {"origin": "rerun", "by": by, "again": execution})
+    _begin(engine, sql, name, count, {"origin": origin, "by": by, "again": execution})
     return name
 
 

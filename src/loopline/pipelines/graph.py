@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from loopline.pipelines.codecs import Value
+from loopline.pipelines.healing.remedies import When
 from loopline.pipelines.retries import Retrying
 
 
@@ -21,6 +22,13 @@ class FromStep(msgspec.Struct, frozen=True, tag_field="is", tag="step"):
     number: int
 
 
+class Part(msgspec.Struct, frozen=True, tag_field="is", tag="part"):
+    """One of the values that a step gives as a tuple, by its place."""
+
+    number: int
+    place: int
+
+
 class ListOf(msgspec.Struct, frozen=True, tag_field="is", tag="list"):
     """A list put together from several sources."""
 
@@ -33,14 +41,18 @@ class NamedOf(msgspec.Struct, frozen=True, tag_field="is", tag="named"):
     items: dict[str, "Binding"]
 
 
-Binding = Constant | FromStep | ListOf | NamedOf
+Binding = Constant | FromStep | Part | ListOf | NamedOf
 
 _BINDING = msgspec.json.Decoder(Binding)
 _BINDINGS = msgspec.json.Decoder(dict[str, Binding])
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a step is run: seconds it may take (None: any), its cores, bytes of memory (0: any), and the rest of `step`."""
+    """How a step is run: seconds it may take (None: any), its cores, bytes of memory (0: any), and the rest of `step`.
+
+    `heal` is what is tried against its errors (None: what the pipeline says), `owner` who is told of them, `classes` the classes of errors that
+    the pipeline knows better.
+    """
 
     retries: Retrying = Retrying()
     timeout: float | None = None
@@ -50,6 +62,22 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: int = 0
     limit: str | None = None
     hints: dict[str, Any] = {}
+    heal: tuple[When, ...] | None = None
+    owner: str = ""
+    classes: dict[str, str] = {}
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What a pipeline says for all of its steps; see `Options`."""
+
+    heal: tuple[When, ...] | None = None
+    owner: str = ""
+    classes: dict[str, str] = {}
+
+    def within(self, outer: "Defaults") -> "Defaults":
+        """These, and where they say nothing those of the pipeline around."""
+        heal = outer.heal if self.heal is None else self.heal
+        return Defaults(heal, self.owner or outer.owner, {**outer.classes, **self.classes})
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -96,7 +124,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 def numbers_in(binding: Binding) -> Iterator[int]:
     """The steps that a binding reads."""
-    if isinstance(binding, FromStep):
+    if isinstance(binding, FromStep | Part):
         yield binding.number
     elif isinstance(binding, ListOf):
         for one in binding.items:

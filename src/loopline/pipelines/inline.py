@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from loopline.errors import InvalidInput
-from loopline.pipelines.advance import lose
 from loopline.pipelines.claims import beat, expired
 from loopline.pipelines.code import function_named, import_from, unpack
 from loopline.pipelines.engine import Engine, worker_name
+from loopline.pipelines.failing import lose
 from loopline.pipelines.perform import perform
 from loopline.pipelines.planning import Plan
 from loopline.pipelines.taking import Taken, commit, take

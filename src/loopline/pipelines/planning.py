@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loopline.errors import InvalidInput
 from loopline.pipelines.code import pin
 from loopline.pipelines.declare import Pipeline
 from loopline.pipelines.graph import Graph
+from loopline.pipelines.healing.remedies import SkipWindow
 from loopline.pipelines.limits import Limit
 from loopline.pipelines.params import kept_params, window_in
 from loopline.pipelines.trace import Tracer, check_params
@@ -32,6 +34,18 @@ class Plan:
         return self.graph.functions
 
 
+def check_skipping(graph: Graph, window: Window | None) -> None:
+    """Raise `InvalidInput` "healing.no_window" where a step would put off a window that the execution does not have."""
+    for node in graph.nodes if window is None else []:
+        remedies = [remedy for one in node.options.heal or () for remedy in one.remedies]
+        if any(isinstance(one, SkipWindow) and one.backfill_after for one in remedies):
+            raise InvalidInput(
+                "healing.no_window",
+                f"`{node.name}` declares ll.skip_window(backfill_after=...), and {graph.pipeline} takes no window",
+                remedy="Annotate one of the pipeline's parameters with ll.Window, or use ll.skip_window alone.",
+            )
+
+
 def plan(pipeline: Pipeline, params: Mapping[str, Any], artifacts: ArtifactStore) -> Plan:
     """Trace the pipeline for these params. Code and large constants are durable in `artifacts` on return.
 
@@ -40,5 +54,7 @@ def plan(pipeline: Pipeline, params: Mapping[str, Any], artifacts: ArtifactStore
     given = check_params(pipeline.name, pipeline.signature, params)
     kept = kept_params(pipeline.name, given)
     graph = pipeline.trace(Tracer(artifacts), **given)
+    window = window_in(pipeline, given)
+    check_skipping(graph, window)
     code = pin(graph.functions.values(), artifacts)
-    return Plan(pipeline.name, graph, kept, window_in(pipeline, given), code, pipeline.limits, pipeline.priority)
+    return Plan(pipeline.name, graph, kept, window, code, pipeline.limits, pipeline.priority)

@@ -8,7 +8,7 @@ import msgspec
 
 from loopline.errors import InvalidInput, LooplineError, NotFound
 from loopline.pipelines.arguments import resolve, value_of
-from loopline.pipelines.faults import Failure
+from loopline.pipelines.failure import StepError
 from loopline.pipelines.graph import read_binding
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.database import Transaction
@@ -27,7 +27,7 @@ _BEGINNING = Sql("select id from execution where id like ? order by id limit 2")
 _NEWEST = Sql("select id from execution order by created_at desc, sequence desc limit 1")
 _COUNTS = Sql("select state, count(*) from step where execution = ? and kind = 'step' group by state")
 _STEPS = Sql(
-    "select s.number, s.name, s.kind, s.state, s.attempt, s.failures, s.worker, s.reused, s.error, s.ended_at, a.started_at, a.seconds, a.log"
+    "select s.number, s.name, s.kind, s.state, s.attempt, s.failures, s.worker, s.reused, s.error, s.instead, s.ended_at, a.started_at, a.seconds, a.log"
     " from step s left join attempt a on a.execution = s.execution and a.number = s.number and a.attempt = s.attempt"
     " where s.execution = ? and s.number > ? order by s.number limit ?"
 )
@@ -63,7 +63,9 @@ class ExecutionRow(msgspec.Struct, frozen=True):
 
 
 class StepRow(msgspec.Struct, frozen=True):
-    """A step and its last attempt; `log` is the digest of what that printed, `reused` the execution its result was taken from."""
+    """A step and its last attempt; `log` is the digest of what that printed, `reused` the execution its result was taken from, `instead`
+    what a remedy put in place of its inputs, its function or its result.
+    """
 
     number: int
     name: str
@@ -74,6 +76,7 @@ class StepRow(msgspec.Struct, frozen=True):
     worker: str | None
     reused: str | None
     error: dict[str, Any] | None
+    instead: dict[str, Any] | None
     ended_at: datetime | None
     started_at: datetime | None
     seconds: float | None
@@ -139,7 +142,22 @@ def steps_of(tx: Transaction, execution: str) -> Iterator[StepRow]:
     while rows := sql.rows(_STEPS, execution, last, _PAGE):
         last = rows[-1][0]
         for row in rows:
-            number, name, kind, state, attempt, failures, worker, reused, error, ended, started, seconds, log = row
+            (
+                number,
+                name,
+                kind,
+                state,
+                attempt,
+                failures,
+                worker,
+                reused,
+                error,
+                instead,
+                ended,
+                started,
+                seconds,
+                log,
+            ) = row
             yield StepRow(
                 number,
                 name,
@@ -150,6 +168,7 @@ def steps_of(tx: Transaction, execution: str) -> Iterator[StepRow]:
                 worker,
                 reused,
                 _json(error),
+                _json(instead),
                 _time(ended),
                 _time(started),
                 seconds,
@@ -193,10 +212,12 @@ def result_of(tx: Transaction, execution: str, artifacts: ArtifactStore, wanted:
     return value_of(resolve(sql, execution, {"result": read_binding(row[15])})["result"], wanted, artifacts)
 
 
-def failures_of(tx: Transaction, execution: str) -> list[tuple[str, Failure]]:
+def failures_of(tx: Transaction, execution: str) -> list[tuple[str, StepError]]:
     """The steps that failed by themselves, with what went wrong."""
     failed = (step for step in steps_of(tx, execution) if step.state == "failed")
-    return [(step.name, msgspec.convert(step.error, Failure)) for step in failed if "error_class" in (step.error or {})]
+    return [
+        (step.name, msgspec.convert(step.error, StepError)) for step in failed if "error_class" in (step.error or {})
+    ]
 
 
 def _row(sql: Statements, execution: str) -> Row:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from math import ceil
 
 import msgspec
 
 from loopline.errors import InvalidInput
-from loopline.values import derive_seed, duration
+from loopline.pipelines.healing.classes import CLASSES
+from loopline.pipelines.healing.remedies import Retry
+from loopline.values import duration
 
-CLASSES = ("data", "access", "capacity", "code", "dependency", "timeout")
 TRANSIENT = ("capacity", "dependency", "timeout")
 _FOREVER = 1000
 
@@ -21,14 +23,15 @@ class Retrying(msgspec.Struct, frozen=True, omit_defaults=True):
     at_most: int = 300_000
     on: tuple[str, ...] = TRANSIENT
 
-    def retries(self, failed: int, error_class: str, kinds: Sequence[str]) -> bool:
-        """Whether it is tried again after `failed` failures, the last of this class and these kinds of exception."""
-        return failed <= self.times and (error_class in self.on or any(kind in self.on for kind in kinds))
+    def takes(self, error_class: str, kinds: Sequence[str]) -> bool:
+        """Whether there is a retry at all for an error of this class and these kinds of exception."""
+        return self.times > 0 and (error_class in self.on or any(kind in self.on for kind in kinds))
 
-    def wait(self, failed: int, seed: int, *path: object) -> int:
-        """Milliseconds until the next attempt: doubled each time, shortened by up to half by a draw from (seed, path)."""
-        longest: int = min(self.at_most, self.first << min(failed - 1, 40))
-        return round(longest * (0.5 + derive_seed(seed, "retry", *path, failed) / 2**33))
+    @property
+    def remedy(self) -> Retry:
+        """As a remedy; waits are in whole seconds there."""
+        first, at_most = (f"{ceil(one / 1000)}s" for one in (self.first, self.at_most))
+        return Retry(times=self.times, first=first, at_most=at_most)
 
 
 class Retries:

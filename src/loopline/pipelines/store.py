@@ -76,6 +76,7 @@ step = sa.Table(
     sa.Column("cached", sa.String(80)),
     sa.Column("reused", sa.String(40)),
     sa.Column("error", sa.Text),
+    sa.Column("instead", sa.Text),
     sa.Column("ended_at", sa.BigInteger),
     sqlite_with_rowid=False,
 )

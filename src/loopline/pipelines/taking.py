@@ -1,16 +1,18 @@
 """Taking the next step and committing what came of it: the two moments at which any executor meets the database."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loopline.pipelines import cache
-from loopline.pipelines.advance import complete, fail, lock
+from loopline.pipelines.advance import complete, lock
 from loopline.pipelines.again import heal
 from loopline.pipelines.arguments import resolve
 from loopline.pipelines.cache import Parts
 from loopline.pipelines.claims import Room, claim
 from loopline.pipelines.engine import Claimed, Engine, Facts
-from loopline.pipelines.graph import Binding
+from loopline.pipelines.failing import fail
+from loopline.pipelines.graph import Binding, Constant
+from loopline.pipelines.instead import Instead
 from loopline.pipelines.perform import Performed
 from loopline.storage.statements import Statements
 
@@ -40,6 +42,8 @@ def take(
             return None, False
         facts, (bindings, mapped) = engine.facts(sql, claimed.execution), engine.bindings(sql, claimed)
         arguments = resolve(sql, claimed.execution, bindings) if bindings else {}
+        if claimed.instead is not None:
+            return _instead(claimed, claimed.instead, arguments, facts), False
         if not claimed.options.reuse:
             return Taken(claimed, arguments, facts, None), False
         parts = cache.parts_of(claimed.function, claimed.code, bindings, arguments, mapped)
@@ -49,6 +53,12 @@ def take(
         lock(sql, claimed.execution)
         complete(engine, sql, claimed, hit.result, worker=worker, parts=parts, reused=hit.execution)
     return None, True
+
+
+def _instead(claimed: Claimed, instead: Instead, arguments: Mapping[str, Binding], facts: Facts) -> Taken:
+    """With what a remedy put in place; what comes of it is not kept for others."""
+    given = {**arguments, **{name: Constant(value) for name, value in instead.inputs.items()}}
+    return Taken(replace(claimed, function=instead.function or claimed.function), given, facts, None)
 
 
 def commit(

@@ -11,11 +11,15 @@ from pathlib import Path
 from types import GenericAlias
 from typing import Any, NoReturn, Protocol
 
+import msgspec
+
 from loopline.errors import DeclarationError, InvalidInput
 from loopline.pipelines.accepts import accepts, element_of, name_of, takes_none
-from loopline.pipelines.codecs import keep
+from loopline.pipelines.codecs import has_codec, keep, types_in
+from loopline.pipelines.fall_back import found
 from loopline.pipelines.fingerprint import Fingerprints
-from loopline.pipelines.graph import Binding, Constant, FromStep, Graph, ListOf, NamedOf, Node, Options
+from loopline.pipelines.graph import Binding, Constant, Defaults, FromStep, Graph, ListOf, NamedOf, Node, Options, Part
+from loopline.pipelines.healing.remedies import FallBack, Remedy
 from loopline.storage.artifacts import ArtifactStore
 
 _OURS = str(Path(__file__).parent)
@@ -25,6 +29,7 @@ class Traceable(Protocol):
     """What tracing needs of a step."""
 
     function: Callable[..., Any]
+    name: str
     options: Options
     signature: inspect.Signature
     key: str
@@ -37,8 +42,13 @@ class Traceable(Protocol):
 class Output:
     """A handle on what a step will give. It has no value yet: pass it to other steps, or return it."""
 
-    def __init__(self, number: int, kind: Any, made: str) -> None:
-        self.number, self.kind, self.made = number, kind, made
+    def __init__(self, number: int, kind: Any, made: str, place: int | None = None) -> None:
+        self.number, self.kind, self.made, self.place = number, kind, made, place
+
+    @property
+    def binding(self) -> Binding:
+        """Where what takes it finds its value."""
+        return FromStep(self.number) if self.place is None else Part(self.number, self.place)
 
     def __repr__(self) -> str:
         return f"Output({self.made})"
@@ -47,7 +57,13 @@ class Output:
         self._refuse("has no value yet that an `if` could ask", "Give the step that depends on it `when=`.")
 
     def __iter__(self) -> Iterator[Any]:
-        self._refuse("has no elements yet", "Use `.each` of the step that shall run for each.")
+        kinds = None if self.place is not None else types_in(self.kind)
+        if kinds is None:
+            self._refuse(
+                "has no elements yet",
+                "Use `.each` of the step that shall run for each; several values are annotated `-> tuple[A, B]`.",
+            )
+        return iter([Output(self.number, kind, self.made, place) for place, kind in enumerate(kinds)])
 
     def __len__(self) -> int:  # noqa: PLE0303 - it always raises
         self._refuse("has no length yet", "Compute it in a step.")
@@ -70,17 +86,18 @@ class Tracer:
         self.nodes: list[Node] = []
         self.functions: dict[str, Callable[..., Any]] = {}
         self._names: Counter[str] = Counter()
-        self._prefix = ""
+        self._prefix, self._defaults = "", Defaults()
 
     @contextmanager
-    def inside(self, name: str) -> Iterator[None]:
-        """What is added within is a part of the sub-pipeline `name`."""
-        before = self._prefix
-        self._prefix = self._unused(f"{before}{name}") + "/"
+    def inside(self, name: str, defaults: Defaults) -> Iterator[None]:
+        """What is added within is a part of the sub-pipeline `name`, or of the pipeline itself where that is empty."""
+        before = self._prefix, self._defaults
+        self._prefix = self._unused(f"{before[0]}{name}") + "/" if name else ""
+        self._defaults = defaults.within(before[1])
         try:
             yield
         finally:
-            self._prefix = before
+            self._prefix, self._defaults = before
 
     def add(self, step: Traceable, args: Any, kwargs: Mapping[str, Any], when: Any, *, each: bool = False) -> Output:
         """Add a call. Raises `DeclarationError` for arguments that do not fit."""
@@ -100,10 +117,10 @@ class Tracer:
         optional = frozenset(name for name in given if name not in mapped and takes_none(step.hints.get(name, Any)))
         node = Node(
             len(self.nodes),
-            self._unused(self._prefix + step.function.__name__),
+            self._unused(self._prefix + step.name),
             step.key,
             self.fingerprints.of(step.function),
-            step.options,
+            self._options(step, where, given),
             {name: self._binding(argument) for name, argument in given.items()},
             mapped,
             condition,
@@ -115,17 +132,42 @@ class Tracer:
         result = step.hints.get("return", Any)
         return Output(node.number, GenericAlias(list, (result,)) if each else result, where.name)
 
+    def _options(self, step: Traceable, where: "_Place", given: Mapping[str, Any]) -> Options:
+        """The step's own, and what the pipeline says of healing; the functions to fall back to are known by their keys then."""
+        defaults = self._defaults
+        heal = defaults.heal if step.options.heal is None else step.options.heal
+        if not (heal or defaults.owner or defaults.classes):
+            return step.options
+        found = tuple(
+            msgspec.structs.replace(
+                one, remedies=tuple(self._resolved(remedy, where, given) for remedy in one.remedies)
+            )
+            for one in heal or ()
+        )
+        return msgspec.structs.replace(
+            step.options, heal=found or None, owner=defaults.owner, classes=dict(defaults.classes)
+        )
+
+    def _resolved(self, remedy: Remedy, where: "_Place", given: Mapping[str, Any]) -> Remedy:
+        if not isinstance(remedy, FallBack):
+            return remedy
+        function, key = where.fall_back(remedy, given)
+        self.functions[key] = function
+        return msgspec.structs.replace(remedy, function=key)
+
     def result(self, value: Any) -> Binding:
         """What the pipeline returns."""
         return self._binding(value)
 
     def _binding(self, argument: Any) -> Binding:
         if isinstance(argument, Output):
-            return FromStep(argument.number)
+            return argument.binding
         if _holds_outputs(argument):
             if isinstance(argument, dict):
                 return NamedOf({str(name): self._binding(one) for name, one in argument.items()})
             return ListOf([self._binding(one) for one in argument])
+        if isinstance(argument, dict) and any(map(has_codec, argument.values())):
+            return NamedOf({str(name): self._binding(one) for name, one in argument.items()})
         return Constant(keep(argument, self.artifacts))
 
     def _unused(self, name: str) -> str:
@@ -141,11 +183,12 @@ def tracer() -> Tracer | None:
     return _TRACER.get()
 
 
-def trace(tracing: Tracer, pipeline: str, body: Callable[[], Any]) -> Graph:
+def trace(tracing: Tracer, pipeline: str, body: Callable[[], Any], defaults: Defaults) -> Graph:
     """Run a pipeline's body and give the graph of the steps that it called."""
     token = _TRACER.set(tracing)
     try:
-        returned = body()
+        with tracing.inside("", defaults):
+            returned = body()
         result = tracing.result(returned)
     finally:
         _TRACER.reset(token)
@@ -163,7 +206,8 @@ class _Place:
 
     def __init__(self, file: str, line: int, step: Traceable) -> None:
         self.file, self.line, self.step = file, line, step
-        self.name = _named(step.function)
+        code = inspect.unwrap(step.function).__code__
+        self.name = f"`{step.name}` ({Path(code.co_filename).name}:{code.co_firstlineno})"
 
     def bound(self, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -212,6 +256,22 @@ class _Place:
             self.refuse(
                 "pipeline.types", said, "Let what one returns be what the other takes, or change the annotations."
             )
+
+    def fall_back(self, remedy: FallBack, given: Mapping[str, Any]) -> tuple[Callable[..., Any], str]:
+        """The function to fall back to, and its key."""
+        try:
+            function, key, hints = found(remedy, self.step.function)
+            inspect.signature(function).bind(**given)
+        except (LookupError, AttributeError, TypeError) as error:
+            said = f"{self.name} cannot fall back to `{remedy.step}`: {error}"
+            self.refuse(
+                "pipeline.fall_back", said, "Name a step or function of a module that takes the same parameters."
+            )
+        wanted, returned = self.step.hints.get("return", Any), hints.get("return", Any)
+        if not accepts(wanted, returned) or (types_in(wanted) and not types_in(returned)):
+            said = f"{self.name} returns {name_of(wanted)}, and `{remedy.step}`, which it falls back to, {name_of(returned)}"
+            self.refuse("pipeline.types", said, "Let both return the same.")
+        return function, key
 
     def condition(self, when: Any) -> Any:
         if isinstance(when, bool) or (isinstance(when, Output) and accepts(bool, when.kind)):

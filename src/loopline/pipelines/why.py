@@ -1,5 +1,7 @@
 """Why a step is as it is: run or reused and on what grounds, skipped, cancelled, or what it waits for."""
 
+from datetime import timedelta
+
 import msgspec
 
 from loopline.errors import NotFound
@@ -7,17 +9,22 @@ from loopline.pipelines.arguments import resolve
 from loopline.pipelines.cache import parts_of
 from loopline.pipelines.engine import MAPPED, Engine
 from loopline.pipelines.graph import Binding, read_bindings
+from loopline.pipelines.instead import Instead
 from loopline.pipelines.nearest import Nearest, nearest, told
 from loopline.storage.database import Transaction
 from loopline.storage.statements import Row, Sql, Statements
+from loopline.values import duration_text
 
 _STEP = Sql(
     "select number, name, kind, state, function, code, bindings, options, parent, reused, error, waits_for, ready_at - {now}, limited, worker,"
-    " leased_until - {now}, failures, ended_at from step where execution = ? and name = ?"
+    " leased_until - {now}, failures, instead from step where execution = ? and name = ?"
 )
 _PARENT = Sql("select bindings from step where execution = ? and number = ?")
 _SKIPPED = Sql(
     "select detail from event where execution = ? and number = ? and kind = 'skipped' order by id desc limit 1"
+)
+_LAST = Sql(
+    "select detail from event where execution = ? and number = ? and kind in ('retrying', 'set_aside', 'fallen_back') order by id desc limit 1"
 )
 _STARTED = Sql("select min(started_at) from attempt where execution = ? and number = ?")
 _SOURCES = Sql(
@@ -57,6 +64,8 @@ _Answer = tuple[str, Nearest | None]
 def _done(sql: Statements, engine: Engine, execution: str, row: Row) -> _Answer:
     if row[2] == "each":
         return "each of its elements is done", None
+    if row[17] is not None:
+        return _healed(msgspec.json.decode(row[17], type=Instead)), None
     if row[9] is not None:
         return (
             f"it was not run: {row[9]} had run the same code on the same params and inputs in the same environment",
@@ -70,6 +79,17 @@ def _done(sql: Statements, engine: Engine, execution: str, row: Row) -> _Answer:
     parts = parts_of(row[4], row[5], bindings, resolve(sql, execution, bindings), mapped)
     near = nearest(sql, engine.artifacts, parts, before=begun or 0)
     return because(near), near
+
+
+def _healed(instead: Instead) -> str:
+    if instead.execution:
+        age = duration_text(timedelta(seconds=round(instead.stale_seconds)))
+        return f"it failed, and its last good result was taken over from {instead.execution}, {age} old"
+    if instead.function:
+        return f"it failed, and {instead.function} was called instead"
+    kept = ", ".join(f"{name} {bad}" for name, bad in instead.bad.items())
+    rows = "one row" if instead.rows == 1 else f"{instead.rows} rows"
+    return f"it ran without {rows} that it called wrong, kept as {kept}"
 
 
 def because(near: Nearest | None) -> str:
@@ -108,9 +128,12 @@ def _waiting(sql: Statements, _: Engine, execution: str, row: Row) -> _Answer:
     return f"it waits for {', '.join(sorted(names))}", None
 
 
-def _ready(sql: Statements, _: Engine, __: str, row: Row) -> _Answer:
-    if row[12] > 0:
-        return f"it failed {row[16]} times and is tried again in {row[12] / 1000:.1f} s", None
+def _ready(sql: Statements, _: Engine, execution: str, row: Row) -> _Answer:
+    if row[16]:
+        [(detail,)] = sql.rows(_LAST, execution, row[0])
+        tried = msgspec.json.decode(detail).get("sentence", "")
+        wait = f" in {row[12] / 1000:.1f} s" if row[12] > 0 else ""
+        return f"it failed {row[16]} times and is tried again{wait}: {tried.rstrip('.')}", None
     if row[13] is not None:
         [(running,)] = sql.rows(_ROOM, row[13])
         return f"it is ready, and no worker has taken it; {running} steps run under its limit {row[13]!r}", None
@@ -131,4 +154,5 @@ def _failed(_: Statements, __: Engine, ___: str, row: Row) -> _Answer:
         return f"it was not run, because {error['because']} failed", None
     if not error:
         return "its execution was cancelled", None
-    return f"its attempt failed ({error['error_class']}): {error['message']}", None
+    tried = f" - {error['sentence'].rstrip('.')}" if error.get("sentence") else ""
+    return f"its attempt failed ({error['error_class']}): {error['message']}{tried}", None

@@ -35,6 +35,14 @@ class Spreadsheet:
         Raises `NotFound` ("source.no_spreadsheet", "source.no_sheet"), `InvalidInput` ("source.unreadable_spreadsheet", and as
         `settled`).
         """
+        rows = self.rows()
+        written = EPOCH + Path(self.path).stat().st_mtime_ns // 1000 * MICROSECOND
+        return settled(rows, window, terms, self.zone, written=written)
+
+    def rows(self) -> pl.DataFrame:
+        """All rows of the sheet but empty ones. Raises `NotFound` ("source.no_spreadsheet", "source.no_sheet") and `InvalidInput`
+        "source.unreadable_spreadsheet".
+        """
         path = Path(self.path)
         if not path.is_file():
             raise NotFound(
@@ -42,11 +50,6 @@ class Spreadsheet:
                 f"there is no file {self.path}",
                 remedy=f"Paths are taken from the folder that this runs in: {Path.cwd()}.",
             )
-        written = EPOCH + path.stat().st_mtime_ns // 1000 * MICROSECOND
-        rows = self._rows(path).rename(dict(self.rename), strict=False)
-        return settled(rows, window, terms, self.zone, written=written)
-
-    def _rows(self, path: Path) -> pl.DataFrame:
         try:
             book = fastexcel.read_excel(path)
             names = book.sheet_names
@@ -62,7 +65,10 @@ class Spreadsheet:
                 remedy="Is it an .xlsx, .xlsb, .xls or .ods file, and is the row of its header right?",
             ) from error
         filled = [name for name in rows.columns if not (name.startswith("__UNNAMED__") and rows[name].is_null().all())]
-        return rows.select(filled).filter(~pl.all_horizontal(pl.all().is_null())) if filled else pl.DataFrame()
+        if not filled:
+            return pl.DataFrame()
+        whole = rows.select(filled).filter(~pl.all_horizontal(pl.all().is_null()))
+        return whole.rename(dict(self.rename), strict=False)
 
 
 def spreadsheet(

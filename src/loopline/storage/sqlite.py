@@ -98,6 +98,8 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
         connection.execute("pragma foreign_keys=on")
 
     def begun(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("loopline_joined"):
+            return
         writes = connection.get_execution_options().get("loopline_write")
         connection.exec_driver_sql(f"pragma query_only={'on' if writes is False else 'off'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -3,11 +3,12 @@
 The text is written once, with `?` for values; what the databases say differently is a word in braces.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from loopline.errors import Unavailable
 from loopline.storage import sqlite as sqlite_driver
@@ -48,18 +49,39 @@ class Sql:
 class Statements:
     """Runs statements in one transaction that someone else has begun and will end."""
 
-    __slots__ = ("_execute", "_many", "pipeline", "remote")
+    __slots__ = ("_execute", "_leave", "_many", "_opened", "_tx", "pipeline", "remote")
 
-    def __init__(self, connection: Any, *, remote: bool) -> None:
-        self.remote = remote
+    def __init__(self, connection: Any, *, remote: bool, opened: tuple[Any, Any] | None = None) -> None:
+        self.remote, self._opened = remote, opened
         self.pipeline: Any = None  # of PostgreSQL: statements whose answer nobody asks for are not waited for
+        self._leave: Callable[[], None] | None = None
+        self._tx: Transaction | None = None
         self._execute = connection.execute
         self._many = connection.cursor().executemany if remote else connection.executemany
 
     @classmethod
     def of(cls, tx: Transaction) -> "Statements":
         """In the transaction `tx`, so that it commits with everything else there."""
-        return cls(tx.connection.driver_connection, remote=tx.dialect.name == "postgresql")
+        made = cls(tx.connection.driver_connection, remote=tx.dialect.name == "postgresql")
+        made._tx = tx
+        return made
+
+    @property
+    def tx(self) -> Transaction:
+        """The same transaction, for what builds its statements: it commits with everything else here."""
+        if self._tx is None:
+            if self._opened is None:
+                raise AssertionError("statements belong to a transaction")
+            engine, pooled = self._opened
+            if self._leave is not None:  # who builds statements looks at each answer at once
+                self._leave()
+                self.pipeline = self._leave = None
+            self._tx = sa.Connection(engine, connection=pooled).execution_options(loopline_joined=True)
+        return self._tx
+
+    def begun(self, pipeline: Any = None, leave: Callable[[], None] | None = None) -> None:
+        """Another transaction has begun on the connection; `leave` ends the pipeline it is in."""
+        self._tx, self.pipeline, self._leave = None, pipeline, leave
 
     def rows(self, sql: Sql, *values: Any) -> list[Row]:
         """The rows that it selects or returns."""
@@ -112,11 +134,13 @@ class Session:
             connection = self._pooled.driver_connection
             try:
                 if remote:
-                    with connection.pipeline() as statements.pipeline:
+                    with ExitStack() as entered:
+                        statements.begun(entered.enter_context(connection.pipeline()), entered.close)
                         yield statements
                         connection.commit()
                 else:
                     connection.execute("BEGIN IMMEDIATE")
+                    statements.begun()
                     yield statements
                     connection.commit()
             except BaseException as error:
@@ -142,7 +166,11 @@ class Session:
     def _open(self) -> Statements:
         if self._statements is None:
             self._pooled = self._database.connect()
-            self._statements = Statements(self._pooled.driver_connection, remote=self._database.remote)
+            self._statements = Statements(
+                self._pooled.driver_connection,
+                remote=self._database.remote,
+                opened=(self._database.engine, self._pooled),
+            )
         return self._statements
 
     def _drop(self) -> None:

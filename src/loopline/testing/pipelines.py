@@ -14,7 +14,7 @@ import loopline as ll
 from loopline.clock import SystemClock
 from loopline.errors import Conflict
 from loopline.pipelines import reading
-from loopline.pipelines.advance import complete, lose, release
+from loopline.pipelines.advance import complete, release
 from loopline.pipelines.again import resume
 from loopline.pipelines.arguments import NOTHING
 from loopline.pipelines.claims import Room, beat, claim, expired, held, ready_in
@@ -22,6 +22,7 @@ from loopline.pipelines.codecs import Value, keep
 from loopline.pipelines.declare import Pipeline
 from loopline.pipelines.engine import MOST_LOSSES, Claimed, Engine
 from loopline.pipelines.executions import cancel, rerun, submit
+from loopline.pipelines.failing import lose
 from loopline.pipelines.inline import Inline
 from loopline.pipelines.planning import plan
 from loopline.storage.artifacts import open_artifacts
@@ -277,7 +278,8 @@ class PipelineSuite:
         assert self.claimed(database, engine, "w") is None
         with database.reading() as tx:
             assert reading.get_execution(tx, execution).state == "failed"
-            assert [failure.code for _, failure in reading.failures_of(tx, execution)] == ["step.lost"]
+            failures = [(error.code, error.error_class) for _, error in reading.failures_of(tx, execution)]
+            assert failures == [("step.lost", "capacity")]
 
     def test_a_worker_says_itself_that_a_step_was_lost_and_it_waits_longer_each_time(
         self, database: Database, engine: Engine

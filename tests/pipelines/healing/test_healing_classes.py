@@ -263,3 +263,11 @@ def test_a_chain_that_goes_round_ends():
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__cause__, second.__cause__ = second, first
     assert classify(raised(first)).class_ in CLASSES
+
+
+def test_an_error_of_ours_may_say_its_class_and_the_users_table_comes_first():
+    error = InvalidInput("command.exit_code", "it ended with exit code 127", failure="dependency")
+    found = classify(raised(error))
+    assert (found.class_, found.why) == ("dependency", "command.exit_code says so")
+    assert classify(raised(error), {"command.exit_code": "access"}).class_ == "access"
+    assert classify(raised(InvalidInput("a.b", "c", failure="weather"))).class_ == "data"

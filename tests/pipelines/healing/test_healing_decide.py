@@ -138,6 +138,8 @@ def test_a_step_may_be_named_by_itself():
     def read_backup():
         """A step."""
 
-    assert ll.fall_back(read_backup) == ll.fall_back("read_backup")
+    named = ll.fall_back(read_backup)
+    assert named.step == ll.fall_back("read_backup").step == "read_backup"
+    assert named.function.startswith(f"{__name__}:")
     assert of_heal(None) == ()
     assert len(of_heal(HEAL[0])) == 1

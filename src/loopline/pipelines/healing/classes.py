@@ -201,6 +201,8 @@ def _of_link(link: Raised, own: Mapping[str, ErrorClass]) -> tuple[ErrorClass, s
     for name in (link.code, *names, *(name.rpartition(".")[2] for name in names)):
         if name and name in own:
             return own[name], f"declared for {name}", link
+    if link.class_ in CLASSES:
+        return next(one for one in CLASSES if one == link.class_), f"{link.code} says so", link
     if names and (names[0] in _WRAPPERS or names[0].startswith(_WRAPPING)) and link.behind is not None:
         return None
     return _by_numbers(link) or _by_name(link, names)

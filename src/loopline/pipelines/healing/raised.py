@@ -18,7 +18,8 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `told` is what may be logged, `shape` the message without what changes from time to time (see `message`). `status` is an
     HTTP status, `number` the system's errno, `state` an SQLSTATE, `code` ours; `source` is what it came from, where that is
-    known: a host, a table. `exit_code` and `killed_by` (a signal's number) tell how a process ended, `out_of_memory` that the
+    known: a host, a table; `class_` the class that
+    an error of ours says itself. `exit_code` and `killed_by` (a signal's number) tell how a process ended, `out_of_memory` that the
     system, or the step's own limit, ended it for its memory. `behind` is the error it came of.
     """
 
@@ -29,6 +30,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int | None = None
     state: str | None = None
     code: str = ""
+    class_: str = ""
     source: str = ""
     exit_code: int | None = None
     killed_by: int | None = None
@@ -62,6 +64,7 @@ def raised(error: BaseException, *, source: str = "", _depth: int = 0) -> Raised
         number=error.errno if isinstance(error, OSError) else None,
         state=_text(getattr(error, "sqlstate", None)),
         code=error.code if isinstance(error, LooplineError) else "",
+        class_=str(error.context.get("failure", "")) if isinstance(error, LooplineError) else "",
         source=source or _source(error),
         behind=raised(behind, _depth=_depth + 1) if deeper and behind is not None else None,
     )

@@ -81,11 +81,13 @@ def failed(
     seed: int = 0,
     retries: Retry | None = None,
     own: Mapping[str, ErrorClass] | None = None,
+    counted: int | None = None,
 ) -> tuple[Classified, Next]:
     """Note that an attempt failed, and what is tried next, in the caller's transaction: that of the attempt's end.
 
     Whatever was being tried for this step has failed then. Told twice of one attempt it says the same as the first time, as
-    long as `heal` and the rest are the same. `own` is a table of the user's, as `classify` takes.
+    long as `heal` and the rest are the same. `own` is a table of the user's, as `classify` takes. Of
+    the remedies that were tried only the last `counted` count, if given: earlier ones were before a person let it go on.
     """
     found = classify(error, own)
     failure_id = derive_id("fail", 0, where.execution, where.step, where.attempt)
@@ -94,6 +96,8 @@ def failed(
         if row["outcome"] == "open":
             store.change_remedy(tx, row["id"], {"outcome": "failed", "ended_at": utc(at)})
     history = [Tried(kind=row["kind"], rule=row["rule"], place=row["place"], at=row["at"]) for row in before]
+    if counted is not None:
+        history = history[len(history) - min(counted, len(history)) :]
     path = (where.project, where.pipeline, where.execution, where.step)
     then = next_remedy(heal, found, history, now=utc(at), seed=seed, path=path, retries=retries)
     store.add_failure(tx, _failure_row(failure_id, where, found, at))

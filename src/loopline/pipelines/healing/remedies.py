@@ -48,10 +48,11 @@ class LastGood(msgspec.Struct, frozen=True, tag="last_good", kw_only=True, omit_
         return LastGood(max_age=max_age)
 
 
-class FallBack(msgspec.Struct, frozen=True, tag="fall_back", kw_only=True):
-    """Call another step, by its name, with the same arguments."""
+class FallBack(msgspec.Struct, frozen=True, tag="fall_back", kw_only=True, omit_defaults=True):
+    """Call another step, by its name, with the same arguments; `function` is its `module:qualname`, where that is known."""
 
     step: str
+    function: str = ""
 
 
 class SkipWindow(msgspec.Struct, frozen=True, tag="skip_window", kw_only=True, omit_defaults=True):
@@ -140,7 +141,8 @@ def fall_back(step: str | Callable[..., object]) -> FallBack:
     name = step if isinstance(step, str) else str(getattr(step, "name", getattr(step, "__name__", "")))
     if not name:
         raise InvalidInput("healing.no_step", f"{step!r} names no step", remedy="Give a step, or its name.")
-    return FallBack(step=name)
+    qualified = getattr(step, "__qualname__", "")
+    return FallBack(step=name, function=f"{step.__module__}:{qualified}" if qualified else "")
 
 
 def of_heal(heal: When | Sequence[When] | None) -> tuple[When, ...]:

@@ -12,6 +12,11 @@ import polars as pl
 from loopline.errors import InvalidInput
 from loopline.tables import Table
 
+_CLASSES: tuple[tuple[tuple[type[duckdb.Error], ...], str], ...] = (
+    ((duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException), "code"),
+    ((duckdb.OutOfMemoryException,), "capacity"),
+)
+
 Rows = pl.DataFrame | pl.LazyFrame | Table
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -49,7 +54,7 @@ def run_sql(
             _check_select(query)
             return pl.DataFrame(connection.sql(query, params=dict(params) if params else None))
         except duckdb.Error as problem:
-            raise _failed(query, str(problem), inputs) from problem
+            raise _failed(query, problem, inputs) from problem
 
 
 class _Stream:
@@ -87,13 +92,17 @@ def _check_select(query: str) -> None:
         )
 
 
-def _failed(query: str, told: str, inputs: Mapping[str, Rows]) -> InvalidInput:
+def _failed(query: str, problem: duckdb.Error, inputs: Mapping[str, Rows]) -> InvalidInput:
+    told = str(problem)
+    kind = next((class_ for types, class_ in _CLASSES if isinstance(problem, types)), "data")
     first = told.splitlines()[0]
     line = _line(query, told)
     lines = query.split("\n")
     where = f"line {line}: `{lines[line - 1].strip()}`: " if line else ""
     known = ", ".join(sorted(inputs)) or "none"
-    return InvalidInput("sql.failed", f"{where}{first}", remedy=f"Mend the query. Its inputs are: {known}.", line=line)
+    return InvalidInput(
+        "sql.failed", f"{where}{first}", remedy=f"Mend the query. Its inputs are: {known}.", line=line, failure=kind
+    )
 
 
 def _line(query: str, told: str) -> int:

@@ -120,6 +120,7 @@ def upgrade() -> None:
         sa.Column("cached", sa.String(length=80), nullable=True),
         sa.Column("reused", sa.String(length=40), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("instead", sa.Text(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("execution", "number", name=op.f("pk_step")),
         sqlite_with_rowid=False,

@@ -1,0 +1,9 @@
+"""The suite of healing on SQLite and on PostgreSQL."""
+
+import loopline.pipelines.healing.store
+import loopline.pipelines.store  # noqa: F401 - their tables are part of the database that the tests get
+from loopline.testing.healing import HealingSuite
+
+
+class TestHealing(HealingSuite):
+    pass
