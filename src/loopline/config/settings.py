@@ -22,7 +22,8 @@ class Settings:
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
     the disk then. `workers` is how many processes answer on the scoring port; without `grpc_port` none speaks gRPC; with
     `access_log` each of their answers is a line of the access log. `limits` are named limits of pipeline steps, as `api=4; mail=10/1m`;
-    a worker that is not heard of for `lease_s` seconds loses its steps to others.
+    a worker that is not heard of for `lease_s` seconds loses its steps to others. `pipeline_cores` are the cores that steps may take under
+    `loopline up` (none given: all; 0: steps are left to `loopline worker`), and `pipeline_grace_s` the seconds that running steps are given when it is stopped.
     """
 
     home: Path
@@ -62,6 +63,8 @@ class Settings:
     python_timeout_s: float = 5.0
     limits: str = ""
     lease_s: float = 30.0
+    pipeline_cores: float | None = None
+    pipeline_grace_s: float = 30.0
 
     @classmethod
     def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -106,6 +109,8 @@ class Settings:
             python_timeout_s=float(found.get("LOOPLINE_PYTHON_TIMEOUT_S", "5")),
             limits=found.get("LOOPLINE_LIMITS", ""),
             lease_s=float(found.get("LOOPLINE_LEASE_S", "30")),
+            pipeline_cores=float(found["LOOPLINE_PIPELINE_CORES"]) if found.get("LOOPLINE_PIPELINE_CORES") else None,
+            pipeline_grace_s=float(found.get("LOOPLINE_PIPELINE_GRACE_S", "30")),
         )
 
     @property

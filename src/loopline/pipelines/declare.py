@@ -3,7 +3,7 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, overload
 
@@ -13,6 +13,7 @@ from loopline.pipelines.graph import Graph, Options
 from loopline.pipelines.limits import Limit, Terms, read_limits
 from loopline.pipelines.own_code import key_of
 from loopline.pipelines.retries import Retries
+from loopline.pipelines.schedules.when import When, of_pipeline
 from loopline.pipelines.trace import Output, Tracer, trace, tracer
 from loopline.values import duration
 
@@ -61,11 +62,19 @@ class Step:
 class Pipeline:
     """A function whose steps can be traced into a graph. Called outside of a pipeline it just runs, with all its steps."""
 
-    def __init__(self, function: Function, name: str | None, limits: list[Limit], priority: int) -> None:
+    def __init__(
+        self,
+        function: Function,
+        name: str | None,
+        limits: list[Limit],
+        priority: int,
+        schedules: tuple[When, ...] = (),
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.name = function, name or function.__name__
-        self.limits, self.priority = limits, priority
+        self.limits, self.priority, self.schedules = limits, priority, schedules
         self.signature = inspect.signature(function)
+        self.key = key_of(function, f"{function.__module__}:{function.__qualname__}")
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
@@ -112,7 +121,12 @@ class _Pipelines(Protocol):
     def __call__(self, function: Function, /) -> Pipeline: ...
     @overload
     def __call__(
-        self, *, name: str | None = None, limits: Mapping[str, Terms] | None = None, priority: int = 0
+        self,
+        *,
+        name: str | None = None,
+        schedule: When | Sequence[When] | None = None,
+        limits: Mapping[str, Terms] | None = None,
+        priority: int = 0,
     ) -> Callable[[Function], Pipeline]: ...
 
 
@@ -156,18 +170,20 @@ def make_pipeline(
     /,
     *,
     name: str | None = None,
+    schedule: When | Sequence[When] | None = None,
     limits: Mapping[str, Terms] | None = None,
     priority: int = 0,
 ) -> Any:
     """Make a function a pipeline, whose steps become a graph: `@pipeline` alone, or with options. Gives a `Pipeline`.
 
-    It is called `name`, or as the function. `limits` are named limits its steps share with all others that name them: `{"api": 4}` at once,
-    `{"mail": "10/1m"}` started in a minute. A higher `priority` goes before other executions.
+    It is called `name`, or as the function. `schedule` is what fires it once it is in force (`loopline pipelines apply`): `cron`, `interval`,
+    `on_table`, `on_alarm`, `on_webhook`, one or several. `limits` are named limits its steps share with all others that name them: `{"api": 4}` at once,
+    `{"mail": "10/1m"}` started in a minute. A higher `priority` goes before other executions. Raises `InvalidInput` "schedule.not_a_schedule".
     """
-    read = read_limits(limits or {})
+    read, fired_by = read_limits(limits or {}), of_pipeline(schedule)
     if function is not None:
-        return Pipeline(function, name, read, priority)
-    return lambda given: Pipeline(given, name, read, priority)
+        return Pipeline(function, name, read, priority, fired_by)
+    return lambda given: Pipeline(given, name, read, priority, fired_by)
 
 
 def memory_in_bytes(given: str | int | None) -> int:

@@ -5,11 +5,15 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
+from loopline.errors import LooplineError, Unavailable
 from loopline.pipelines.healing import store
 from loopline.pipelines.healing.remedies import SkipWindow
 from loopline.storage.database import Database, Transaction, lock
 from loopline.values import Window, canonical_json, derive_id, duration, utc
+
+log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
 
@@ -36,6 +40,10 @@ class Postponed(msgspec.Struct, frozen=True, kw_only=True):
         """The times it is for."""
         return Window(self.window_start, self.window_end)
 
+    def is_of(self, execution: str) -> bool:
+        """Whether it was this execution that put the window off."""
+        return self.id == _id(self.project, self.pipeline, self.params, self.window, execution)
+
 
 def postpone(
     tx: Transaction,
@@ -57,7 +65,7 @@ def postpone(
     if before >= remedy.times:
         return None
     made = Postponed(
-        id=derive_id("later", 0, project, pipeline, canonical_json(dict(params)).decode(), window, execution),
+        id=_id(project, pipeline, params, window, execution),
         project=project,
         pipeline=pipeline,
         params=dict(params),
@@ -71,15 +79,25 @@ def postpone(
     return made
 
 
+def _id(project: str, pipeline: str, params: Mapping[str, Any], window: Window, execution: str) -> str:
+    return derive_id("later", 0, project, pipeline, canonical_json(dict(params)).decode(), window, execution)
+
+
 def waiting(tx: Transaction, project: str, *, limit: int = 1000) -> list[Postponed]:
     """Those not started yet, by when they are due."""
     return [Postponed(**row) for row in store.postponements(tx, project, None, limit)]
 
 
+def projects(tx: Transaction) -> list[str]:
+    """The projects that have windows which are not started yet."""
+    return store.projects_postponed(tx)
+
+
 def start_due(database: Database, project: str, start: StartWindow, *, now: datetime) -> list[Postponed]:
     """Start those that are due, each in one transaction with its row, so that it is started once by whoever comes first.
 
-    `start` begins the execution and gives its id. Raises what `start` raises, leaving that one due.
+    `start` begins the execution and gives its id. One that it refuses (any of our errors but `Unavailable`) is not started any more,
+    and its row says why. Raises what else `start` raises, leaving that one due.
     """
     with database.reading() as tx:
         due = [Postponed(**row) for row in store.postponements(tx, project, utc(now), AT_ONCE)]
@@ -87,7 +105,18 @@ def start_due(database: Database, project: str, start: StartWindow, *, now: date
     for one in due:
         with database.transaction() as tx:
             if store.take_postponed(tx, one.id, utc(now)):
-                execution = start(tx, one, now)
-                store.change_postponed(tx, one.id, {"execution": execution})
-                started.append(msgspec.structs.replace(one, execution=execution, started_at=utc(now)))
-    return started
+                begun = _started(tx, one, start, now)
+                store.change_postponed(tx, one.id, {"execution": begun.execution, "why": begun.why})
+                started.append(msgspec.structs.replace(begun, started_at=utc(now)))
+    return [one for one in started if one.execution is not None]
+
+
+def _started(tx: Transaction, one: Postponed, start: StartWindow, now: datetime) -> Postponed:
+    try:
+        with tx.begin_nested():
+            return msgspec.structs.replace(one, execution=start(tx, one, now))
+    except Unavailable:
+        raise
+    except LooplineError as error:
+        log.warning("window_refused", pipeline=one.pipeline, window=str(one.window), error=str(error))
+        return msgspec.structs.replace(one, why=f"{one.why}; refused: {error.message} [{error.code}]")

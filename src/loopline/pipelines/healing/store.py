@@ -132,6 +132,12 @@ def how_often_postponed(
     return int(tx.execute(query).scalar_one())
 
 
+def projects_postponed(tx: Transaction) -> list[str]:
+    """The projects that have postponements which nobody has started."""
+    query = sa.select(postponed.c.project).where(postponed.c.started_at.is_(None)).distinct()
+    return sorted(tx.scalars(query))
+
+
 def take_postponed(tx: Transaction, postponed_id: str, at: datetime) -> bool:
     taken = sa.update(postponed).where(postponed.c.id == postponed_id, postponed.c.started_at.is_(None))
     return tx.execute(taken.values(started_at=at)).rowcount == 1
