@@ -113,6 +113,11 @@ def one_in_force(tx: Transaction, project: str, pipeline: str) -> InForce:
     return found[0]
 
 
+def pipeline_projects(tx: Transaction) -> list[str]:
+    """The projects that have, or had, pipelines in force."""
+    return sorted({row["project"] for row in store.latest(tx)})
+
+
 def projects_of(tx: Transaction, file: str) -> list[str]:
     """The projects in which pipelines of this file are in force."""
     return [row["project"] for row in store.latest(tx, file=file) if row["declaration"]["pipelines"]]

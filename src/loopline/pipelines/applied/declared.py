@@ -121,10 +121,10 @@ def _failed(one: Pipeline, error: Exception) -> DeclarationError:
 
 
 def _window(when: When, at: datetime) -> Window | None:
-    """A window as its next tick will have one."""
+    """A window such as its next tick will have."""
     if isinstance(when, Cron | Interval):
         fires = list(islice(when.after(at), 2))
-        return Window(*fires) if len(fires) > 1 else None
+        return Window(fires[0] - (fires[1] - fires[0]), fires[0]) if len(fires) > 1 else None
     return Window(at - _HOUR, at) if isinstance(when, OnTable) else None
 
 
