@@ -3,16 +3,13 @@
 import signal
 import threading
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import FrameType
 
-import msgspec
-
-from loopline.access.logins import one_time_login
-from loopline.access.principals import create_principal, get_principal
 from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replayed_until
+from loopline.app.operation import Addresses, claim, login
 from loopline.app.pipeline_work import PipelineWork
 from loopline.app.ports import check_port
 from loopline.app.tidy import Tidying
@@ -20,7 +17,7 @@ from loopline.app.work import lane_works
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.deploy.process import ScoringProcess
-from loopline.errors import Conflict, NotFound
+from loopline.errors import Conflict
 from loopline.features.online import OnlineFeatures
 from loopline.loop.declare import Loop
 from loopline.loop.history import History
@@ -28,25 +25,10 @@ from loopline.loop.operating import Operating
 from loopline.loop.plan import plan
 from loopline.loop.pushes import Intakes
 from loopline.loop.resources import Resources
-from loopline.scoring.spool_folder import Lock
 from loopline.server.control.process import ControlPlane
 from loopline.storage.key_values import open_key_values
 
-LOGIN_VALID = timedelta(minutes=15)
 STEP_SECONDS = 2.0
-OWNER = "owner"
-
-
-class Addresses(msgspec.Struct, frozen=True):
-    """Where things answer; `login` opens the control plane once. `continues` is where the clock stands in a replay's home.
-
-    `scoring` is empty where no loop is in operation.
-    """
-
-    control: str
-    scoring: str
-    login: str
-    continues: datetime | None
 
 
 class Up:
@@ -148,19 +130,6 @@ class Up:
         return Operating(self.resources, self.loop, works, online, self.settings.spool_path, self._begin)
 
 
-def claim(settings: Settings) -> Lock:
-    """The right to operate this home, until it is closed: two would take each turn twice. Raises `Conflict` "up.running"."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        return Lock(settings.home / "up.lock")
-    except Conflict as taken:
-        raise Conflict(
-            "up.running",
-            f"`loopline up` runs on {settings.home} already",
-            remedy="Stop it first, or give this one another --home.",
-        ) from taken
-
-
 def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:
     """The home with the real clock; or, where it holds a replay, with one that goes on from the replay's end."""
     resources = open_home(settings)
@@ -180,14 +149,3 @@ def _check_applied(resources: Resources, loop: Loop) -> None:
             f"the loop file differs from what is applied in {len(made.changes)} places",
             remedy="Look with `loopline plan FILE`, then `loopline apply FILE`.",
         )
-
-
-def login(resources: Resources) -> str:
-    """A secret that logs the owner in once."""
-    now = SystemClock().now()
-    with resources.database.transaction() as tx:
-        try:
-            get_principal(tx, OWNER)
-        except NotFound:
-            create_principal(tx, OWNER, "person", ["admin"], now)
-        return one_time_login(tx, OWNER, now, LOGIN_VALID)

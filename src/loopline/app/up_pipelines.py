@@ -7,10 +7,10 @@ from types import FrameType
 
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replay_ended
+from loopline.app.operation import Addresses, claim, login
 from loopline.app.pipeline_work import PipelineWork
 from loopline.app.ports import check_port
 from loopline.app.tidy import Tidying
-from loopline.app.up import Addresses, claim, login
 from loopline.config import Settings
 from loopline.loop.resources import Resources
 from loopline.server.control.process import ControlPlane

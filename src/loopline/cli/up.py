@@ -9,12 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from loopline.app.up import Addresses, Up
-from loopline.app.up_pipelines import PipelinesUp
+from loopline.app.operation import Addresses, operation
 from loopline.cli.options import AsJson, Home
 from loopline.cli.output import show
 from loopline.config import Settings
-from loopline.loop.load import load_loop
 
 app = typer.Typer(add_completion=False)
 
@@ -40,11 +38,7 @@ def command(
     """
     start = begin.replace(tzinfo=UTC) if begin else None
     settings = Settings.read(home)
-    running: Up | PipelinesUp
-    if file is None:
-        running = PipelinesUp(settings)
-    else:
-        running = Up(replace(settings, workers=workers or settings.workers), load_loop(file), begin=start)
+    running = operation(replace(settings, workers=workers or settings.workers), file, begin=start)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was begun, as a Ctrl-C does
     where = running.start()
     show(where, as_json=as_json, render=lambda console: _print(console, where))
