@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -48,8 +49,12 @@ def given_params(pipeline: Pipeline, plain: Mapping[str, Any], window: Window | 
 
 
 def window_param(pipeline: Pipeline) -> str | None:
-    """The parameter that takes a Window."""
-    return next((name for name, hint in pipeline.hints.items() if hint is Window and name != "return"), None)
+    """The parameter that takes a Window, or a Window or nothing."""
+    return next((name for name, hint in pipeline.hints.items() if _takes_window(hint) and name != "return"), None)
+
+
+def _takes_window(hint: Any) -> bool:
+    return hint is Window or (get_origin(hint) in {Union, UnionType} and Window in get_args(hint))
 
 
 def window_in(pipeline: Pipeline, params: Mapping[str, Any]) -> Window | None:

@@ -162,6 +162,16 @@ def test_code_that_cannot_be_had_is_due_again(database, apply, written, step, tm
     assert [one.state for one in step(1)] == ["started"]
 
 
+def test_a_window_goes_where_one_may_be_left_out(database, apply, written, step):
+    apply(
+        written(
+            FILE.replace("window: ll.Window, region: str):", "window: ll.Window | None = None, region: str = '-'):")
+        )
+    )
+    step(1)
+    assert [one.window for one in executions(database)] == [(AT, AT + HOUR)]
+
+
 def test_a_signal_starts_without_a_window(database, apply, written, step):
     apply(written(FILE))
     with database.transaction() as tx:
