@@ -24,7 +24,7 @@ import polars as pl
 import loopline as ll
 
 loop = ll.Loop("shop")
-SCHEMA = {"id": pl.String, "at": pl.Datetime("us", "UTC")}
+SCHEMA = {"id": pl.String, "at": pl.Datetime("us", "UTC"), "price": pl.Float64}
 
 
 @loop.source(key="id", event_time="at", known_at="at", every="2s")
@@ -32,12 +32,28 @@ def orders(window: ll.Window) -> pl.DataFrame:
     first = int(window.start.timestamp()) + 1
     at = [datetime.fromtimestamp(moment, UTC) for moment in range(first, int(window.end.timestamp()) + 1)]
     at = [moment for moment in at if moment in window]
-    return pl.DataFrame({"id": [str(int(moment.timestamp())) for moment in at], "at": at}, schema=SCHEMA)
+    rows = [(str(int(moment.timestamp())), moment, 1.0) for moment in at]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 @loop.source(key="id", event_time="at", known_at="at", every="2s", freshness="1s")
 def refunds(window: ll.Window) -> pl.DataFrame:
-    return pl.DataFrame({"id": [], "at": []}, schema=SCHEMA)
+    return pl.DataFrame(schema=SCHEMA)
+
+
+@loop.model(
+    on=orders, at="at", features=["price"], label=ll.label(refunds, pl.col("price") > 0, matures="1d"), params={}, fallback=0.4
+)
+def refunded(train: ll.TrainingSet, params: dict):
+    raise NotImplementedError
+
+
+loop.operate(
+    refunded,
+    decide=ll.costs(false_positive=1, false_negative=3),
+    promote=[ll.better("log_loss")],
+    watch=ll.Risk("log_loss", tolerance=0.02, block="1d", false_pages_per_year=1),
+)
 """
 
 PIPELINES = """
