@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from loopline.errors import DeclarationError, InvalidInput, LooplineError, NotFound
+from loopline.errors import DeclarationError, InvalidInput, LooplineError
 from loopline.pipelines.code import keep_files, own_files
 from loopline.pipelines.declare import Pipeline, Step
-from loopline.pipelines.load import pipelines_in
+from loopline.pipelines.load import pipeline_file, pipelines_in
 from loopline.pipelines.own_code import file_of, is_installed, located
 from loopline.pipelines.params import given_params
 from loopline.pipelines.planning import plan
@@ -48,9 +48,7 @@ def declared(path: str | Path, artifacts: ArtifactStore, *, at: datetime) -> Dec
     Raises `NotFound` "pipeline.file_not_found", `DeclarationError` for mistakes in the file, and `InvalidInput` for params that a
     schedule does not have or a pipeline does not take.
     """
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise NotFound("pipeline.file_not_found", f"there is no file {path}", remedy="Give the pipeline file.")
+    file = pipeline_file(path)
     pipelines = {one.name: one for one in _named_once(pipelines_in(file), file)}
     functions = [function for one in pipelines.values() for function in _tried(one, artifacts, at)]
     modules = _modules(sys.modules[located(file)[1]])

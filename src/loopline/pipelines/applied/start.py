@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any, Protocol
 
-from loopline.errors import NotFound
 from loopline.pipelines.applied.applied import InForce, in_force, one_in_force
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.executions import rerun, submit
@@ -60,10 +59,12 @@ class Starter:
         """Submit a window that was put off; its id: with the code in force, or, of a pipeline that is not, the execution that skipped it
         again. Raises as `start`.
         """
-        found = in_force(tx, project=self._project, pipeline=postponed.pipeline)
-        if found:
-            return self._submit(tx, found[0], postponed.params, postponed.window, key=postponed.id, origin="postponed")
-        return rerun(tx, self._engine, self._skipped(tx, postponed), by=postponed.id, fresh=False)
+        if not in_force(tx, project=self._project, pipeline=postponed.pipeline):
+            skipped = self._skipped(tx, postponed)
+            if skipped is not None:
+                return rerun(tx, self._engine, skipped, by=postponed.id, fresh=False)
+        found = one_in_force(tx, self._project, postponed.pipeline)
+        return self._submit(tx, found, postponed.params, postponed.window, key=postponed.id, origin="postponed")
 
     def _submit(
         self, tx: Transaction, found: InForce, params: dict[str, Any], window: Window | None, *, key: str, origin: str
@@ -72,15 +73,8 @@ class Starter:
         execution, _ = submit(tx, self._engine, planned, key=key, origin=origin, by=key, project=self._project)
         return execution
 
-    def _skipped(self, tx: Transaction, postponed: Postponed) -> str:
+    def _skipped(self, tx: Transaction, postponed: Postponed) -> str | None:
         window = postponed.window
         where = (self._project, postponed.pipeline, micros(window.start), micros(window.end))
         rows = Statements.of(tx).rows(_OF_WINDOW, *where)
-        found = next((str(row[0]) for row in rows if postponed.is_of(str(row[0]))), None)
-        if found is None:
-            raise NotFound(
-                "pipeline.not_in_force",
-                f"{postponed.pipeline} is not in force in {self._project}, and what skipped the window is gone",
-                remedy="Put its file in force: `loopline pipelines apply FILE`.",
-            )
-        return found
+        return next((str(row[0]) for row in rows if postponed.is_of(str(row[0]))), None)
