@@ -1,33 +1,11 @@
-"""What `up` begins: a loop with its pipelines, or pipelines alone; and what both need."""
+"""What `up` begins: a loop with its pipelines, or pipelines alone."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
-from loopline.access.logins import one_time_login
-from loopline.access.principals import create_principal, get_principal
-from loopline.clock import SystemClock
+from loopline.app.addresses import Addresses
 from loopline.config import Settings
-from loopline.errors import Conflict, NotFound
-from loopline.loop.resources import Resources
-from loopline.scoring.spool_folder import Lock
-
-LOGIN_VALID = timedelta(minutes=15)
-OWNER = "owner"
-
-
-class Addresses(msgspec.Struct, frozen=True):
-    """Where things answer; `login` opens the control plane once. `continues` is where the clock stands in a replay's home.
-
-    `scoring` is empty where no loop is in operation.
-    """
-
-    control: str
-    scoring: str
-    login: str
-    continues: datetime | None
 
 
 class Operation(Protocol):
@@ -50,27 +28,3 @@ def operation(settings: Settings, file: Path | None, *, begin: datetime | None =
     from loopline.loop.load import load_loop  # noqa: PLC0415 - as above
 
     return Up(settings, load_loop(file), begin=begin)
-
-
-def claim(settings: Settings) -> Lock:
-    """The right to operate this home, until it is closed: two would take each turn twice. Raises `Conflict` "up.running"."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        return Lock(settings.home / "up.lock")
-    except Conflict as taken:
-        raise Conflict(
-            "up.running",
-            f"`loopline up` runs on {settings.home} already",
-            remedy="Stop it first, or give this one another --home.",
-        ) from taken
-
-
-def login(resources: Resources) -> str:
-    """A secret that logs the owner in once."""
-    now = SystemClock().now()
-    with resources.database.transaction() as tx:
-        try:
-            get_principal(tx, OWNER)
-        except NotFound:
-            create_principal(tx, OWNER, "person", ["admin"], now)
-        return one_time_login(tx, OWNER, now, LOGIN_VALID)

@@ -5,9 +5,10 @@ import threading
 from contextlib import closing
 from types import FrameType
 
+from loopline.app.addresses import Addresses, login
+from loopline.app.claim import claim
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replay_ended
-from loopline.app.operation import Addresses, claim, login
 from loopline.app.pipeline_work import PipelineWork
 from loopline.app.ports import check_port
 from loopline.app.tidy import Tidying

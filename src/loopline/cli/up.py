@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from loopline.app.operation import Addresses, operation
+from loopline.app.addresses import Addresses
+from loopline.app.operation import operation
 from loopline.cli.options import AsJson, Home
 from loopline.cli.output import show
 from loopline.config import Settings
