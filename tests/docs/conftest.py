@@ -120,7 +120,7 @@ class Reader:
                 stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + WITHIN
-        while "For a token" not in log.read_text() or not self._answers():
+        while "For a token" not in (told := log.read_text()) or ("Scoring" in told and not self._answers()):
             assert self._other.poll() is None, f"{where}: it ended\n{log.read_text()}"
             assert time.monotonic() < deadline, f"{where}: it does not answer\n{log.read_text()}"
             time.sleep(0.1)

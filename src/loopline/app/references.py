@@ -13,6 +13,7 @@ from loopline.errors import LooplineError
 from loopline.models import registry
 from loopline.models.background import BACKGROUND
 from loopline.models.package import decode_package
+from loopline.pipelines.applied.applied import in_force
 from loopline.runs import tracking
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.database import Database, Transaction
@@ -37,6 +38,7 @@ def needed(database: Database, artifacts: ArtifactStore) -> dict[str, str]:
                 continue
             found |= dict.fromkeys(package.models, whose)
         found |= {digest: f"run {run}, artifact {name}" for run, name, digest in tracking.every_artifact(tx)}
+        found |= {one.code: f"pipelines of {one.file} in {one.project}" for one in in_force(tx)}
     return found
 
 

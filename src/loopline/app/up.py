@@ -1,25 +1,24 @@
-"""`up`: control plane, scheduler and scoring, started together and stopped together."""
+"""`up`: control plane, scheduler, scoring and pipelines, started together and stopped together."""
 
 import signal
 import threading
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import FrameType
 
-import msgspec
-
-from loopline.access.logins import one_time_login
-from loopline.access.principals import create_principal, get_principal
+from loopline.app.addresses import Addresses, login
+from loopline.app.claim import claim
 from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replayed_until
+from loopline.app.pipeline_work import PipelineWork
 from loopline.app.ports import check_port
 from loopline.app.tidy import Tidying
 from loopline.app.work import lane_works
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.deploy.process import ScoringProcess
-from loopline.errors import Conflict, NotFound
+from loopline.errors import Conflict
 from loopline.features.online import OnlineFeatures
 from loopline.loop.declare import Loop
 from loopline.loop.history import History
@@ -27,22 +26,10 @@ from loopline.loop.operating import Operating
 from loopline.loop.plan import plan
 from loopline.loop.pushes import Intakes
 from loopline.loop.resources import Resources
-from loopline.scoring.spool_folder import Lock
 from loopline.server.control.process import ControlPlane
 from loopline.storage.key_values import open_key_values
 
-LOGIN_VALID = timedelta(minutes=15)
 STEP_SECONDS = 2.0
-OWNER = "owner"
-
-
-class Addresses(msgspec.Struct, frozen=True):
-    """Where things answer; `login` opens the control plane once. `continues` is where the clock stands in a replay's home."""
-
-    control: str
-    scoring: str
-    login: str
-    continues: datetime | None
 
 
 class Up:
@@ -54,7 +41,7 @@ class Up:
     def __init__(self, settings: Settings, loop: Loop, *, begin: datetime | None = None) -> None:
         """Raises `Conflict`: "up.running" on a home where one runs, "up.not_applied" for a loop file that was not applied."""
         self.settings, self.loop = settings, loop
-        self._claim = _claim(settings)
+        self._claim = claim(settings)
         self.resources, self.continues = _open(settings, loop)
         _check_applied(self.resources, loop)
         self._begin = begin
@@ -64,11 +51,12 @@ class Up:
         self._store = open_key_values(str(settings.online_path))
         self._operating = self._make_operating()
         self._scheduler = threading.Thread(target=self._schedule, name="scheduler", daemon=True)
+        self._pipelines = PipelineWork(settings, self.resources)
         self._switch = self._make_switch()
         self._tidying = Tidying(settings, self.resources)
 
     def start(self) -> Addresses:
-        """Prepare, then start scoring, the control plane and the scheduler; what fails leaves nothing running.
+        """Prepare, then start scoring, the control plane, the scheduler and pipelines; what fails leaves nothing running.
 
         Raises `Conflict` "up.port_taken" and what `ScoringProcess.ready` raises.
         """
@@ -85,14 +73,15 @@ class Up:
             self.stop()
             raise
         self._scheduler.start()
+        self._pipelines.start()
         for work in (self._attend, lambda: self._switch.run(self._stop), lambda: self._tidying.run(self._stop)):
             threading.Thread(target=work, daemon=True).start()
         control = f"http://{self.settings.host}:{self.settings.port}"
         scoring = f"http://{self.settings.host}:{self.settings.scoring_port}"
-        return Addresses(control, scoring, f"{control}/login?secret={_login(self.resources)}", self.continues)
+        return Addresses(control, scoring, f"{control}/login?secret={login(self.resources)}", self.continues)
 
     def run(self) -> None:
-        """Wait for SIGINT or SIGTERM, then stop in order: answers first, then what was logged is shipped."""
+        """Wait for SIGINT or SIGTERM, then stop in order: answers first, then what was logged is shipped, and steps are let finish."""
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
             self._stop.set()
@@ -105,9 +94,11 @@ class Up:
     def stop(self) -> None:
         """Stop everything that was started."""
         self._stop.set()
+        self._pipelines.leave()
         self._control.stop()
         self._scoring.stop()
         self._operating.ship()
+        self._pipelines.stop()
         self.resources.database.close()
         self._claim.close()
 
@@ -130,7 +121,7 @@ class Up:
             url=settings.heartbeat_url,
             every=settings.heartbeat_every,
             late=settings.heartbeat_late,
-            trouble=lambda: "" if self._scheduler.is_alive() else "the scheduler has died",
+            trouble=lambda: self._pipelines.trouble() if self._scheduler.is_alive() else "the scheduler has died",
         )
 
     def _make_operating(self) -> Operating:
@@ -138,19 +129,6 @@ class Up:
         works = lane_works(self.resources, self.loop, history, compare=False)
         online = OnlineFeatures(self._store)
         return Operating(self.resources, self.loop, works, online, self.settings.spool_path, self._begin)
-
-
-def _claim(settings: Settings) -> Lock:
-    """Two schedulers on one home would take each turn twice."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        return Lock(settings.home / "up.lock")
-    except Conflict as taken:
-        raise Conflict(
-            "up.running",
-            f"`loopline up` runs on {settings.home} already",
-            remedy="Stop it first, or give this one another --home.",
-        ) from taken
 
 
 def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:
@@ -172,13 +150,3 @@ def _check_applied(resources: Resources, loop: Loop) -> None:
             f"the loop file differs from what is applied in {len(made.changes)} places",
             remedy="Look with `loopline plan FILE`, then `loopline apply FILE`.",
         )
-
-
-def _login(resources: Resources) -> str:
-    now = SystemClock().now()
-    with resources.database.transaction() as tx:
-        try:
-            get_principal(tx, OWNER)
-        except NotFound:
-            create_principal(tx, OWNER, "person", ["admin"], now)
-        return one_time_login(tx, OWNER, now, LOGIN_VALID)

@@ -12,6 +12,7 @@ from loopline.ledger import chain
 from loopline.loop.access_changes import LEDGER
 from loopline.loop.resources import Resources
 from loopline.loop.status import projects
+from loopline.pipelines.applied.applied import pipeline_projects
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -21,7 +22,8 @@ def verify(home: Home = None, project: Project = None, as_json: AsJson = False) 
     """Recompute every digest of the chain; exit code 6 names the first entry that is not what it was."""
     resources = opened(home)
     with resources.database.reading() as tx:
-        names = [_ledger_of(resources, project)] if project else [*projects(tx), LEDGER]
+        every = dict.fromkeys([*projects(tx), *pipeline_projects(tx), LEDGER])
+        names = [_ledger_of(resources, project)] if project else list(every)
         heads: dict[str, Any] = {name: chain.verify(tx, name) for name in names}
     show(heads, as_json=as_json, render=lambda console: _print_heads(console, heads))
 

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +11,16 @@ from rich.console import Console
 
 from loopline.app.execute import execute
 from loopline.cli.options import AsJson, Home, actor
+from loopline.cli.options import opened as open_resources
 from loopline.cli.output import show, table
+from loopline.cli.pipelines_applied import (
+    apply_pipelines,
+    find_in_force,
+    list_in_force,
+    plan_pipelines,
+    remove_pipelines,
+    show_in_force,
+)
 from loopline.cli.telling import print_execution
 from loopline.config import Settings
 from loopline.errors import InvalidInput
@@ -26,6 +36,9 @@ from loopline.pipelines.planning import Plan, plan
 from loopline.values import duration
 
 app = typer.Typer(add_completion=False)
+app.command(name="plan")(plan_pipelines)
+app.command(name="apply")(apply_pipelines)
+app.command(name="remove")(remove_pipelines)
 
 Reference = Annotated[
     str, typer.Argument(metavar="FILE[:NAME]", help="The file, and the pipeline in it where it has several.")
@@ -37,26 +50,34 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Take no earlier result.")]
 
 @app.callback(invoke_without_command=True)
 def pipelines(context: typer.Context, home: Home = None, as_json: AsJson = False) -> None:
-    """Durable pipelines. Without a further word: list those that were run here."""
+    """Durable pipelines. Without a further word: list those in force and those that were run here."""
     if context.invoked_subcommand is None:
         list_pipelines(home, as_json)
 
 
 @app.command(name="list")
 def list_pipelines(home: Home = None, as_json: AsJson = False) -> None:
-    """List the pipelines that were run in this home."""
-    with closing(PipelineHome(Settings.read(home))) as opened, opened.database.reading() as tx:
-        found = reading.pipelines_known(tx)
-    value = [{"pipeline": name, "executions": count, "last": last} for name, count, last in found]
-    columns = ["pipeline", "executions", "last (UTC)"]
-    show(value, as_json=as_json, render=lambda console: console.print(table("Pipelines", columns, found)))
+    """List the pipelines that are in force, with what fires them, and those that were run in this home."""
+    list_in_force(home, as_json=as_json)
 
 
 @app.command(name="show")
 def show_pipeline(
-    pipeline: Reference, params: Params = None, window: InWindow = None, home: Home = None, as_json: AsJson = False
+    pipeline: Annotated[
+        str, typer.Argument(metavar="FILE[:NAME]|NAME", help="A file, or the name of a pipeline in force.")
+    ],
+    params: Params = None,
+    window: InWindow = None,
+    home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
-    """The graph of a pipeline: its steps, what each waits for and how it is run."""
+    """Of a file: the graph, its steps and what each waits for. Of a pipeline in force: its schedules and what they did last."""
+    resources = open_resources(home, must_exist=False)
+    with resources.database.reading() as tx:
+        found = [] if Path(pipeline).exists() else find_in_force(tx, pipeline)
+    if found:
+        show_in_force(resources, found, as_json=as_json)
+        return
     with closing(PipelineHome(Settings.read(home))) as opened:
         graph = _planned(opened, pipeline, params, window).graph
     names = {node.number: node.name for node in graph.nodes}

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from loopline.cli.options import AsJson, Home, LoopFile, opened
 from loopline.cli.output import show
+from loopline.ledger.change import Change
 from loopline.loop.load import load_loop
 from loopline.loop.plan import Plan, plan
 
@@ -40,18 +41,23 @@ def print_plan(console: Console, made: Plan, verb: str) -> None:
     if made.empty:
         console.print(f"{made.loop}: nothing {verb} change.")
         return
-    marks = {"add": "[green]+[/]", "remove": "[red]-[/]", "change": "[yellow]~[/]"}
-    for change in made.changes:
-        told = {"add": _short(change.after), "remove": _short(change.before)}.get(
-            change.kind, f"{_short(change.before)} -> {_short(change.after)}"
-        )
-        console.print(f"{marks[change.kind]} {change.path}: {told}")
+    print_changes(console, made.changes)
     for touched in made.touched:
         console.print(f"[yellow]touches[/] {touched}")
     for told in made.loosened:
         console.print(f"[red]takes an approval[/] {_short(told, 400)}")
     for one in made.breaks:
         console.print(f"[red]breaks[/] {_short(one.sentence, 400)}")
+
+
+def print_changes(console: Console, changes: list[Change]) -> None:
+    """One line for each change."""
+    marks = {"add": "[green]+[/]", "remove": "[red]-[/]", "change": "[yellow]~[/]"}
+    for change in changes:
+        told = {"add": _short(change.after), "remove": _short(change.before)}.get(
+            change.kind, f"{_short(change.before)} -> {_short(change.after)}"
+        )
+        console.print(f"{marks[change.kind]} {change.path}: {told}")
 
 
 def _short(value: Any, length: int = 100) -> str:

@@ -22,8 +22,9 @@ class Settings:
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
     the disk then. `workers` is how many processes answer on the scoring port; without `grpc_port` none speaks gRPC; with
     `access_log` each of their answers is a line of the access log. `limits` are named limits of pipeline steps, as `api=4; mail=10/1m`;
-    a worker that is not heard of for `lease_s` seconds loses its steps to others. `ray_address` is HOST:PORT of a Ray cluster's head, `ray_token_path` the file
-    with its token, under `home` by default.
+    a worker that is not heard of for `lease_s` seconds loses its steps to others. `pipeline_cores` are the cores that steps may take under
+    `loopline up` (none given: all; 0: steps are left to `loopline worker`), and `pipeline_grace_s` the seconds that running steps are given when it is stopped.
+    `ray_address` is HOST:PORT of a Ray cluster's head, `ray_token_path` the file with its token, under `home` by default.
     """
 
     home: Path
@@ -65,6 +66,8 @@ class Settings:
     lease_s: float = 30.0
     ray_address: str = ""
     ray_token_path: str = ""
+    pipeline_cores: float | None = None
+    pipeline_grace_s: float = 30.0
 
     @classmethod
     def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -111,6 +114,8 @@ class Settings:
             lease_s=float(found.get("LOOPLINE_LEASE_S", "30")),
             ray_address=found.get("LOOPLINE_RAY_ADDRESS", ""),
             ray_token_path=found.get("LOOPLINE_RAY_TOKEN_PATH") or str(chosen / "ray-token"),
+            pipeline_cores=float(found["LOOPLINE_PIPELINE_CORES"]) if found.get("LOOPLINE_PIPELINE_CORES") else None,
+            pipeline_grace_s=float(found.get("LOOPLINE_PIPELINE_GRACE_S", "30")),
         )
 
     @property

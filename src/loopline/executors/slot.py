@@ -24,6 +24,16 @@ _SUPERVISE = 'exec 4<&0; (read -r _ <&4; kill -9 0) & "$@" </dev/null 4<&-; kill
 _ABOVE = 10  # the shell's own
 
 
+def supervised(command: list[str], handle: int) -> "subprocess.Popen[bytes]":
+    """Start a process in a group of its own, with that file handle; it dies with this one."""
+    return subprocess.Popen(  # noqa: S603 - this interpreter, behind a fixed line of shell
+        ["/bin/sh", "-c", _SUPERVISE, "supervise", *command],
+        stdin=subprocess.PIPE,
+        pass_fds=[handle],
+        start_new_session=True,
+    )
+
+
 class Place:
     """Where the processes of a pool find what they need: the artifacts' URL, whether they sync, the folder of unpacked code, that of logs."""
 
@@ -45,12 +55,7 @@ class Slot:
         arguments = [str(handle), place.artifacts_url, "1" if place.durable else "0", str(place.folder)]
         command = [sys.executable, "-m", "loopline.executors.child", *arguments]
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, behind a fixed line of shell
-                ["/bin/sh", "-c", _SUPERVISE, "supervise", *command],
-                stdin=subprocess.PIPE,
-                pass_fds=[handle],
-                start_new_session=True,
-            )
+            self._process = supervised(command, handle)
         os.close(handle)
         self._greeted = False
 

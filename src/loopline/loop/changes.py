@@ -9,6 +9,7 @@ from loopline.incidents import freeze as freezes
 from loopline.incidents import incident
 from loopline.incidents.actions import Cause, Outcome
 from loopline.ledger import chain
+from loopline.loop import store
 from loopline.loop.deployment import Predictors, declared_terms, publish
 from loopline.loop.release import Route, ask_approval, declared_route, enter, use_and_enter
 from loopline.loop.resources import Resources
@@ -140,8 +141,10 @@ def unfreeze(resources: Resources, *, project: str, actor: str, reason: str) -> 
 
 
 def _publish_exploration(resources: Resources, project: str) -> None:
-    """A frozen project does not explore, and scoring learns that from the manifest."""
+    """A frozen project does not explore, and scoring learns that from the manifest. One of pipelines alone serves nothing."""
+    loop = project.split(".", 1)[0]
     with resources.database.reading() as tx:
-        explores = any(terms.explore for terms in declared_terms(tx, project.split(".", 1)[0]).values())
+        applied = store.latest_applied(tx, loop) is not None
+        explores = applied and any(terms.explore for terms in declared_terms(tx, loop).values())
     if explores:
         publish(resources, project, at=SystemClock().now())

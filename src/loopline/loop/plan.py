@@ -8,6 +8,7 @@ import msgspec
 
 from loopline.errors import Conflict
 from loopline.ledger import chain
+from loopline.ledger.change import Change, differences
 from loopline.loop import store
 from loopline.loop.asking import needed
 from loopline.loop.breaks import Break, breaks
@@ -18,15 +19,6 @@ from loopline.loop.describe import describe
 from loopline.loop.safeguards import loosened, settle
 from loopline.storage.database import Database, Transaction
 from loopline.values import canonical_json, digest
-
-
-class Change(msgspec.Struct, frozen=True):
-    """One difference between what is applied and what is declared. `path` says where, e.g. `models.late.views[0].by`."""
-
-    kind: str
-    path: str
-    before: Any
-    after: Any
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -111,7 +103,7 @@ def _plan(tx: Transaction, loop: Loop) -> Plan:
     last = store.latest_applied(tx, loop.name)
     declared = _declaration(loop)
     before = last["declaration"] if last else _NOTHING
-    changes = _differences("", before, declared)
+    changes = differences(before, declared)
     touched = _touched(changes, before, declared)
     broken, lost = _breaks(tx, loop, before, declared), loosened(tx, loop.name, declared)
     return Plan(loop.name, digest(canonical_json(declared)), changes, touched, broken, [one.sentence for one in lost])
@@ -131,28 +123,6 @@ def _declaration(loop: Loop) -> dict[str, Any]:
     """As it reads back from the database, so that comparing is comparing JSON."""
     read: dict[str, Any] = msgspec.json.decode(canonical_json(describe(loop)))
     return read
-
-
-def _differences(path: str, before: Any, after: Any) -> list[Change]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = [*before, *(name for name in after if name not in before)]
-        return [
-            change
-            for name in names
-            for change in _member(
-                f"{path}.{name}" if path else name, name in before, name in after, before.get(name), after.get(name)
-            )
-        ]
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = enumerate(zip(before, after, strict=True))
-        return [change for place, (old, new) in pairs for change in _differences(f"{path}[{place}]", old, new)]
-    return [] if before == after else [Change("change", path, before, after)]
-
-
-def _member(path: str, was: bool, is_: bool, before: Any, after: Any) -> list[Change]:  # noqa: FBT001 - a private step of the walk
-    if was and is_:
-        return _differences(path, before, after)
-    return [Change("add", path, None, after) if is_ else Change("remove", path, before, None)]
 
 
 def _touched(changes: list[Change], before: dict[str, Any], declared: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ from loopline.loop.resources import Resources
 from loopline.models import decision_versions, registry
 from loopline.monitoring.performance import read_performance, read_restated
 from loopline.monitoring.watch import list_monitors, watched_projects
+from loopline.pipelines.applied.applied import pipeline_projects
 from loopline.storage.database import Transaction
 from loopline.values import duration
 
@@ -122,19 +123,22 @@ def status(resources: Resources) -> list[ProjectStatus]:
 
 
 def projects(tx: Transaction) -> list[str]:
-    """The projects of this home: each applied loop, the policies it was replayed against, and models watched without a loop."""
+    """The projects of this home: each applied loop, the policies it was replayed against, and models watched without a loop; where
+    there are none of these, those of pipelines.
+    """
     of_loops = [
         project
         for loop in store.applied_loops(tx)
         for project in [loop, *(f"{loop}.{policy}" for policy in _policies(tx, loop))]
     ]
-    return [*of_loops, *(name for name in watched_projects(tx) if name not in of_loops)]
+    found = [*of_loops, *(name for name in watched_projects(tx) if name not in of_loops)]
+    return found or pipeline_projects(tx)
 
 
 def require_project(tx: Transaction, name: str) -> None:
     """Raise `NotFound` "project.unknown" unless there is such a project in this home."""
     known = projects(tx)
-    if name not in known:
+    if name not in known and name not in pipeline_projects(tx):
         raise NotFound(
             "project.unknown", f"there is no project {name!r}", remedy=f"There are: {', '.join(known) or 'none'}."
         )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from loopline.errors import NotFound, Unavailable
-from loopline.pipelines.own_code import file_of, files_of, is_installed, located, territory
+from loopline.pipelines.own_code import file_of, files_of, located, territory
 from loopline.storage.artifacts import ArtifactStore
 from loopline.values import canonical_json
 
@@ -21,17 +21,27 @@ def pin(functions: Iterable[Callable[..., Any]], artifacts: ArtifactStore) -> st
 
     Pinned are all files of a function's package, or of its folder where it is in none. Data files are not.
     """
+    found = list(functions)
+    if any(file_of(function) is None or "<locals>" in function.__qualname__ for function in found):
+        return None
+    return keep_files(own_files(found), artifacts)
+
+
+def own_files(found: Iterable[Any]) -> dict[str, bytes]:
+    """The user's own files that functions or modules belong to, by the paths they are imported by."""
     territories: dict[Path, Path] = {}
-    for function in functions:
-        file = file_of(function)
-        if file is None or "<locals>" in function.__qualname__:
-            return None
-        own = territory(function)
-        if own is not None and not is_installed(file):
+    for one in found:
+        own, file = territory(one), file_of(one)
+        if own is not None and file is not None:
             territories[own] = located(file)[0]
     files: dict[str, bytes] = {}
     for own, root in territories.items():
         files.update(files_of(own, root))
+    return files
+
+
+def keep_files(files: dict[str, bytes], artifacts: ArtifactStore) -> str:
+    """Keep them as one artifact, as `unpack` reads it; the digest."""
     return artifacts.put(canonical_json(files))
 
 
@@ -55,6 +65,13 @@ def unpack(digest: str, artifacts: ArtifactStore, folder: Path) -> Path:
 
 def function_named(key: str) -> Callable[..., Any]:
     """The function of a step by `module:qualname`, imported. Raises `Unavailable` "step.import_failed" and `NotFound` "step.unknown"."""
+    found = named(key)
+    inner: Callable[..., Any] = getattr(found, "function", found)
+    return inner
+
+
+def named(key: str) -> Any:
+    """What stands at `module:qualname`, imported: a step, a pipeline, a function. Raises as `function_named`."""
     module_name, _, path = key.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
@@ -68,10 +85,11 @@ def function_named(key: str) -> Callable[..., Any]:
         found = getattr(found, name, None)
     if found is None:
         raise NotFound(
-            "step.unknown", f"there is no step {key}", remedy="The code that was pinned does not have it; run anew."
+            "step.unknown",
+            f"there is no {key} in the code",
+            remedy="The code that was pinned does not have it; run anew.",
         )
-    inner: Callable[..., Any] = getattr(found, "function", found)
-    return inner
+    return found
 
 
 def import_from(folder: Path) -> None:

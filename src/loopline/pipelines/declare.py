@@ -15,6 +15,8 @@ from loopline.pipelines.healing.remedies import When, of_heal
 from loopline.pipelines.limits import Limit, Terms, read_limits
 from loopline.pipelines.own_code import key_of
 from loopline.pipelines.retries import Retries
+from loopline.pipelines.schedules.when import When as Fires
+from loopline.pipelines.schedules.when import of_pipeline
 from loopline.pipelines.trace import Output, Tracer, trace, tracer
 from loopline.values import duration
 
@@ -64,12 +66,19 @@ class Pipeline:
     """A function whose steps can be traced into a graph. Called outside of a pipeline it just runs, with all its steps."""
 
     def __init__(
-        self, function: Function, name: str | None, limits: list[Limit], priority: int, defaults: Defaults
+        self,
+        function: Function,
+        name: str | None,
+        limits: list[Limit],
+        priority: int,
+        defaults: Defaults,
+        schedules: tuple[Fires, ...] = (),
     ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.name = function, name or function.__name__
-        self.limits, self.priority, self.defaults = limits, priority, defaults
+        self.limits, self.priority, self.defaults, self.schedules = limits, priority, defaults, schedules
         self.signature = inspect.signature(function)
+        self.key = key_of(function, f"{function.__module__}:{function.__qualname__}")
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
@@ -120,6 +129,7 @@ class _Pipelines(Protocol):
         self,
         *,
         name: str | None = None,
+        schedule: Fires | Sequence[Fires] | None = None,
         limits: Mapping[str, Terms] | None = None,
         priority: int = 0,
         heal: When | Sequence[When] | None = None,
@@ -197,6 +207,7 @@ def make_pipeline(
     /,
     *,
     name: str | None = None,
+    schedule: Fires | Sequence[Fires] | None = None,
     limits: Mapping[str, Terms] | None = None,
     priority: int = 0,
     heal: When | Sequence[When] | None = None,
@@ -205,16 +216,17 @@ def make_pipeline(
 ) -> Any:
     """Make a function a pipeline, whose steps become a graph: `@pipeline` alone, or with options. Gives a `Pipeline`.
 
-    It is called `name`, or as the function. `limits` are named limits its steps share with all others that name them: `{"api": 4}` at once,
+    It is called `name`, or as the function. `schedule` is what fires it once it is in force (`loopline pipelines apply`): `cron`, `interval`,
+    `on_table`, `on_alarm`, `on_webhook`, one or several. `limits` are named limits its steps share with all others that name them: `{"api": 4}` at once,
     `{"mail": "10/1m"}` started in a minute. A higher `priority` goes before other executions.
     `heal` is tried against errors of its steps that say nothing themselves; `owner` is told of those that fail; `classes` says of names of
-    exceptions or codes which class they are. Raises `InvalidInput` as `of_heal` and `check_own`.
+    exceptions or codes which class they are. Raises `InvalidInput` "schedule.not_a_schedule", and as `of_heal` and `check_own`.
     """
     defaults = Defaults(None if heal is None else of_heal(heal), owner, dict(check_own(classes or {})))
-    read = read_limits(limits or {})
+    read, fired_by = read_limits(limits or {}), of_pipeline(schedule)
     if function is not None:
-        return Pipeline(function, name, read, priority, defaults)
-    return lambda given: Pipeline(given, name, read, priority, defaults)
+        return Pipeline(function, name, read, priority, defaults, fired_by)
+    return lambda given: Pipeline(given, name, read, priority, defaults, fired_by)
 
 
 def memory_in_bytes(given: str | int | None) -> int:

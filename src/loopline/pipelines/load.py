@@ -16,9 +16,7 @@ def load_pipeline(reference: str) -> Pipeline:
     Raises `NotFound` without a file or pipeline, and `DeclarationError` for a mistake in the file, with its line.
     """
     path, _, name = reference.partition(":") if not Path(reference).exists() else (reference, "", "")
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise NotFound("pipeline.file_not_found", f"there is no file {path}", remedy="Give FILE or FILE:PIPELINE.")
+    file = pipeline_file(path)
     found = pipelines_in(file)
     chosen = [one for one in found if name in {"", one.name, one.function.__name__}]
     if len(chosen) != 1:
@@ -29,6 +27,14 @@ def load_pipeline(reference: str) -> Pipeline:
             remedy="Name one of them: FILE:NAME.",
         )
     return chosen[0]
+
+
+def pipeline_file(path: str | Path) -> Path:
+    """The file, absolute. Raises `NotFound` "pipeline.file_not_found"."""
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise NotFound("pipeline.file_not_found", f"there is no file {path}", remedy="Give FILE or FILE:PIPELINE.")
+    return file
 
 
 def pipelines_in(file: Path) -> list[Pipeline]:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -35,9 +36,25 @@ def read_params(pipeline: Pipeline, texts: Mapping[str, str], window: Window | N
     return check_params(pipeline.name, pipeline.signature, found)
 
 
+def given_params(pipeline: Pipeline, plain: Mapping[str, Any], window: Window | None = None) -> dict[str, Any]:
+    """The params of a pipeline from plain data, as its annotations say, with its defaults. `window` goes where a Window is taken, if one is.
+
+    Raises `InvalidInput` "pipeline.params" and "pipeline.param_unreadable".
+    """
+    found = {name: _converted(pipeline, name, value) for name, value in plain.items()}
+    name = window_param(pipeline)
+    if window is not None and name is not None:
+        found.setdefault(name, window)
+    return check_params(pipeline.name, pipeline.signature, found)
+
+
 def window_param(pipeline: Pipeline) -> str | None:
-    """The parameter that takes a Window."""
-    return next((name for name, hint in pipeline.hints.items() if hint is Window and name != "return"), None)
+    """The parameter that takes a Window, or a Window or nothing."""
+    return next((name for name, hint in pipeline.hints.items() if _takes_window(hint) and name != "return"), None)
+
+
+def _takes_window(hint: Any) -> bool:
+    return hint is Window or (get_origin(hint) in {Union, UnionType} and Window in get_args(hint))
 
 
 def window_in(pipeline: Pipeline, params: Mapping[str, Any]) -> Window | None:
@@ -90,11 +107,16 @@ def _read(pipeline: Pipeline, name: str, text: str) -> Any:
             plain = msgspec.json.decode(text)
         except msgspec.DecodeError:
             plain = text
+    return _converted(pipeline, name, plain, strict=False)
+
+
+def _converted(pipeline: Pipeline, name: str, plain: Any, *, strict: bool = True) -> Any:
+    wanted = pipeline.hints.get(name, Any)
     try:
-        return msgspec.convert(plain, wanted, strict=False)
+        return msgspec.convert(plain, wanted, strict=strict)
     except (msgspec.ValidationError, TypeError) as error:
         raise InvalidInput(
             "pipeline.param_unreadable",
-            f"{name}={text} is no {name_of(wanted)} for {pipeline.name}: {error}",
+            f"{name}={plain} is no {name_of(wanted)} for {pipeline.name}: {error}",
             remedy="Write it as JSON, or plainly for text and numbers.",
         ) from error

@@ -7,6 +7,7 @@ from typing import Any
 from loopline.errors import InvalidInput
 from loopline.pipelines.code import pin
 from loopline.pipelines.declare import Pipeline
+from loopline.pipelines.fingerprint import Fingerprints
 from loopline.pipelines.graph import Graph
 from loopline.pipelines.healing.remedies import SkipWindow
 from loopline.pipelines.limits import Limit
@@ -46,15 +47,23 @@ def check_skipping(graph: Graph, window: Window | None) -> None:
             )
 
 
-def plan(pipeline: Pipeline, params: Mapping[str, Any], artifacts: ArtifactStore) -> Plan:
+def plan(
+    pipeline: Pipeline,
+    params: Mapping[str, Any],
+    artifacts: ArtifactStore,
+    *,
+    code: str | None = None,
+    fingerprints: Fingerprints | None = None,
+) -> Plan:
     """Trace the pipeline for these params. Code and large constants are durable in `artifacts` on return.
 
+    `code` is the digest of the pinned files where the pipeline was imported from these; `fingerprints` are kept where many are planned.
     Raises `DeclarationError` for steps that do not fit together and `InvalidInput` for params that the pipeline does not take.
     """
     given = check_params(pipeline.name, pipeline.signature, params)
     kept = kept_params(pipeline.name, given)
-    graph = pipeline.trace(Tracer(artifacts), **given)
+    graph = pipeline.trace(Tracer(artifacts, fingerprints), **given)
     window = window_in(pipeline, given)
     check_skipping(graph, window)
-    code = pin(graph.functions.values(), artifacts)
-    return Plan(pipeline.name, graph, kept, window, code, pipeline.limits, pipeline.priority)
+    pinned = code or pin(graph.functions.values(), artifacts)
+    return Plan(pipeline.name, graph, kept, window, pinned, pipeline.limits, pipeline.priority)

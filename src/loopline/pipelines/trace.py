@@ -81,8 +81,8 @@ class Output:
 class Tracer:
     """Collects the steps that a pipeline's body calls. Constants are kept as values, so durable in `artifacts` where they are large."""
 
-    def __init__(self, artifacts: ArtifactStore) -> None:
-        self.artifacts, self.fingerprints = artifacts, Fingerprints(artifacts)
+    def __init__(self, artifacts: ArtifactStore, fingerprints: Fingerprints | None = None) -> None:
+        self.artifacts, self.fingerprints = artifacts, fingerprints or Fingerprints(artifacts)
         self.nodes: list[Node] = []
         self.functions: dict[str, Callable[..., Any]] = {}
         self._names: Counter[str] = Counter()

@@ -41,7 +41,7 @@ from loopline.storage.key_values import open_key_values
 from loopline.tables import persons
 
 # The chain would break, the plan would differ, and the notes are sealed. None of them names persons.
-_LEFT_ALONE = {"ledger", "applied_loop", "erasure"}
+_LEFT_ALONE = {"ledger", "applied_loop", "applied_pipelines", "erasure"}
 
 
 def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Settings], Resources]) -> Erasing:

@@ -12,20 +12,16 @@ from loopline.ledger import chain
 from loopline.pipelines.schedules import store
 from loopline.pipelines.schedules.cron import Cron
 from loopline.pipelines.schedules.interval import Interval
-from loopline.pipelines.schedules.triggers import OnAlarm, OnTable, OnWebhook
+from loopline.pipelines.schedules.triggers import OnTable
+from loopline.pipelines.schedules.when import KINDS, When, of_pipeline
 from loopline.storage.database import Transaction, lock
 from loopline.tables.tables import Tables
 from loopline.values import canonical_json, derive_id, utc
 
-When = Cron | Interval | OnTable | OnAlarm | OnWebhook
 State = Literal["active", "paused", "removed"]
 
 TIMED = ("cron", "interval")
 SIGNALLED = ("alarm", "webhook")
-
-_KINDS: dict[type, str] = {
-    Cron: "cron", Interval: "interval", OnTable: "table", OnAlarm: "alarm", OnWebhook: "webhook"
-}  # fmt: skip
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,19 +44,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime
     changed_by: str
     reason: str
-
-
-def of_pipeline(schedule: object) -> tuple[When, ...]:
-    """What a pipeline declares under `schedule`, one or several, checked. Raises `InvalidInput`."""
-    found = schedule if isinstance(schedule, (list, tuple)) else [] if schedule is None else [schedule]
-    wrong = [one for one in found if type(one) not in _KINDS]
-    if wrong:
-        raise InvalidInput(
-            "schedule.not_a_schedule",
-            f"{wrong[0]!r} is no schedule",
-            remedy="Use ll.cron(...), ll.interval(...), ll.on_table(...), ll.on_alarm(...), ll.on_webhook(...).",
-        )
-    return tuple(found)
 
 
 def schedule_id(project: str, pipeline: str, when: When) -> str:
@@ -107,7 +90,7 @@ def _declared(
         id=schedule_id(project, pipeline, when),
         project=project,
         pipeline=pipeline,
-        kind=_KINDS[type(when)],
+        kind=KINDS[type(when)],
         declared=when,
         state="active",
         declared_at=at,

@@ -1,0 +1,80 @@
+"""How ticks and windows that are due become executions: of the pipeline in force, by its pinned code."""
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from loopline.pipelines.applied.applied import InForce, in_force, one_in_force
+from loopline.pipelines.engine import Engine
+from loopline.pipelines.executions import rerun, submit
+from loopline.pipelines.healing.postponed import Postponed
+from loopline.pipelines.planning import Plan
+from loopline.storage.database import Transaction
+from loopline.storage.statements import Sql, Statements
+from loopline.values import Window, micros
+
+_OF_WINDOW = Sql(
+    "select id from execution where project = ? and pipeline = ? and window_start = ? and window_end = ? order by sequence desc"
+)
+
+
+class Planner(Protocol):
+    """Traces pipelines from their pinned code, apart from this process."""
+
+    def plan(self, code: str, function: str, params: dict[str, Any], window: Window | None) -> Plan:
+        """The plan of an execution of the pipeline that `function` declares in the pinned `code`; its artifacts are durable.
+
+        Raises `InvalidInput` for what the pipeline refuses, and `Unavailable` where it could not be asked.
+        """
+
+
+class Starter:
+    """Begins executions of one project's pipelines, each in the caller's transaction and once for each tick."""
+
+    def __init__(self, engine: Engine, planner: Planner, project: str) -> None:
+        self._engine, self._planner, self._project = engine, planner, project
+
+    def start(
+        self,
+        tx: Transaction,
+        pipeline: str,
+        params: dict[str, Any],
+        window: Window | None,
+        at: datetime,  # noqa: ARG002 - as a scheduler calls it; executions have the engine's clock
+        *,
+        tick: str,
+    ) -> str:
+        """Submit the execution of a tick; its id. Asked again with the same tick it is the same execution.
+
+        Raises `NotFound` "pipeline.not_in_force", and what `Planner.plan` and `submit` raise.
+        """
+        found = one_in_force(tx, self._project, pipeline)
+        return self._submit(tx, found, params, window, key=tick, origin="schedule")
+
+    def start_window(
+        self,
+        tx: Transaction,
+        postponed: Postponed,
+        now: datetime,  # noqa: ARG002 - as `start_due` calls it
+    ) -> str:
+        """Submit a window that was put off; its id: with the code in force, or, of a pipeline that is not, the execution that skipped it
+        again. Raises as `start`.
+        """
+        if not in_force(tx, project=self._project, pipeline=postponed.pipeline):
+            skipped = self._skipped(tx, postponed)
+            if skipped is not None:
+                return rerun(tx, self._engine, skipped, by=postponed.id, fresh=False)
+        found = one_in_force(tx, self._project, postponed.pipeline)
+        return self._submit(tx, found, postponed.params, postponed.window, key=postponed.id, origin="postponed")
+
+    def _submit(
+        self, tx: Transaction, found: InForce, params: dict[str, Any], window: Window | None, *, key: str, origin: str
+    ) -> str:
+        planned = self._planner.plan(found.code, found.function, params, window)
+        execution, _ = submit(tx, self._engine, planned, key=key, origin=origin, by=key, project=self._project)
+        return execution
+
+    def _skipped(self, tx: Transaction, postponed: Postponed) -> str | None:
+        window = postponed.window
+        where = (self._project, postponed.pipeline, micros(window.start), micros(window.end))
+        rows = Statements.of(tx).rows(_OF_WINDOW, *where)
+        return next((str(row[0]) for row in rows if postponed.is_of(str(row[0]))), None)
