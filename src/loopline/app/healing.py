@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 def telling(opened: PipelineHome) -> PipelineHome:
     """The home, whose steps that are over for an error are told to the owner of their pipeline."""
-    opened.engine.tell = _tell
+    opened.engine.tell = tell
     return opened
 
 
@@ -37,5 +37,6 @@ def start_postponed(opened: PipelineHome) -> int:
     return count
 
 
-def _tell(tx: Transaction, where: Where, error: Classified, then: Next, owner: str, at: datetime) -> None:
+def tell(tx: Transaction, where: Where, error: Classified, then: Next, owner: str, at: datetime) -> None:
+    """Tell the owner of a pipeline of a step that is over for an error; the message leaves with the transaction."""
     tell_failure(tx, where, error, then, owner=owner, at=at)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from loopline.app.healing import tell
 from loopline.config import Settings
 from loopline.errors import LooplineError, told
 from loopline.executors.local import LocalExecutor
@@ -45,6 +46,7 @@ class PipelineWork:
         """Raises `InvalidInput` "pipeline.limit"."""
         self._settings, self._resources = settings, resources
         self._engine = Engine(resources.artifacts, resources.clock, resources.seed, round(settings.lease_s * 1000))
+        self._engine.tell = tell
         self._planner = LocalPlanner(
             settings.artifacts_url, settings.home / "executor" / "code", durable=settings.durable
         )

@@ -5,16 +5,12 @@ from typing import Any, Protocol
 
 from loopline.pipelines.applied.applied import InForce, in_force, one_in_force
 from loopline.pipelines.engine import Engine
-from loopline.pipelines.executions import rerun, submit
+from loopline.pipelines.executions import submit
 from loopline.pipelines.healing.postponed import Postponed
 from loopline.pipelines.planning import Plan
+from loopline.pipelines.postponing import starting
 from loopline.storage.database import Transaction
-from loopline.storage.statements import Sql, Statements
-from loopline.values import Window, micros
-
-_OF_WINDOW = Sql(
-    "select id from execution where project = ? and pipeline = ? and window_start = ? and window_end = ? order by sequence desc"
-)
+from loopline.values import Window
 
 
 class Planner(Protocol):
@@ -54,15 +50,13 @@ class Starter:
         self,
         tx: Transaction,
         postponed: Postponed,
-        now: datetime,  # noqa: ARG002 - as `start_due` calls it
+        now: datetime,
     ) -> str:
         """Submit a window that was put off; its id: with the code in force, or, of a pipeline that is not, the execution that skipped it
         again. Raises as `start`.
         """
         if not in_force(tx, project=self._project, pipeline=postponed.pipeline):
-            skipped = self._skipped(tx, postponed)
-            if skipped is not None:
-                return rerun(tx, self._engine, skipped, by=postponed.id, fresh=False)
+            return starting(self._engine)(tx, postponed, now)
         found = one_in_force(tx, self._project, postponed.pipeline)
         return self._submit(tx, found, postponed.params, postponed.window, key=postponed.id, origin="postponed")
 
@@ -72,9 +66,3 @@ class Starter:
         planned = self._planner.plan(found.code, found.function, params, window)
         execution, _ = submit(tx, self._engine, planned, key=key, origin=origin, by=key, project=self._project)
         return execution
-
-    def _skipped(self, tx: Transaction, postponed: Postponed) -> str | None:
-        window = postponed.window
-        where = (self._project, postponed.pipeline, micros(window.start), micros(window.end))
-        rows = Statements.of(tx).rows(_OF_WINDOW, *where)
-        return next((str(row[0]) for row in rows if postponed.is_of(str(row[0]))), None)
