@@ -12,8 +12,8 @@ from pathlib import Path
 
 from loopline.config import Settings
 from loopline.pipelines import reading
+from loopline.pipelines.again import resume
 from loopline.pipelines.executions import submit
-from loopline.pipelines.healing import resume
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.load import pipelines_in
 from loopline.pipelines.planning import plan

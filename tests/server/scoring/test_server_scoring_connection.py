@@ -221,6 +221,16 @@ def test_old_and_closing_callers_are_closed_to_and_expectations_met(process):
         assert caller.recv(1000).endswith(b'{"predictions":[]}')
 
 
+def test_a_caller_that_closed_its_side_is_answered_and_let_go(process, home):
+    body = msgspec.json.encode({"rows": home.requests(1)})
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", process.port)) as caller:
+            caller.sendall(b"POST /predict/late HTTP/1.1\r\n%scontent-length: %d\r\n\r\n%s" % (HEAD, len(body), body))
+            caller.shutdown(socket.SHUT_WR)
+            [answer] = answers(everything(caller))
+            assert len(msgspec.json.decode(answer)["predictions"]) == 1
+
+
 def test_pipelined_predictions_come_back_in_order(process, home):
     rows = home.requests(40)
     with socket.create_connection(("127.0.0.1", process.port)) as caller:

@@ -1,8 +1,10 @@
 """How ticks and windows that are due become executions: of the pipeline in force, by its pinned code."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 
+from loopline.errors import NotFound
 from loopline.pipelines.applied.applied import InForce, in_force, one_in_force
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.executions import submit
@@ -56,7 +58,8 @@ class Starter:
         again. Raises as `start`.
         """
         if not in_force(tx, project=self._project, pipeline=postponed.pipeline):
-            return starting(self._engine)(tx, postponed, now)
+            with suppress(NotFound):  # that it is not in force says more than that nothing is left to run again
+                return starting(self._engine)(tx, postponed, now)
         found = one_in_force(tx, self._project, postponed.pipeline)
         return self._submit(tx, found, postponed.params, postponed.window, key=postponed.id, origin="postponed")
 

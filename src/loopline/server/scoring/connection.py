@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._full = False
         self._held = False
         self._refused = False
+        self._last = False
         self._complete: list[Head] = []
         self.since = perf_counter()
         self._begin()
@@ -117,7 +118,8 @@ class Connection(asyncio.Protocol):
             self._refuse(_malformed())
 
     def eof_received(self) -> bool:
-        """A caller may close its side and still wait for answers."""
+        """A caller may close its side and still wait for answers: the last of them closes ours."""
+        self._last = True
         return self._busy or bool(self._waiting)
 
     def pause_writing(self) -> None:
@@ -209,7 +211,7 @@ class Connection(asyncio.Protocol):
     def _came(self, response: Response, *, keep: bool) -> None:
         self._busy = False
         self._write(response, keep=keep)
-        if self._waiting or self._held:
+        if self._waiting or self._held or self._last:
             self._next()
 
     async def _wait(self, answer: Awaitable[Response], *, keep: bool) -> None:
@@ -227,7 +229,10 @@ class Connection(asyncio.Protocol):
             self._answer(request, keep=keep)
         if not (self._busy or self._full or self._transport.is_closing()):
             self._held = False
-            self._transport.resume_reading()
+            if self._last:
+                self._transport.close()
+            else:
+                self._transport.resume_reading()
 
     def _write(self, response: Response, *, keep: bool) -> None:
         if self._transport.is_closing():
