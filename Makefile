@@ -50,7 +50,7 @@ layers: $(STAMP)
 check: lint types layers
 
 test: $(STAMP) debian check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 newest:
 	rm -rf .venv-newest && $(PYTHON) -m venv .venv-newest
@@ -78,6 +78,7 @@ faults: $(STAMP) debian
 	@for tool in strace faketime iptables; do command -v $$tool >/dev/null 2>&1 || { \
 		$$(test "$$(id -u)" = 0 || echo sudo) sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$tool >/dev/null"; }; done
 	LOOPLINE_FAULTS=1 $(BIN)/pytest -n0 -s tests/faults
+	LOOPLINE_FAULTS=1 $(BIN)/pytest -n0 -m heavy --ignore tests/faults
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py

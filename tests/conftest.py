@@ -35,6 +35,21 @@ END $$
 """
 
 
+# Files of few tests that take long begin first: else one process does them alone while the other has nothing left.
+_LONG = ("tests/docs/", "tests/e2e/", "tests/faults/", "tests/executors/", "tests/cli/", "tests/app/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long goes first; what is `heavy` runs only where it is asked for (`make faults`)."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+    if os.environ.get("LOOPLINE_FAULTS"):
+        return
+    skip = pytest.mark.skip(reason="runs with `make faults`")
+    for item in items:
+        if item.get_closest_marker("heavy"):
+            item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server whose user may create databases: LOOPLINE_TEST_POSTGRES_URL, or one started for this run."""

@@ -217,6 +217,7 @@ def test_killed_anywhere_there_is_a_whole_backup_or_none(small, tmp_path):
     assert whole < KILLS, "none was killed in time: nothing was shown"
 
 
+@pytest.mark.heavy
 def test_killed_anywhere_there_is_a_whole_home_or_none(small, tmp_path):
     backup(small, opening, tmp_path / "saved")
     code = "import sys; from loopline.cli.restore import app; app([sys.argv[1], '--home', sys.argv[2]])"

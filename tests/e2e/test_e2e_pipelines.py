@@ -103,7 +103,7 @@ def postgres_site(tmp_path, postgres_url) -> Iterator[Site]:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.heavy)])
 def site(request, tmp_path) -> Iterator[Site]:
     if request.param == "postgresql":
         yield request.getfixturevalue("postgres_site")
@@ -158,6 +158,7 @@ def check_table_ticks(site: Site) -> None:
     assert results <= {f"orders {start.timestamp()} {end.timestamp()}" for start, end in fired}
 
 
+@pytest.mark.heavy
 def test_without_cores_of_its_own_an_up_leaves_steps_to_workers_elsewhere(postgres_site):
     site = postgres_site
     site.apply(PIPELINES)

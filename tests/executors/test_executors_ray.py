@@ -98,7 +98,7 @@ class TestRayExecutor(ExecutorSuite):
         with pytest.raises(NotFound):
             read_token(tmp_path / "none", make=False)
 
-    @pytest.mark.slow
+    @pytest.mark.heavy
     def test_nobody_comes_in_without_the_token(self, ray_cluster, tmp_path):
         for mode in ("token", "disabled"):
             done = subprocess.run(

@@ -81,6 +81,7 @@ def test_a_frozen_worker_commits_nothing_after_its_lease(tmp_path, site_module):
         assert [one.kind for one in before] == ["submitted", "started", "lost", "started", "done", "ended"]
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_worker_that_is_stopped_gives_back_what_it_cannot_finish(tmp_path, site_module):
     with closing(site_module.Site(tmp_path, lease=60.0, name="pipelines_of_stops")) as site:
@@ -110,6 +111,7 @@ def test_a_cancelled_step_is_killed(tmp_path, site_module):
         assert [one.kind for one in site.events(execution)] == ["submitted", "started", "ended"]
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_workers_on_postgresql_never_run_a_step_twice_even_when_one_is_killed(tmp_path, site_module, postgres_url):
     with (

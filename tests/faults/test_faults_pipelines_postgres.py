@@ -56,6 +56,7 @@ def recovered(site, said):
     return time.monotonic() - began
 
 
+@pytest.mark.heavy
 def test_a_restarted_server_loses_nothing_and_work_goes_on(tmp_path, tools, server):
     module, figures = tools
     restarts, recovery = figures.count(2, 20), []

@@ -65,6 +65,7 @@ def running_or_done(site, execution):
         return reading.get_execution(tx, execution).state, len(list(reading.steps_of(tx, execution)))
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_is_told_and_work_goes_on_once_there_is_space(tmp_path, tools):
     module, figures = tools

@@ -45,7 +45,7 @@ def postgres_site(tmp_path, postgres_url) -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.heavy)])
 def site(request, tmp_path) -> Iterator[Site]:
     if request.param == "postgresql":
         yield request.getfixturevalue("postgres_site")
@@ -91,6 +91,7 @@ def test_an_up_that_is_killed_at_random_misses_and_doubles_no_tick(site):
     check_results(site)
 
 
+@pytest.mark.heavy
 def test_two_at_once_on_postgresql_start_each_tick_once(postgres_site):
     site = postgres_site
     site.apply(PIPELINE)

@@ -117,6 +117,7 @@ def told_errors(home: Path) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_period_of_faults_ends_as_one_without(tmp_path):
     period = FLIGHTS if FULL else TINY
