@@ -32,7 +32,7 @@ operated = module_from_spec(_spec)
 _spec.loader.exec_module(operated)
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-KILLS = int(os.environ.get("LOOPLINE_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("LOOPLINE_TEST_KILLS", "4"))
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ def begin_process(url, ahead, minutes):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_killed_schedulers_leave_no_tick_missed_or_doubled(home, declare, database_url):
     declarations = declare(*SCHEDULES, at=T0)
