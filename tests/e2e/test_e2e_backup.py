@@ -98,6 +98,7 @@ def test_everything_is_equal_after_backup_and_restore(home, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".pending")]
 
 
+@pytest.mark.heavy
 def test_a_home_on_postgresql_and_s3_is_restored_into_others(ran, tmp_path, postgres_url, bucket):
     def elsewhere(url, name):
         return operated.settings_in(
