@@ -235,3 +235,28 @@ def test_a_synced_log_is_waited_for_and_an_unloaded_endpoint_refuses(tmp_path):
         asyncio.run(site.all(engine, asked))
     assert caught.value.code == "scoring.unloaded"
     assert sum(map(len, site.blocks())) == 3
+
+
+def test_what_fails_on_the_way_to_the_answer_is_what_the_caller_gets(tmp_path):
+    signature = Signature(fields=NUMBERS)
+    site, engine = Site(tmp_path), engine_of(signature)
+    rows = typed([{"x": 1.0, "y": 1.0, "z": 0.5}], signature)
+    got = []
+
+    def fails(_):
+        raise ValueError("no answer of it")
+
+    def untold(_):
+        raise KeyError("none at all")
+
+    async def run(together, steps):
+        for one in steps:
+            later = together.predict(engine, Columns(rows, 1, typed=True), Caller())
+            (later.then(one) if one else later).then(got.append)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(run(site.together, [None, fails, None]))
+    assert [type(one) for one in got] == [Predictions, ValueError, Predictions]
+    got.clear()
+    asyncio.run(run(Together(site.predicting, untold), [None, None]))
+    assert [type(one) for one in got] == [KeyError, KeyError]

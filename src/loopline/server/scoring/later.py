@@ -19,9 +19,12 @@ class Later:
         return self
 
     def give(self, value: Any) -> None:
-        """Hand on the value, or the exception."""
+        """Hand on the value, or the exception. What a step raises is what the next one gets."""
         for step in self._steps:
-            value = step(value)
+            try:
+                value = step(value)
+            except Exception as error:  # who waits is owed an answer, and others wait behind
+                value = error
 
     async def awaited(self) -> Any:
         """The value, for a task. Raises the exception that there is instead."""

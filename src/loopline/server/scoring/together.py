@@ -76,11 +76,8 @@ class Together:
             found = self._predicting.predict(engine, one.rows, one.caller)
         except Exception as error:
             one.later.give(error)
-            return
-        if isinstance(found, Predictions):
-            self._give(found, [one])
         else:
-            self._wait(found, [one])
+            self._answer(found, [one])
 
     def _all(self, engine: Engine, group: list[_Waiting]) -> None:
         callers = [(one.rows.count, one.caller) for one in group]
@@ -89,14 +86,21 @@ class Together:
         except Exception:
             for one in group:
                 self._alone(engine, one)
-            return
+        else:
+            self._answer(found, group)
+
+    def _answer(self, found: Predictions | Awaitable[Predictions], group: Sequence[_Waiting]) -> None:
         if isinstance(found, Predictions):
             self._give(found, group)
         else:
             self._wait(found, group)
 
     def _give(self, found: Predictions, group: Sequence[_Waiting]) -> None:
-        for one, own in zip(group, self._tell(found), strict=True):
+        try:
+            told = list(self._tell(found))
+        except Exception as error:  # nobody is left waiting
+            told = [error] * len(group)
+        for one, own in zip(group, told, strict=True):
             one.later.give(own)
 
     def _wait(self, found: Awaitable[Predictions], group: Sequence[_Waiting]) -> None:
