@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from loopline.scoring.block import Block, Maker, Origin, Predictions, decode, encode, floats, moments
+from loopline.scoring.block import Block, Maker, Origin, Predictions, decode, encode, packed_numbers, packed_times
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -17,10 +17,10 @@ def block(*keys, variant="champion", **more):
         origins=[Origin(1, "ann", None, 0.5)] * len(keys),
         prediction_id=[f"pr_{key}" for key in keys],
         key=list(keys),
-        at=moments([AT] * len(keys)),
-        score=floats([ord(key) / 200 for key in keys]),
+        at=packed_times([AT] * len(keys)),
+        score=packed_numbers([ord(key) / 200 for key in keys]),
         decision=["positive"] * len(keys),
-        cells=floats([float(ord(key)) for key in keys]),
+        cells=packed_numbers([float(ord(key)) for key in keys]),
         texts=[[key.upper() for key in keys]],
         **more,
     )

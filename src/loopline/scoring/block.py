@@ -135,10 +135,10 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
             origins=[Origin(1, prediction.principal, prediction.trace_id, prediction.latency_ms)],
             prediction_id=[prediction.prediction_id],
             key=[prediction.key],
-            at=moments([prediction.at]),
-            score=floats([prediction.score]),
+            at=packed_times([prediction.at]),
+            score=packed_numbers([prediction.score]),
             decision=[prediction.decision],
-            cells=floats(list(prediction.numbers.values())),
+            cells=packed_numbers(list(prediction.numbers.values())),
             texts=[[value] for value in prediction.categories.values()],
             **own,
         )
@@ -217,14 +217,14 @@ def maker_of(made_by: bytes) -> Maker:
     return msgspec.msgpack.decode(made_by, type=Maker)
 
 
-def moments(times: Sequence[datetime]) -> bytes:
+def packed_times(times: Sequence[datetime]) -> bytes:
     """Times as a block holds them."""
     if len(times) > 1 and times[0] is times[-1] and times.count(times[0]) == len(times):
         return np.full(len(times), micros(times[0]), INT).tobytes()
     return np.array([micros(value) for value in times], INT).tobytes()
 
 
-def floats(values: Sequence[float | None]) -> bytes:
+def packed_numbers(values: Sequence[float | None]) -> bytes:
     """Numbers as a block holds them."""
     return np.array(values, FLOAT).tobytes()
 

@@ -24,7 +24,7 @@ from loopline.models.manifest import Deployment
 from loopline.models.signature import Signature
 from loopline.scoring.asked import NOBODY, Asked, Caller, Part, Shared
 from loopline.scoring.beside import Beside, Scorers
-from loopline.scoring.block import Block, Maker, Origin, Predictions, moments
+from loopline.scoring.block import Block, Maker, Origin, Predictions, packed_times
 from loopline.scoring.bottom import Bottom
 from loopline.scoring.carried import carried_columns, carry, recorded
 from loopline.scoring.columns import Columns, as_list
@@ -264,7 +264,7 @@ class Engine:
             origins=origins,
             prediction_id=ids,
             key=asked.keys,
-            at=moments(asked.times),
+            at=packed_times(asked.times),
             score=scores.tobytes(),
             decision=decided,
             cells=cells.tobytes(),
