@@ -104,8 +104,8 @@ def complete(
         _helped(engine, sql, claimed)
         detail = text_of({"instead": claimed.instead.kind}) if claimed.instead else detail
     engine.record(sql, claimed.execution, state, claimed.number, claimed.attempt, worker, detail, at=at)
-    if parts is not None and key is not None and reused is None:
-        cache.remember(sql, parts, key, text, claimed, at)
+    if parts is not None and reused is None:
+        cache.remember(sql, parts, text, claimed, at)
     settle(engine, sql, claimed.execution, [ended_of(claimed)])
     return True
 

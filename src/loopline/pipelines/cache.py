@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -22,7 +23,7 @@ _KEEP = Sql(
 )
 
 
-class Parts(msgspec.Struct, frozen=True):
+class Parts(msgspec.Struct, frozen=True, dict=True):
     """What a result depends on, each by its digest."""
 
     function: str
@@ -31,7 +32,7 @@ class Parts(msgspec.Struct, frozen=True):
     params: dict[str, str]
     inputs: dict[str, str]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What the result is found by."""
         return digest(text_of(self).encode())
@@ -65,11 +66,8 @@ def parts_of(
 
 def find(sql: Statements, artifacts: ArtifactStore, parts: Parts) -> Hit | None:
     """The earlier result; one whose artifacts are gone is forgotten, so that it is computed anew."""
-    row = sql.first(_FIND, parts.function, parts.key)
-    if row is None:
-        return None
-    hit = Hit(read_value(row[0]), row[1], row[2])
-    if is_there(hit.result, artifacts):
+    hit = _kept(sql, parts)
+    if hit is None or is_there(hit.result, artifacts):
         return hit
     sql.change(_FORGET, parts.function, parts.key)
     return None
@@ -77,9 +75,13 @@ def find(sql: Statements, artifacts: ArtifactStore, parts: Parts) -> Hit | None:
 
 def peek(sql: Statements, artifacts: ArtifactStore, parts: Parts) -> Hit | None:
     """As `find`, and nothing is changed."""
-    row = sql.first(_FIND, parts.function, parts.key)
-    hit = None if row is None else Hit(read_value(row[0]), row[1], row[2])
+    hit = _kept(sql, parts)
     return hit if hit is not None and is_there(hit.result, artifacts) else None
+
+
+def _kept(sql: Statements, parts: Parts) -> Hit | None:
+    row = sql.first(_FIND, parts.function, parts.key)
+    return None if row is None else Hit(read_value(row[0]), row[1], row[2])
 
 
 def is_there(value: Value, artifacts: ArtifactStore) -> bool:
@@ -89,6 +91,6 @@ def is_there(value: Value, artifacts: ArtifactStore) -> bool:
     return all(artifacts.exists(one) for one in artifacts_of(value, artifacts))
 
 
-def remember(sql: Statements, parts: Parts, key: str, result: str, claimed: Claimed, at: int) -> None:
-    """Keep a result for others; `key` is that of the parts."""
-    sql.later(_KEEP, parts.function, key, text_of(parts), result, claimed.execution, claimed.number, at)
+def remember(sql: Statements, parts: Parts, result: str, claimed: Claimed, at: int) -> None:
+    """Keep a result for others."""
+    sql.later(_KEEP, parts.function, parts.key, text_of(parts), result, claimed.execution, claimed.number, at)
