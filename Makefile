@@ -6,14 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_HOME := .loopline/replays/flights
 
-.PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving benchmarks-pipelines benchmarks-steps faults soak constraints clean debian
+.PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving benchmarks-steps faults soak constraints clean debian
 
 help:
 	@echo "make demo         install, replay a year of flights under three policies, write the report"
 	@echo "make test         lint, types, layers, tests on SQLite and PostgreSQL, docs"
 	@echo "make benchmarks   replay and point-in-time joins, side by side with peers"
 	@echo "make benchmarks-serving   serving, side by side with peers and limits"
-	@echo "make benchmarks-pipelines   a trivial step beside a bare commit; ten thousand steps"
 	@echo "make benchmarks-steps   a trivial pipeline step, side by side with peers and limits"
 	@echo "make faults       every fault of the pipeline engine in full: kills, freezes, full disks, cut networks (root)"
 	@echo "make soak         100,000 requests across swaps, kills and rollbacks; every prediction accounted for"
@@ -65,10 +64,6 @@ benchmarks: $(STAMP)
 # One core for each server in turn, one for the load. The peers are installed into .venv-peers.
 benchmarks-serving: $(STAMP)
 	$(BIN)/python benchmarks/serving.py
-
-# A trivial step beside a bare commit, and ten thousand steps in bounded memory.
-benchmarks-pipelines: $(STAMP)
-	$(BIN)/python benchmarks/pipelines.py
 
 benchmarks-steps: $(STAMP) debian
 	$(BIN)/python benchmarks/steps.py
