@@ -1,16 +1,14 @@
 """Workers of a home: for one execution until it has ended, or for all until they are stopped."""
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from loopline.app.healing import start_postponed, telling
+from loopline.app.stopping import stopping
 from loopline.config import Settings
 from loopline.executors.executor import Executor
 from loopline.executors.local import LocalExecutor
@@ -46,7 +44,7 @@ def execute(
             with opened.database.reading() as tx:
                 note(reading.get_execution(tx, execution).steps)
 
-    with _worker(opened, execution=execution) as worker, _stopping() as stop:
+    with _worker(opened, execution=execution) as worker, stopping() as stop:
         return worker.run(stop.is_set, grace=0.0, seen=seen)
 
 
@@ -79,7 +77,7 @@ def work(
             return not reading.find_executions(tx, state="running", limit=1)
 
     telling(opened)
-    with _worker(opened, executor, cores=cores, memory=memory) as worker, _stopping() as stop:
+    with _worker(opened, executor, cores=cores, memory=memory) as worker, stopping() as stop:
         look()
         worker.run(over, grace=grace, seen=look)
         return worker.done
@@ -116,22 +114,3 @@ def _ray(settings: Settings, cores: float | None, memory: int) -> Iterator[Execu
     token, address = Path(settings.ray_token_path), settings.ray_address
     with closing(RayCluster(token, address, cores=cores, memory=memory or None)) as cluster:
         yield RayExecutor(cluster, settings.artifacts_url, cores=cores, memory=memory, durable=settings.durable)
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set while the block runs."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def asked(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

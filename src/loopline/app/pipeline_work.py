@@ -18,16 +18,14 @@ from loopline.loop.resources import Resources
 from loopline.pipelines import reading
 from loopline.pipelines.applied.applied import in_force
 from loopline.pipelines.applied.start import Starter
-from loopline.pipelines.engine import Engine
-from loopline.pipelines.executions import set_limits
 from loopline.pipelines.healing import postponed
+from loopline.pipelines.home import engine_of, put_limits
 from loopline.pipelines.limits import limits_in
 from loopline.pipelines.schedules import schedule
 from loopline.pipelines.schedules.schedule import SIGNALLED, TIMED
 from loopline.pipelines.schedules.scheduler import Scheduler
 from loopline.pipelines.schedules.signal import waiting
 from loopline.storage.database import Transaction
-from loopline.storage.statements import Statements
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +43,7 @@ class PipelineWork:
     def __init__(self, settings: Settings, resources: Resources) -> None:
         """Raises `InvalidInput` "pipeline.limit"."""
         self._settings, self._resources = settings, resources
-        self._engine = Engine(resources.artifacts, resources.clock, resources.seed, round(settings.lease_s * 1000))
+        self._engine = engine_of(settings, resources.artifacts, resources.clock, resources.seed)
         self._engine.tell = tell
         self._planner = LocalPlanner(
             settings.artifacts_url, settings.home / "executor" / "code", durable=settings.durable
@@ -58,9 +56,7 @@ class PipelineWork:
 
     def start(self) -> None:
         """Begin."""
-        if self._limits:
-            with self._resources.database.transaction() as tx:
-                set_limits(Statements.of(tx), self._limits)
+        put_limits(self._resources.database, self._limits)
         self._scheduler.start()
 
     def leave(self) -> None:

@@ -1,18 +1,16 @@
 """`up`: control plane, scheduler, scoring and pipelines, started together and stopped together."""
 
-import signal
 import threading
-from contextlib import closing
 from datetime import datetime
-from types import FrameType
 
 from loopline.app.addresses import Addresses, login
 from loopline.app.claim import claim
+from loopline.app.going_on import open_going_on
 from loopline.app.heartbeat import DeadMansSwitch
-from loopline.app.home import open_home
-from loopline.app.home_clock import HomeClock, replayed_until
+from loopline.app.home_clock import replayed_until
 from loopline.app.pipeline_work import PipelineWork
 from loopline.app.ports import check_port
+from loopline.app.stopping import stopping
 from loopline.app.tidy import Tidying
 from loopline.app.work import lane_works
 from loopline.clock import SystemClock
@@ -42,7 +40,7 @@ class Up:
         """Raises `Conflict`: "up.running" on a home where one runs, "up.not_applied" for a loop file that was not applied."""
         self.settings, self.loop = settings, loop
         self._claim = claim(settings)
-        self.resources, self.continues = _open(settings, loop)
+        self.resources, self.continues = open_going_on(settings, lambda resources: replayed_until(resources, loop.name))
         _check_applied(self.resources, loop)
         self._begin = begin
         self._stop = threading.Event()
@@ -82,14 +80,9 @@ class Up:
 
     def run(self) -> None:
         """Wait for SIGINT or SIGTERM, then stop in order: answers first, then what was logged is shipped, and steps are let finish."""
-
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            self._stop.set()
-
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGTERM, stop)
-        self._stop.wait()
-        self.stop()
+        with stopping(self._stop):
+            self._stop.wait()
+            self.stop()
 
     def stop(self) -> None:
         """Stop everything that was started."""
@@ -129,17 +122,6 @@ class Up:
         works = lane_works(self.resources, self.loop, history, compare=False)
         online = OnlineFeatures(self._store)
         return Operating(self.resources, self.loop, works, online, self.settings.spool_path, self._begin)
-
-
-def _open(settings: Settings, loop: Loop) -> tuple[Resources, datetime | None]:
-    """The home with the real clock; or, where it holds a replay, with one that goes on from the replay's end."""
-    resources = open_home(settings)
-    ended = replayed_until(resources, loop.name)
-    if ended is None:
-        return resources, None
-    with closing(resources.database):
-        clock = HomeClock(settings.home, ended)
-        return open_home(settings, clock=clock), clock.now()
 
 
 def _check_applied(resources: Resources, loop: Loop) -> None:

@@ -1,19 +1,16 @@
 """`up` of a home without a loop: the control plane and pipelines."""
 
-import signal
 import threading
-from contextlib import closing
-from types import FrameType
 
 from loopline.app.addresses import Addresses, login
 from loopline.app.claim import claim
-from loopline.app.home import open_home
-from loopline.app.home_clock import HomeClock, replay_ended
+from loopline.app.going_on import open_going_on
+from loopline.app.home_clock import replay_ended
 from loopline.app.pipeline_work import PipelineWork
 from loopline.app.ports import check_port
+from loopline.app.stopping import stopping
 from loopline.app.tidy import Tidying
 from loopline.config import Settings
-from loopline.loop.resources import Resources
 from loopline.server.control.process import ControlPlane
 
 
@@ -24,7 +21,7 @@ class PipelinesUp:
         """Raises `Conflict` "up.running" on a home where one runs."""
         self._settings, self._stop = settings, threading.Event()
         self._claim = claim(settings)
-        self._resources = _open(settings)
+        self._resources, _ = open_going_on(settings, replay_ended)
         self._control = ControlPlane(self._resources, settings.host, settings.port)
         self._pipelines = PipelineWork(settings, self._resources)
         self._tidying = Tidying(settings, self._resources)
@@ -44,14 +41,9 @@ class PipelinesUp:
 
     def run(self) -> None:
         """Wait for SIGINT or SIGTERM, then stop in order: steps are let finish, then the control plane ends."""
-
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            self._stop.set()
-
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGTERM, stop)
-        self._stop.wait()
-        self.stop()
+        with stopping(self._stop):
+            self._stop.wait()
+            self.stop()
 
     def stop(self) -> None:
         """Stop everything that was started."""
@@ -60,13 +52,3 @@ class PipelinesUp:
         self._control.stop()
         self._resources.database.close()
         self._claim.close()
-
-
-def _open(settings: Settings) -> Resources:
-    """The home; where it holds a replay, its clock goes on from the replay's end."""
-    resources = open_home(settings)
-    ended = replay_ended(resources)
-    if ended is None:
-        return resources
-    with closing(resources.database):
-        return open_home(settings, clock=HomeClock(settings.home, ended))

@@ -11,9 +11,9 @@ from loopline.pipelines.declare import Pipeline
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.executions import set_limits, submit
 from loopline.pipelines.inline import Inline, check_inline
-from loopline.pipelines.limits import limits_in
+from loopline.pipelines.limits import Limit, limits_in
 from loopline.pipelines.planning import plan
-from loopline.storage.artifacts import open_artifacts
+from loopline.storage.artifacts import ArtifactStore, open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.migrations import upgrade
 from loopline.storage.statements import Statements
@@ -31,10 +31,8 @@ class PipelineHome:
         self.database = Database.open(settings.database_url, durable=settings.durable)
         upgrade(self.database)
         artifacts = open_artifacts(settings.artifacts_url, durable=settings.durable)
-        self.engine = Engine(artifacts, clock or SystemClock(), seed, lease_ms or round(settings.lease_s * 1000))
-        if settings.limits:
-            with self.database.transaction() as tx:
-                set_limits(Statements.of(tx), limits_in(settings.limits))
+        self.engine = engine_of(settings, artifacts, clock or SystemClock(), seed, lease_ms=lease_ms)
+        put_limits(self.database, limits_in(settings.limits))
 
     @property
     def code_path(self) -> Path:
@@ -56,6 +54,20 @@ class PipelineHome:
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+
+def engine_of(
+    settings: Settings, artifacts: ArtifactStore, clock: Clock, seed: int, *, lease_ms: int | None = None
+) -> Engine:
+    """The engine of a home that is open already."""
+    return Engine(artifacts, clock, seed, lease_ms or round(settings.lease_s * 1000))
+
+
+def put_limits(database: Database, limits: list[Limit]) -> None:
+    """Put the limits of the settings in force."""
+    if limits:
+        with database.transaction() as tx:
+            set_limits(Statements.of(tx), limits)
 
 
 def run(pipeline: Pipeline, home: str | Path | None = None, **params: Any) -> str:
