@@ -132,8 +132,8 @@ class ExecutorSuite:
         assert self.one(executor, self.job(add, artifacts, 1, one=1, other=1)).performed.failure is None
 
     def test_a_process_is_used_again(self, executor: Executor, artifacts: ArtifactStore) -> None:
-        results = [self.one(executor, self.job(process, artifacts, number)).performed.result for number in range(3)]
-        assert len({result and result.text for result in results}) == 1
+        results = [self.one(executor, self.job(process, artifacts, number)).performed.result for number in range(6)]
+        assert len({result and result.text for result in results}) < len(results)
 
     def test_room_is_what_is_left(self, executor: Executor, artifacts: ArtifactStore, tmp_path: Path) -> None:
         before = executor.room()
