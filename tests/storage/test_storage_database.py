@@ -2,15 +2,13 @@
 
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 import sqlalchemy as sa
 
 from loopline.errors import InvalidInput, Unavailable
 from loopline.storage.database import Database
-from loopline.storage.sqlite import WriteQueue, check_version
+from loopline.storage.sqlite import check_version
 from loopline.testing.database import DatabaseSuite
 
 
@@ -80,32 +78,3 @@ def test_processes_that_open_a_new_sqlite_file_at_once_wait_for_each_other(tmp_p
     with database.reading() as tx:
         assert tx.exec_driver_sql("select count(*) from t").scalar_one() == 60
     database.close()
-
-
-def test_writers_are_served_in_the_order_they_came():
-    queue, served = WriteQueue(), []
-
-    def write(number):
-        with queue:
-            served.append(number)
-
-    writers = [threading.Thread(target=write, args=(number,)) for number in range(20)]
-    with queue:
-        for number, writer in enumerate(writers):
-            writer.start()
-            while len(queue._waiting) <= number:
-                time.sleep(0.001)
-    for writer in writers:
-        writer.join()
-    assert served == list(range(20))
-
-
-def test_a_writer_that_waits_too_long_is_told_and_forgotten():
-    queue = WriteQueue(patience=0.02)
-    with queue:
-        with pytest.raises(Unavailable, match=r"writing for 0\.02 seconds") as raised:
-            queue.__enter__()
-        assert raised.value.code == "database.busy"
-    for _ in range(2):
-        with queue:
-            pass

@@ -1,9 +1,7 @@
 """SQLite through `pysqlite3`, whose library is newer than most CPython builds'."""
 
 import os
-import threading
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from loopline.errors import Unavailable
+from loopline.storage.write_queue import WriteQueue
 
 try:
     from pysqlite3 import dbapi2 as driver
@@ -38,48 +37,10 @@ def check_version(version: tuple[int, ...]) -> None:
         )
 
 
-class WriteQueue:
-    """Lets the threads of one process write one after the other, first come, first served.
-
-    SQLite's own wait polls in growing steps, so that under load some threads starve for seconds. Processes still meet at
-    SQLite's lock. Raises `Unavailable` "database.busy" after `patience` seconds.
-    """
-
-    def __init__(self, *, patience: float = _PATIENCE) -> None:
-        self._patience = patience
-        self._guard = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-        self._taken = False
-
-    def __enter__(self) -> None:
-        turn = threading.Lock()
-        with self._guard:
-            if not self._taken:
-                self._taken = True
-                return
-            turn.acquire()
-            self._waiting.append(turn)
-        if not turn.acquire(timeout=self._patience) and self._leave(turn):
-            raise Unavailable(
-                "database.busy",
-                f"another transaction has been writing for {self._patience:g} seconds",
-                remedy="Keep transactions short, and open none inside another: pass the `tx` on.",
-            )
-
-    def __exit__(self, *_: object) -> None:
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()  # handed over: nobody can come between
-            else:
-                self._taken = False
-
-    def _leave(self, turn: threading.Lock) -> bool:
-        """Stop waiting; False where the turn came at the last moment."""
-        with self._guard:
-            if turn not in self._waiting:
-                return False
-            self._waiting.remove(turn)
-            return True
+def write_queue(url: sa.URL) -> WriteQueue:
+    """The queue of those who write to the file of this URL."""
+    path = url.database
+    return WriteQueue(Path(f"{path}-turn") if path and not path.startswith((":memory:", "file:")) else None)
 
 
 def engine(url: str, *, durable: bool) -> sa.Engine:
