@@ -17,6 +17,9 @@ from loopline.config import Settings
 from loopline.errors import InvalidInput
 from loopline.loop.load import load_loop
 from loopline.loop.reproduce import reproduce
+from loopline.pipelines import reading
+from loopline.pipelines.home import PipelineHome
+from loopline.pipelines.load import load_pipeline
 from loopline.scoring.spool_folder import Lock
 
 _spec = spec_from_file_location("operated", Path(__file__).parents[1] / "e2e" / "operated.py")
@@ -24,6 +27,17 @@ operated = module_from_spec(_spec)
 _spec.loader.exec_module(operated)
 
 DAY = 86_400
+COUNTING = """
+import loopline as ll
+
+@ll.step
+def numbers(upto: int) -> list[int]:
+    return list(range(upto))
+
+@ll.pipeline
+def count(upto: int):
+    return numbers(upto)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +155,27 @@ def test_replays_go_only_where_it_is_said_and_nobody_uses_them(home):
     assert [line.place for line in tidy(chosen, resources)] == ["replay old"]
     assert sorted(path.name for path in home.replays_path.iterdir()) == ["used", "young"]
     held.close()
+    resources.database.close()
+
+
+def test_executions_that_ended_long_ago_keep_their_row_only(home, tmp_path):
+    module = tmp_path / "counting.py"
+    module.write_text(COUNTING)
+    pipelines = PipelineHome(home)
+    pipeline = load_pipeline(f"{module}:count")
+    ran = [pipelines.run(pipeline, {"upto": upto}) for upto in (2, 3)]
+    resources = operated.opened(home)
+    later = SystemClock().now() + timedelta(days=91)
+    for settings, told in (
+        (operated.settings_in(home.home, LOOPLINE_KEEP_EXECUTIONS=""), []),
+        (home, [("executions", 1), ("cache", 1)]),
+        (home, []),
+    ):
+        done = [(line.place, line.count) for line in tidy(settings, resources, now=later)]
+        assert [one for one in done if one[0] in {"executions", "cache"}] == told
+    with pipelines.database.reading() as tx:
+        assert [len(list(reading.steps_of(tx, one))) for one in ran] == [0, 1]
+    pipelines.close()
     resources.database.close()
 
 

@@ -19,6 +19,7 @@ from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.errors import Conflict, told
 from loopline.loop.resources import Resources
+from loopline.pipelines.prune import prune
 from loopline.scoring.spool_folder import TORN, Lock, SpoolFolder
 from loopline.storage.files import PENDING, write_file
 from loopline.values import duration
@@ -57,7 +58,7 @@ def tidy(settings: Settings, resources: Resources, *, dry: bool = False, now: da
     training or an erasure does not end.
     """
     work = _Work(settings, resources, now or SystemClock().now(), dry)
-    return [line for part in (_tables, _spools, _leftovers, _replays, _artifacts) for line in part(work)]
+    return [line for part in (_tables, _spools, _leftovers, _replays, _executions, _artifacts) for line in part(work)]
 
 
 class Tidying:
@@ -67,7 +68,7 @@ class Tidying:
         """Raises `InvalidInput` "duration.unreadable"."""
         self._settings, self._resources = settings, resources
         self._every = duration(settings.tidy_every) if settings.tidy_every else None
-        for text in (settings.keep_artifacts, settings.keep_replays):
+        for text in (settings.keep_artifacts, settings.keep_replays, settings.keep_executions):
             duration(text or "1d")
 
     def run(self, stop: Event) -> None:
@@ -140,6 +141,17 @@ def _replays(work: _Work) -> Iterator[Tidied]:
             yield Tidied(f"replay {folder.name}", "removed", 1, f"not used for {work.settings.keep_replays}")
     for left in () if work.dry else sorted(work.settings.replays_path.glob(f"{PENDING}*")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _executions(work: _Work) -> Iterator[Tidied]:
+    kept = work.settings.keep_executions
+    if not kept:
+        return
+    pruned = prune(work.resources.database, work.now - duration(kept), dry=work.dry)
+    if pruned.executions:
+        yield Tidied("executions", "steps and events removed", pruned.executions, f"ended {kept} ago or earlier")
+    if pruned.cached:
+        yield Tidied("cache", "results forgotten", pruned.cached, f"not used for {kept}")
 
 
 def _artifacts(work: _Work) -> Iterator[Tidied]:

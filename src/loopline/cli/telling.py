@@ -27,6 +27,9 @@ def print_execution(console: Console, found: ExecutionRow) -> None:
 
 def print_steps(console: Console, steps: Sequence[StepRow]) -> None:
     """A line for each step."""
+    if not steps:
+        console.print("No steps of it are kept (LOOPLINE_KEEP_EXECUTIONS says for how long they are).")
+        return
     rows = [(one.name, _state(one), one.attempt, one.seconds, _error(one), one.worker) for one in steps]
     console.print(table("Steps", ["step", "state", "attempts", "seconds", "error", "worker"], rows))
 

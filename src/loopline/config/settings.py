@@ -17,7 +17,8 @@ class Settings:
     `webhook_private` lets the webhook be an address in a private or loopback range. `..._severity` is the least severity that
     a channel is told. `heartbeat_every` and `heartbeat_late` are durations; so are `tidy_every` (empty: never),
     `keep_artifacts` (how long artifacts that nothing names are kept; empty: a month in the home's own folder, for ever elsewhere) and
-    `keep_replays` (empty: for ever). `python_models` lets models of users' own code run, each in a process that
+    `keep_replays` (empty: for ever), and `keep_executions`: how long an execution that ended keeps its steps, and the cache a
+    result that nobody uses (empty: for ever). `python_models` lets models of users' own code run, each in a process that
     may take `python_memory_mb` of address space (0: any) and `python_timeout_s` for an answer. `database_url` and `artifacts_url` default to files under `home`. `durable` makes what is acknowledged survive the
     death of the machine (fsync), not only of any process; for predictions `sync_predictions` does, since every one of them waits for
     the disk then. `workers` is how many processes answer on the scoring port; without `grpc_port` none speaks gRPC; with
@@ -59,6 +60,7 @@ class Settings:
     tidy_every: str = "1d"
     keep_artifacts: str = ""
     keep_replays: str = ""
+    keep_executions: str = "90d"
     python_models: bool = False
     python_memory_mb: int = 0
     python_timeout_s: float = 5.0
@@ -107,6 +109,7 @@ class Settings:
             tidy_every=found.get("LOOPLINE_TIDY_EVERY", "1d"),
             keep_artifacts=found.get("LOOPLINE_KEEP_ARTIFACTS", ""),
             keep_replays=found.get("LOOPLINE_KEEP_REPLAYS", ""),
+            keep_executions=found.get("LOOPLINE_KEEP_EXECUTIONS", "90d"),
             python_models=found.get("LOOPLINE_PYTHON_MODELS", "") in {"1", "true", "yes"},
             python_memory_mb=int(found.get("LOOPLINE_PYTHON_MEMORY_MB", "0")),
             python_timeout_s=float(found.get("LOOPLINE_PYTHON_TIMEOUT_S", "5")),

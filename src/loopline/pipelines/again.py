@@ -10,6 +10,7 @@ from loopline.pipelines.advance import decide_all, lock
 from loopline.pipelines.engine import Claimed, Engine
 from loopline.pipelines.executions import check_pinned, state_of
 from loopline.pipelines.graph import text_of
+from loopline.pipelines.prune import check_kept
 from loopline.storage.database import Transaction
 from loopline.storage.statements import Sql, Statements
 
@@ -71,11 +72,12 @@ def resume(
     """Let an execution go on: what failed or was cancelled is tried again, what is done stays. How many steps are open then.
 
     With `step` that one and all below it run again, done or not. `here` says that this process holds the steps' functions. Raises `NotFound` "execution.unknown", "execution.no_step", `Conflict`
-    "execution.nothing_open" and `InvalidInput` "execution.not_pinned".
+    "execution.nothing_open", "execution.pruned" and `InvalidInput` "execution.not_pinned".
     """
     sql = Statements.of(tx)
     lock(sql, execution)
     state = state_of(sql, execution)
+    check_kept(sql, execution)
     if not here:
         check_pinned(execution, sql.rows(_CODE, execution)[0][0])
     again = {row[0] for row in sql.rows(_UNFINISHED, execution)}

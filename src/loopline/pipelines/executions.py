@@ -11,6 +11,7 @@ from loopline.pipelines.engine import MAPPED, Engine
 from loopline.pipelines.graph import Graph, Node, text_of
 from loopline.pipelines.limits import Limit
 from loopline.pipelines.planning import Plan
+from loopline.pipelines.prune import check_kept
 from loopline.storage.database import Transaction
 from loopline.storage.database import lock as lock_named
 from loopline.storage.statements import Row, Sql, Statements
@@ -144,10 +145,11 @@ def rerun(
 ) -> str:
     """Submit the same execution again, with the code it was planned with; its id. `fresh` takes nothing from the cache.
 
-    Raises `NotFound` "execution.unknown" and `InvalidInput` "execution.not_pinned".
+    Raises `NotFound` "execution.unknown", `Conflict` "execution.pruned" and `InvalidInput` "execution.not_pinned".
     """
     sql = Statements.of(tx)
     state_of(sql, execution)
+    check_kept(sql, execution)
     [(pipeline, project, priority, start, end, params, code, result)] = sql.rows(_COPY, execution)
     check_pinned(execution, code)
     lock_named(tx, "executions", project, pipeline)

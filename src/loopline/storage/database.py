@@ -27,7 +27,9 @@ class Database:
         self.engine = engine
         self.remote = engine.dialect.name == "postgresql"
         self._reading = (postgres_driver if self.remote else sqlite_driver).READING
-        self.writers: AbstractContextManager[None] = nullcontext() if self.remote else sqlite_driver.write_queue(engine.url)
+        self.writers: AbstractContextManager[None] = (
+            nullcontext() if self.remote else sqlite_driver.write_queue(engine.url)
+        )
 
     @classmethod
     def open(cls, url: str, *, durable: bool = True) -> "Database":

@@ -74,7 +74,9 @@ class WriteQueue:
     def _wait_for_processes(self, deadline: float) -> int | None:
         """The descriptor that holds the file's lock; None where there is no file to lock."""
         try:
-            descriptor = None if self._path is None else os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = (
+                None if self._path is None else os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            )
         except OSError:
             return None  # SQLite says better what is wrong with the folder
         if descriptor is None:

@@ -25,6 +25,7 @@ from loopline.pipelines.executions import cancel, rerun, submit
 from loopline.pipelines.failing import lose
 from loopline.pipelines.inline import Inline
 from loopline.pipelines.planning import plan
+from loopline.pipelines.prune import Pruned, prune
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.statements import Session, Sql, Statements
@@ -457,6 +458,47 @@ class PipelineSuite:
         assert self.result(database, engine, execution) == 10_000
         assert calls == {"big": 1, "length": 1}
         assert self.kinds(database, execution)["healing"] == 1
+
+    # What is kept
+
+    def test_what_ended_long_ago_loses_its_steps_and_the_cache_what_nobody_used_since(
+        self, database: Database, engine: Engine, inline: Inline
+    ) -> None:
+        failed, old, newest = self.some_of_before(database, engine, inline)
+        waiting = self.submitted(database, engine, retried, name="c")
+        before = engine.clock.now()
+        used = self.submitted(database, engine, doubled, count=3)
+        inline.run(used)
+        held = self.dump(database)
+        told = prune(database, before, dry=True)
+        assert self.dump(database) == held
+        assert prune(database, before) == told == Pruned(3, 2)  # numbers(2) and flaky(a)
+        assert prune(database, before) == Pruned(0, 0)
+        for gone in (failed, old):
+            assert (self.states(database, gone), self.kinds(database, gone)) == ({}, Counter())
+            with pytest.raises(Conflict, match="so long ago"), database.transaction() as tx:
+                resume(tx, engine, gone)
+            with pytest.raises(Conflict, match="so long ago"), database.transaction() as tx:
+                rerun(tx, engine, gone)
+            with database.reading() as tx:
+                assert reading.get_execution(tx, gone).state in {"done", "failed"}
+        assert self.result(database, engine, newest) == "b"
+        assert inline.run(waiting) == "done"
+        calls.clear()
+        inline.run(self.submitted(database, engine, doubled, count=4))
+        assert calls == {"total": 1, "double 3": 1}
+
+    def some_of_before(self, database: Database, engine: Engine, inline: Inline) -> list[str]:
+        """One that failed, one that was done, and the newest of its pipeline that was; and one that is done again later."""
+        broken.add("double 1")
+        failed = self.submitted(database, engine, doubled, count=2)
+        assert inline.run(failed) == "failed"
+        broken.clear()
+        ran = [self.submitted(database, engine, retried, name=name) for name in "ab"]
+        assert [inline.run(one) for one in ran] == ["done", "done"]
+        again = self.submitted(database, engine, doubled, count=3)
+        assert inline.run(again) == "done"
+        return [failed, *ran]
 
     def dump(self, database: Database) -> list[Any]:
         with database.reading() as tx:
