@@ -30,7 +30,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the led
 def existing(home: Path | None) -> Settings:
     """The settings of a home that must be there. Raises `NotFound` "home.not_found"."""
     settings = Settings.read(home)
-    if not settings.keys_path.exists():
+    if not (settings.keys_path.exists() or (settings.home / "loopline.db").exists()):  # pipelines alone need no keys
         raise NotFound(
             "home.not_found",
             f"there is no home at {settings.home}",

@@ -1,5 +1,6 @@
 """A person in artifacts: those that name them are made anew without, and everything that refers to them follows."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from loopline.storage.database import Database
 from loopline.values import digest as digest_of
 
 PLACE = "artifact "
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ArtifactSweep:
@@ -106,9 +108,9 @@ def _changed(said: Any, target: Target, names: Mapping[str, str]) -> Any:
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """A JSON value with new digests in the place of old ones."""
+    """A JSON value with new digests in the place of old ones, also inside of texts: rows hold JSON as text too."""
     if isinstance(value, str):
-        return names.get(value, value)
+        return _DIGEST.sub(lambda found: names.get(found[0], found[0]), value)
     if isinstance(value, list):
         return [_renamed(part, names) for part in value]
     if isinstance(value, dict):

@@ -31,6 +31,7 @@ from loopline.models import erasure as models_erasure
 from loopline.models import registry
 from loopline.models.background import BACKGROUND
 from loopline.monitoring import erasure as monitoring_erasure
+from loopline.pipelines import erasure as pipelines_erasure
 from loopline.pipelines.healing import erasure as healing_erasure
 from loopline.pipelines.schedules import erasure as schedules_erasure
 from loopline.runs import erasure as runs_erasure
@@ -55,6 +56,7 @@ def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Setti
         incidents_erasure.eraser(resources.database),
         schedules_erasure.eraser(resources.database),
         healing_erasure.eraser(resources.database),
+        pipelines_erasure.eraser(resources.database),
     ]
     erasers = [
         spools,
@@ -97,7 +99,9 @@ def _ship(settings: Settings, resources: Resources) -> None:
 
 def _rest(resources: Resources) -> Eraser:
     """Tables of the database that no part has named: texts are texts, whoever added the table."""
-    parts = (runs_erasure, models_erasure, monitoring_erasure, incidents_erasure, schedules_erasure, healing_erasure)
+    parts = (
+        runs_erasure, models_erasure, monitoring_erasure, incidents_erasure, schedules_erasure, healing_erasure, pipelines_erasure,
+    )  # fmt: skip
     named = {table.name for part in parts for table in part.TABLES}
     return rows_eraser("database", resources.database, [one for one in _tables() if one.name not in named])
 
