@@ -129,6 +129,21 @@ def test_an_alarm_fires_those_that_wait_for_it_once(home, scheduler, declare, cl
     assert [len(one.step()) for one in mine] == [0, 0]
 
 
+def test_a_pipeline_is_given_the_incident_that_fired_it(home, scheduler, declare, clock):
+    given = []
+
+    def start(tx, pipeline, params, window, at, *, tick):
+        given.append(params)
+        return tick
+
+    declare(ll.on_alarm("harm", incident="opened", params={"region": "west"}), at=T0)
+    subject = {"kind": "harm", "model": "late", "incident": "inc_1"}
+    with home.transaction() as tx:
+        signal.announce(tx, project="p", kind="alarm", key="inc_1", subject=subject, at=T0)
+    scheduler(clock, start=start).step()
+    assert given == [{"region": "west", "opened": "inc_1"}]
+
+
 def test_a_signal_in_a_pause_is_noted_and_starts_nothing(home, scheduler, declare, clock):
     [waiting] = declare(ll.on_alarm(), at=T0)
     with home.transaction() as tx:

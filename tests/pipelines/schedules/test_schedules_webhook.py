@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.pipelines.schedules.conftest import HandClock
 
 import loopline as ll
-from loopline.errors import Corrupt, NotAuthenticated, NotFound
+from loopline.errors import Corrupt, InvalidInput, NotAuthenticated, NotFound
 from loopline.pipelines.schedules import signal, webhook
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -156,3 +156,43 @@ def test_a_secret_is_kept_sealed_and_goes_with_its_hook(home, database_url):
     refused(home, signed(secret))
     with home.transaction() as tx, pytest.raises(NotFound):
         webhook.remove(tx, project="p", hook="orders", at=T0, actor="ann")
+
+
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [(b'{"rows": 3}', {"rows": 3}), (b"[1, null]", [1, None]), (b"plain \xc3\xa9", "plain \u00e9"), (b"", "")],
+)
+def test_what_a_message_says_is_given_to_the_pipeline(home, scheduler, declare, body, given):
+    secret, told = make(home), []
+    declare(ll.on_webhook("orders", body="message", params={"region": "west"}), at=T0)
+    declare(ll.on_webhook("orders"), at=T0, pipeline="deaf")
+
+    def start(tx, pipeline, params, window, at, *, tick):
+        told.append((pipeline, params))
+        return tick
+
+    assert receive(home, signed(secret, body=body), body=body)
+    assert not receive(home, signed(secret, body=body), body=body)
+    scheduler(HandClock(T0), start=start).step()
+    assert sorted(told) == [("deaf", {}), ("sales", {"region": "west", "message": given})]
+
+
+def test_a_message_that_nobody_reads_is_not_kept(home, declare):
+    secret = make(home)
+    declare(ll.on_webhook("orders"), at=T0)
+    declare(ll.on_webhook("other", body="message"), at=T0, pipeline="other")
+    receive(home, signed(secret))
+    assert [one.subject for one in waiting(home)] == [{"hook": "orders", "message": "msg_1"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"\xff", "webhook.body_not_text"), (b"x" * 1_000_001, "webhook.body_too_long")]
+)
+def test_a_message_that_no_pipeline_can_be_given_is_refused_and_may_come_again(home, declare, body, code):
+    secret = make(home)
+    declare(ll.on_webhook("orders", body="message"), at=T0)
+    with pytest.raises(InvalidInput) as raised:
+        receive(home, signed(secret, body=body), body=body)
+    assert raised.value.code == code
+    assert waiting(home) == []
+    assert receive(home, signed(secret))

@@ -21,7 +21,7 @@ from loopline.pipelines.params import given_params
 from loopline.pipelines.planning import plan
 from loopline.pipelines.schedules.cron import Cron
 from loopline.pipelines.schedules.interval import Interval
-from loopline.pipelines.schedules.triggers import OnTable
+from loopline.pipelines.schedules.triggers import OnAlarm, OnTable, OnWebhook
 from loopline.pipelines.schedules.when import When
 from loopline.storage.artifacts import ArtifactStore
 from loopline.values import Window, canonical_json, digest
@@ -87,7 +87,7 @@ def _tried(one: Pipeline, artifacts: ArtifactStore, at: datetime) -> Iterator[Ca
     """The functions of its steps, as far as its schedules tell."""
     for when in one.schedules:
         try:
-            planned = plan(one, given_params(one, when.params, _window(when, at)), artifacts)
+            planned = plan(one, given_params(one, _params(when), _window(when, at)), artifacts)
         except DeclarationError:
             raise
         except LooplineError as error:
@@ -105,6 +105,11 @@ def _tried(one: Pipeline, artifacts: ArtifactStore, at: datetime) -> Iterator[Ca
                 remedy="Put the steps at the top level of a Python file.",
             )
         yield from planned.functions.values()
+
+
+def _params(when: When) -> dict[str, Any]:
+    """Params as the schedule would give them; what a message will say is not known yet."""
+    return when.given({}) if isinstance(when, (OnAlarm, OnWebhook)) else when.params
 
 
 def _failed(one: Pipeline, error: Exception) -> DeclarationError:

@@ -126,7 +126,9 @@ class Scheduler:
                 if found.state == "paused":
                     decided.append(pass_over_signal(tx, found, key=key, fire_at=signal.at, at=now))
                 else:
-                    decided.append(fire(tx, found, self._start, key=key, fire_at=signal.at, window=None, at=now))
+                    given = trigger.given(signal.subject)
+                    ticked = fire(tx, found, self._start, key=key, fire_at=signal.at, window=None, at=now, params=given)
+                    decided.append(ticked)
         return [tick for tick in decided if tick is not None]
 
     def _mine(self, tx: Transaction, seen: Schedule) -> Schedule | None:

@@ -1,5 +1,6 @@
 """Ticks: one row for each time a schedule fired, unique. Whoever inserts it starts the execution in the same transaction."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -62,8 +63,9 @@ def fire(
     window: Window | None,
     at: datetime,
     reason: str = "",
+    params: Mapping[str, Any] | None = None,
 ) -> Tick | None:
-    """Start an execution unless this tick is decided already; None where it is.
+    """Start an execution unless this tick is decided already; None where it is. Its `params` are those of the schedule by default.
 
     A pipeline that refuses (any of our errors but `Unavailable`) leaves a tick that says so, and nothing else of what it did.
     """
@@ -78,16 +80,24 @@ def fire(
     )
     if not store.add_tick(tx, msgspec.structs.asdict(made)):
         return None
-    decided = _started(tx, found, start, made, window, at)
+    decided = _started(tx, found, start, made, window, at, dict(found.declared.params if params is None else params))
     values = {"state": decided.state, "reason": decided.reason, "execution": decided.execution}
     store.change_tick(tx, found.id, key, values)
     return decided
 
 
-def _started(tx: Transaction, found: Schedule, start: Start, made: Tick, window: Window | None, at: datetime) -> Tick:
+def _started(
+    tx: Transaction,
+    found: Schedule,
+    start: Start,
+    made: Tick,
+    window: Window | None,
+    at: datetime,
+    params: dict[str, Any],
+) -> Tick:
     try:
         with tx.begin_nested():
-            execution = start(tx, found.pipeline, dict(found.declared.params), window, at, tick=made.id)
+            execution = start(tx, found.pipeline, params, window, at, tick=made.id)
     except Unavailable:
         raise
     except LooplineError as error:

@@ -15,12 +15,15 @@ from loopline.access.secret import Entropy, system_entropy
 from loopline.errors import InvalidInput, NotAuthenticated, NotFound
 from loopline.ledger import chain
 from loopline.pipelines.schedules import signal, store
+from loopline.pipelines.schedules.schedule import find
+from loopline.pipelines.schedules.triggers import WEBHOOK, OnWebhook
 from loopline.storage.database import Transaction
 from loopline.values import EPOCH, utc
 
 TOLERANCE = timedelta(minutes=5)
 OVERLAP = timedelta(days=1)
 PURPOSE = "webhooks"
+MOST_BYTES = 1_000_000
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 
@@ -111,7 +114,8 @@ def receive(
     """Take a message in: its signal is in the caller's transaction. Says whether it is new; sent again it changes nothing.
 
     `told` are the message's headers, `machine` is what the machine's clock says, `at` the domain's. Raises `NotAuthenticated`: "webhook.bad_signature", also for a hook
-    that is not there, and "webhook.out_of_time".
+    that is not there, and "webhook.out_of_time". Raises `InvalidInput` for a body that a pipeline is to be given: "webhook.body_too_long"
+    and "webhook.body_not_text". One that none is given is not kept.
     """
     message_id = told.get(ID, "")
     keys = _keys(store.one_hook(tx, project, hook), sealing, utc(machine))
@@ -129,7 +133,29 @@ def receive(
             remedy="Sign it when it is sent, and set the sender's clock.",
         )
     subject = {"hook": hook, "message": message_id}
+    if _is_read(tx, project, hook):
+        subject["body"] = _text(body)
     return signal.announce(tx, project=project, kind="webhook", key=f"{hook}\x1f{message_id}", subject=subject, at=at)
+
+
+def _is_read(tx: Transaction, project: str, hook: str) -> bool:
+    declared = (one.declared for one in find(tx, project, kinds=(WEBHOOK,)))
+    return any(isinstance(one, OnWebhook) and one.hook == hook and one.body for one in declared)
+
+
+def _text(body: bytes) -> str:
+    if len(body) > MOST_BYTES:
+        raise InvalidInput(
+            "webhook.body_too_long",
+            f"the message has {len(body):,} bytes, and a pipeline is given at most {MOST_BYTES:,}",
+            remedy="Send an address of the data instead, or split it.",
+        )
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "webhook.body_not_text", "the message is no text in UTF-8", remedy="Send JSON or text."
+        ) from error
 
 
 def signed_by(keys: Iterable[bytes], told: Mapping[str, str], body: bytes) -> bool:
