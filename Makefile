@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Where it is set, each process would compile all it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO_HOME := .loopline/replays/flights
 
 .PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving benchmarks-steps faults soak constraints clean debian

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import count
@@ -15,6 +16,10 @@ from loopline.testing.postgres import running_postgres, scratch_database
 from loopline.testing.s3 import S3, running_s3
 
 _NUMBERS = count(1)
+
+# Images often set this. Without bytecode, each of the thousand processes that the tests start would compile all it imports again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A database of its own for each test would cost a tenth of a second. What a failed test left open is ended first.
 _FORGET = """

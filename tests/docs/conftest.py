@@ -28,9 +28,6 @@ POSTGRES = "postgresql://loopline@db.example.org/loopline"
 S3, BUCKET = "https://s3.example.org", "s3://ml-team"
 WITHIN = 120
 
-# A reader's Python keeps its bytecode: without, each of some sixty commands would compile all it imports again.
-_NOT_PASSED_ON = ("LOOPLINE_", "PYTHONDONTWRITEBYTECODE")
-
 
 @dataclass(frozen=True)
 class Block:
@@ -204,9 +201,8 @@ def read_page(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 def _follow(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     control, scoring = _free_port(), _free_port()
     replaced = {"127.0.0.1:8321": f"127.0.0.1:{control}", "127.0.0.1:8322": f"127.0.0.1:{scoring}"}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOOPLINE_")}
     environment |= {
-        "PYTHONPYCACHEPREFIX": str(folder.parent.parent / "bytecode"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LOOPLINE_PORT": str(control),
         "LOOPLINE_SCORING_PORT": str(scoring),

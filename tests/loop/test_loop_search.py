@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -192,8 +191,6 @@ REPLAY = ("replay", str(FILE), "--from", "2026-01-01", "--until", "2026-01-17")
 QUICK = {
     "LOOPLINE_DURABLE": "0",
     "TRIALS": "8",
-    "PYTHONDONTWRITEBYTECODE": "",
-    "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "loopline-tests-bytecode"),
 }
 
 

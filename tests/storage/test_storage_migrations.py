@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
 from loopline.errors import Unavailable
 from loopline.storage import migrations
@@ -58,6 +59,13 @@ def test_upgrading_is_done_once(make_empty_database):
     revision = migrations.upgrade(database)
     assert migrations.upgrade(database) == migrations.current(database) == revision
     migrations.check(database)
+
+
+def test_the_files_are_named_by_their_revisions_and_follow_each_other():
+    script = ScriptDirectory(str(migrations.FOLDER))
+    steps = [step.revision for step in script.walk_revisions()][::-1]
+    assert steps == migrations._revisions(migrations.FOLDER)
+    assert script.get_current_head() == steps[-1]
 
 
 def test_a_database_of_a_later_version_is_left_alone(make_empty_database):

@@ -38,8 +38,6 @@ CLIENTS = {
 SPECIES = ("setosa", "versicolor", "virginica")
 GIVEN = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 OPERATOR = "ll_operator"
-# An environment keeps its bytecode: without, each client would compile all it imports again.
-_NOT_PASSED_ON = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 
 
 def client_python(name: str) -> Path:
@@ -71,7 +69,7 @@ class Served:
     def run(self, client: str, script: str, **more: str):
         """What a script prints as JSON, run by the client's own interpreter."""
         environment = {
-            **{name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON},
+            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             "HTTP": f"127.0.0.1:{self.process.port}",
             "GRPC": f"127.0.0.1:{self.process.grpc_port}",
             "TOKEN": "ll_all",
