@@ -12,6 +12,7 @@ from loopline.app.stopping import stopping
 from loopline.config import Settings
 from loopline.executors.executor import Executor
 from loopline.executors.local import LocalExecutor
+from loopline.executors.planner import LocalPlanner
 from loopline.executors.worker import Worker
 from loopline.pipelines import reading
 from loopline.pipelines.declare import memory_in_bytes
@@ -67,7 +68,7 @@ def work(
     def look() -> None:
         nonlocal looked
         if time.monotonic() - looked >= _EVERY:
-            start_postponed(opened)
+            start_postponed(opened.database, opened.engine, planner)
             looked = time.monotonic()
 
     def over() -> bool:
@@ -77,7 +78,13 @@ def work(
             return not reading.find_executions(tx, state="running", limit=1)
 
     telling(opened)
-    with _worker(opened, executor, cores=cores, memory=memory) as worker, stopping() as stop:
+    settings = opened.settings
+    planner = LocalPlanner(settings.artifacts_url, settings.home / "executor" / "code", durable=settings.durable)
+    with (
+        closing(planner),
+        _worker(opened, executor, cores=cores, memory=memory) as worker,
+        stopping() as stop,
+    ):
         look()
         worker.run(over, grace=grace, seen=look)
         return worker.done

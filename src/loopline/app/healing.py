@@ -5,14 +5,16 @@ from datetime import datetime
 import structlog
 
 from loopline.errors import LooplineError, told
+from loopline.incidents.freeze import frozen
 from loopline.incidents.step_failure import tell_failure
+from loopline.pipelines.applied.start import Planner, Starter
+from loopline.pipelines.engine import Engine
 from loopline.pipelines.healing import postponed
 from loopline.pipelines.healing.classes import Classified
 from loopline.pipelines.healing.decide import Next
 from loopline.pipelines.healing.record import Where
 from loopline.pipelines.home import PipelineHome
-from loopline.pipelines.postponing import starting
-from loopline.storage.database import Transaction
+from loopline.storage.database import Database, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -23,15 +25,18 @@ def telling(opened: PipelineHome) -> PipelineHome:
     return opened
 
 
-def start_postponed(opened: PipelineHome) -> int:
-    """Start the windows that are due; how many. One that is refused is told in the log."""
-    with opened.database.reading() as tx:
-        projects = postponed.projects(tx)
+def start_postponed(database: Database, engine: Engine, planner: Planner) -> int:
+    """Start the windows that are due, of every project that is not frozen; how many. What is refused is told in the log.
+
+    Whoever starts them, they run the code that their pipeline is in force with.
+    """
+    with database.reading() as tx:
+        projects = [one for one in postponed.projects(tx) if frozen(tx, one) is None]
     count = 0
     for project in projects:
         try:
-            now = opened.engine.clock.now()
-            count += len(postponed.start_due(opened.database, project, starting(opened.engine), now=now))
+            start = Starter(engine, planner, project).start_window
+            count += len(postponed.start_due(database, project, start, now=engine.clock.now()))
         except LooplineError as error:
             log.warning("postponed.not_started", project=project, error=told(error))
     return count

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from loopline.app.healing import tell
+from loopline.app.healing import start_postponed, tell
 from loopline.config import Settings
 from loopline.errors import LooplineError, told
 from loopline.executors.local import LocalExecutor
@@ -18,7 +18,6 @@ from loopline.loop.resources import Resources
 from loopline.pipelines import reading
 from loopline.pipelines.applied.applied import in_force
 from loopline.pipelines.applied.start import Starter
-from loopline.pipelines.healing import postponed
 from loopline.pipelines.home import engine_of, put_limits
 from loopline.pipelines.limits import limits_in
 from loopline.pipelines.schedules import schedule
@@ -79,12 +78,13 @@ class PipelineWork:
     def step(self) -> None:
         """Start what is due now, of every project. What fails is logged, and due again with the next step."""
         with self._resources.database.reading() as tx:
-            projects = sorted({*schedule.projects(tx), *postponed.projects(tx)})
+            projects = sorted(schedule.projects(tx))
             codes = [code for project in projects for code in _codes_due(tx, project, self._resources.clock.now())]
         for code in codes:
             self._warm(code)
         for project in projects:
             self._start_due(project)
+        start_postponed(self._resources.database, self._engine, self._planner)
 
     def _start_due(self, project: str) -> None:
         resources, starter = self._resources, Starter(self._engine, self._planner, project)
@@ -97,10 +97,6 @@ class PipelineWork:
             held=lambda tx: _held(tx, project),
         )
         scheduler.step()
-        with resources.database.reading() as tx:
-            held = _held(tx, project)
-        if not held:
-            postponed.start_due(resources.database, project, starter.start_window, now=resources.clock.now())
 
     def _warm(self, code: str) -> None:
         """Before the transaction that a tick is: what it then asks answers at once."""

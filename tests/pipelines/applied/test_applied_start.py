@@ -8,9 +8,11 @@ import pytest
 from tests.pipelines.applied.conftest import AT, FILE
 from tests.pipelines.schedules.conftest import HandClock
 
+from loopline.app.healing import start_postponed
 from loopline.errors import InvalidInput, Unavailable
 from loopline.executors import planner as planner_module
 from loopline.executors.planner import LocalPlanner
+from loopline.incidents.freeze import freeze, unfreeze
 from loopline.pipelines import reading
 from loopline.pipelines.applied import applied
 from loopline.pipelines.applied.start import Starter
@@ -198,6 +200,20 @@ def test_a_window_that_was_put_off_is_started_by_the_code_in_force(database, app
     assert postponed.start_due(database, "shop", starter.start_window, now=AT + HOUR) == []
     [found] = executions(database)
     assert (found.execution, found.origin, found.params["region"]) == (begun.execution, "postponed", "south")
+
+
+def test_a_freeze_holds_windows_that_were_put_off(database, artifacts, planner, apply, written):
+    apply(written(FILE))
+    put_off(database, "ex_gone", {"region": "south"})
+    engine = Engine(artifacts, HandClock(AT + HOUR))
+    with database.transaction() as tx:
+        freeze(tx, project="shop", at=AT, by="ann", reason="a release")
+    assert start_postponed(database, engine, planner) == 0
+    assert executions(database) == []
+    with database.transaction() as tx:
+        unfreeze(tx, project="shop", at=AT, by="ann", reason="done")
+    assert [start_postponed(database, engine, planner) for _ in range(2)] == [1, 0]
+    assert [one.origin for one in executions(database)] == ["postponed"]
 
 
 def test_a_window_of_a_pipeline_out_of_force_is_that_execution_again_or_refused(database, apply, written, starter):
