@@ -9,7 +9,7 @@ import structlog
 from loopline.errors import LooplineError, Unavailable, told
 from loopline.executors.executor import Executor, Finished, Job, Lost
 from loopline.pipelines.advance import release
-from loopline.pipelines.claims import ANY_CORES, Key, Room, beat, expired, held, ready_in
+from loopline.pipelines.claims import ANY_CORES, Key, Room, beat, crowded_out, expired, held, ready_in
 from loopline.pipelines.engine import Engine, worker_name
 from loopline.pipelines.failing import lose
 from loopline.pipelines.failure import Failure
@@ -24,6 +24,7 @@ _LOOK_SECONDS = 0.5
 _IDLE_SECONDS = 0.2
 _STATE = Sql("select state from execution where id = ?")
 _MOST_FAILURES = 10
+CROWDED_SECONDS = 30.0
 
 
 class Worker:
@@ -37,6 +38,7 @@ class Worker:
         self._finished: list[Finished | Lost] = []
         self._beat_at = self._look_at = 0.0
         self._failures = 0
+        self._memory = executor.room().memory
         self.done = 0
 
     def run(self, stop: Callable[[], bool], *, grace: float = 60.0, seen: Callable[[], None] = lambda: None) -> str:
@@ -105,12 +107,12 @@ class Worker:
 
     def _take(self, sql: Statements) -> tuple[list[Taken], bool]:
         """One step at a time, so that the next is fitted into the room that the one before leaves. A step that asks for more cores than there are
-        runs alone.
+        runs alone. While one that waits long for room is the next, nothing else is taken.
         """
         room = self._executor.room()
         if not self._running:
             room = Room(ANY_CORES, room.memory)
-        if room.cores <= 0:
+        elif room.cores <= 0 or crowded_out(sql, room, memory=self._memory, patience=CROWDED_SECONDS):
             return [], False
         taken, more = take(self._engine, sql, self.name, room=room, execution=self._execution)
         return ([], more) if taken is None else ([taken], True)

@@ -30,6 +30,10 @@ _BEAT = Sql(
 )
 _MINE = Sql("select execution, number, attempt from step where worker = ? and state = 'running'")
 _EXPIRED = Sql("select execution, number, attempt from step where state = 'running' and leased_until < {now} limit 100")
+_LONG_READY = Sql(
+    "select cores, memory from step {by} ix_step_ready\n where state = 'ready' and ready_at <= {now} - ? and limited is null"
+    " order by rank, ready_at, execution, number limit 1"
+)
 _WAITING = Sql("select min(ready_at) - {now} from step where state = 'ready'")
 
 
@@ -66,6 +70,14 @@ def claim(
     sql.later(_BEGUN, claimed.execution, claimed.number, claimed.attempt, worker, at)
     engine.record(sql, claimed.execution, "started", claimed.number, claimed.attempt, worker, at=at)
     return claimed
+
+
+def crowded_out(sql: Statements, room: Room, *, memory: int, patience: float) -> bool:
+    """Whether the first in the order of claims has been ready for `patience` seconds and fits once others leave, and not now: smaller ones that
+    always fit would keep it waiting for ever. `memory` is what there is in all, in bytes; one that asks for all cores and more runs alone.
+    """
+    first = sql.first(_LONG_READY, round(patience * 1000))
+    return first is not None and first[1] <= memory and (first[0] > room.cores or first[1] > room.memory)
 
 
 def beat(engine: Engine, sql: Statements, worker: str) -> set[Key]:

@@ -17,7 +17,7 @@ from loopline.pipelines import reading
 from loopline.pipelines.advance import complete, release
 from loopline.pipelines.again import resume
 from loopline.pipelines.arguments import NOTHING
-from loopline.pipelines.claims import Room, beat, claim, expired, held, ready_in
+from loopline.pipelines.claims import Room, beat, claim, crowded_out, expired, held, ready_in
 from loopline.pipelines.codecs import Value, keep
 from loopline.pipelines.declare import Pipeline
 from loopline.pipelines.engine import MOST_LOSSES, Claimed, Engine
@@ -33,6 +33,7 @@ from loopline.storage.statements import Session, Sql, Statements
 LEASE_MS = 60_000
 _END_LEASES = Sql("update step set leased_until = 0 where state = 'running'")
 _END_WAITS = Sql("update step set ready_at = 0 where state = 'ready'")
+_GROW = Sql("update step set memory = 6")
 _ALL_STEPS = Sql("select * from step order by execution, number")
 _ALL_EXECUTIONS = Sql("select * from execution order by id")
 
@@ -225,6 +226,25 @@ class PipelineSuite:
         with database.transaction() as tx:
             assert claim(engine, Statements.of(tx), "small", room=Room(cores=0.5)) is None
             assert claim(engine, Statements.of(tx), "large", room=Room(cores=1)) is not None
+
+    def test_a_large_step_that_waits_long_is_not_crowded_out_by_small_ones(
+        self, database: Database, engine: Engine
+    ) -> None:
+        self.submitted(database, engine, retried, name="large")
+        small, whole = Room(cores=0.5, memory=10), 10**9
+        with database.transaction() as tx:
+            sql = Statements.of(tx)
+            assert not crowded_out(sql, small, memory=whole, patience=60.0)
+            sql.change(_END_WAITS)
+            assert crowded_out(sql, small, memory=whole, patience=60.0)
+            assert not crowded_out(sql, Room(cores=1.0), memory=whole, patience=60.0)
+            sql.change(_GROW)
+            assert crowded_out(sql, Room(cores=1.0, memory=5), memory=6, patience=60.0)
+            assert not crowded_out(
+                sql, Room(cores=1.0, memory=4), memory=5, patience=60.0
+            )  # it never fits: others go on
+            assert claim(engine, sql, "w", room=Room(cores=1.0, memory=6)) is not None
+            assert not crowded_out(sql, small, memory=whole, patience=60.0)
 
     def test_a_lease_that_ended_lets_another_in_and_fences_the_first(self, database: Database, engine: Engine) -> None:
         execution = self.submitted(database, engine, retried, name="a")
