@@ -35,8 +35,15 @@ def start_postponed(database: Database, engine: Engine, planner: Planner) -> int
     count = 0
     for project in projects:
         try:
-            start = Starter(engine, planner, project).start_window
-            count += len(postponed.start_due(database, project, start, now=engine.clock.now()))
+            starter = Starter(engine, planner, project)
+            started = postponed.start_due(
+                database,
+                project,
+                starter.start_window,
+                now=engine.clock.now(),
+                prepare=lambda one, starter=starter: starter.prepare(database, one.pipeline, one.params, one.window),  # type: ignore[misc]
+            )
+            count += len(started)
         except LooplineError as error:
             log.warning("postponed.not_started", project=project, error=told(error))
     return count

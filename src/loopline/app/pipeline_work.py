@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -95,6 +96,7 @@ class PipelineWork:
             clock=resources.clock,
             tables=resources.tables,
             held=lambda tx: _held(tx, project),
+            prepare=partial(starter.prepare, resources.database),
         )
         scheduler.step()
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 
+import msgspec
 import pytest
 from tests.pipelines.applied.conftest import AT, FILE
 from tests.pipelines.schedules.conftest import HandClock
@@ -68,6 +70,50 @@ def test_a_tick_submits_one_execution_with_its_window_and_params(database, apply
     assert [one.created_by for one in found] == [one.id for one in decided]
     with database.reading() as tx:
         assert {tx.exec_driver_sql("select distinct code from execution").scalar()} == {made.code}
+
+
+class Watched:
+    """A planner that counts the connections in use while it plans."""
+
+    def __init__(self, planner, database):
+        self._planner, self._database, self.used = planner, database, []
+
+    def plan(self, *asked):
+        self.used.append(self._database.engine.pool.checkedout())
+        return self._planner.plan(*asked)
+
+
+def test_bodies_are_asked_once_and_while_nothing_is_held(database, artifacts, apply, written, planner, tables):
+    apply(written(FILE))
+    watched = Watched(planner, database)
+    starter = Starter(Engine(artifacts, HandClock(AT)), watched, "shop")
+    with database.transaction() as tx:
+        announce(tx, project="shop", kind="webhook", key="k", subject={"hook": "go"}, at=AT)
+    put_off(database, "ex_gone", {"region": "south"})
+    decided = Scheduler(
+        database, "shop", start=starter.start, clock=HandClock(AT + 2.5 * HOUR), tables=tables,
+        prepare=partial(starter.prepare, database),
+    ).step()  # fmt: skip
+    assert [one.state for one in decided] == ["started"] * 3
+    assert watched.used == [0, 0, 0]
+    assert start_postponed(database, Engine(artifacts, HandClock(AT + HOUR)), watched) == 1
+    assert watched.used == [0, 0, 0, 0]
+    assert len(executions(database)) == 4
+
+
+def test_what_a_body_refuses_when_it_is_prepared_is_told_by_its_tick(database, artifacts, apply, written, planner):
+    apply(written(FILE))
+    watched = Watched(planner, database)
+    starter = Starter(Engine(artifacts, HandClock(AT)), watched, "shop")
+    with database.transaction() as tx:
+        when = schedule.find(tx, "shop", pipeline="sales")[0].declared
+        wrong = msgspec.structs.replace(when, params={"nobody": 1})
+        schedule.declare(tx, project="shop", pipeline="sales", schedules=[wrong], at=AT, actor="ann")
+    clock = HandClock(AT + 1.5 * HOUR)
+    mine = Scheduler(database, "shop", start=starter.start, clock=clock, prepare=partial(starter.prepare, database))
+    [refused] = mine.step()
+    assert (refused.state, watched.used) == ("refused", [0])
+    assert refused.reason.endswith("[pipeline.params]")
 
 
 def test_the_same_tick_is_the_same_execution(database, apply, written, starter):

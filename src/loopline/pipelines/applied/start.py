@@ -4,15 +4,15 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 
-from loopline.errors import NotFound
+from loopline.errors import LooplineError, NotFound
 from loopline.pipelines.applied.applied import InForce, in_force, one_in_force
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.executions import submit
 from loopline.pipelines.healing.postponed import Postponed
 from loopline.pipelines.planning import Plan
 from loopline.pipelines.postponing import starting
-from loopline.storage.database import Transaction
-from loopline.values import Window
+from loopline.storage.database import Database, Transaction
+from loopline.values import Window, canonical_json
 
 
 class Planner(Protocol):
@@ -26,10 +26,25 @@ class Planner(Protocol):
 
 
 class Starter:
-    """Begins executions of one project's pipelines, each in the caller's transaction and once for each tick."""
+    """Begins executions of one project's pipelines, each in the caller's transaction and once for each tick.
+
+    A body may take long to say what its steps are, and nobody can write meanwhile: what was prepared before the transaction is there.
+    """
 
     def __init__(self, engine: Engine, planner: Planner, project: str) -> None:
         self._engine, self._planner, self._project = engine, planner, project
+        self._prepared: dict[bytes, Plan | LooplineError] = {}
+
+    def prepare(self, database: Database, pipeline: str, params: dict[str, Any], window: Window | None) -> None:
+        """Plan an execution that is about to be started. What is wrong with it is raised by the start."""
+        with database.reading() as tx:
+            found = in_force(tx, project=self._project, pipeline=pipeline)
+        for one in found[:1]:
+            try:
+                planned: Plan | LooplineError = self._planner.plan(one.code, one.function, params, window)
+            except LooplineError as error:
+                planned = error
+            self._prepared[_key(one, params, window)] = planned
 
     def start(
         self,
@@ -66,6 +81,14 @@ class Starter:
     def _submit(
         self, tx: Transaction, found: InForce, params: dict[str, Any], window: Window | None, *, key: str, origin: str
     ) -> str:
-        planned = self._planner.plan(found.code, found.function, params, window)
+        planned = self._prepared.pop(_key(found, params, window), None)
+        if planned is None:
+            planned = self._planner.plan(found.code, found.function, params, window)
+        if isinstance(planned, LooplineError):
+            raise planned
         execution, _ = submit(tx, self._engine, planned, key=key, origin=origin, by=key, project=self._project)
         return execution
+
+
+def _key(found: InForce, params: dict[str, Any], window: Window | None) -> bytes:
+    return canonical_json([found.code, found.function, params, str(window)])

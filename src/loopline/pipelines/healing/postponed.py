@@ -93,8 +93,16 @@ def projects(tx: Transaction) -> list[str]:
     return store.projects_postponed(tx)
 
 
-def start_due(database: Database, project: str, start: StartWindow, *, now: datetime) -> list[Postponed]:
-    """Start those that are due, each in one transaction with its row, so that it is started once by whoever comes first.
+def start_due(
+    database: Database,
+    project: str,
+    start: StartWindow,
+    *,
+    now: datetime,
+    prepare: Callable[[Postponed], None] = lambda _: None,
+) -> list[Postponed]:
+    """Start those that are due, each in one transaction with its row, so that it is started once by whoever comes first. Each is told to
+    `prepare` before.
 
     `start` begins the execution and gives its id. One that it refuses (any of our errors but `Unavailable`) is not started any more,
     and its row says why. Raises what else `start` raises, leaving that one due.
@@ -103,6 +111,7 @@ def start_due(database: Database, project: str, start: StartWindow, *, now: date
         due = [Postponed(**row) for row in store.postponements(tx, project, utc(now), AT_ONCE)]
     started = []
     for one in due:
+        prepare(one)
         with database.transaction() as tx:
             if store.take_postponed(tx, one.id, utc(now)):
                 begun = _started(tx, one, start, now)

@@ -7,6 +7,7 @@ each other; that each tick starts one execution rests on its row being unique, n
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -30,14 +31,22 @@ log = structlog.get_logger(__name__)
 SIGNALS_KEPT = timedelta(days=30)
 
 
+Prepare = Callable[[str, dict[str, Any], Window | None], None]
+
+
 def _never(_: Transaction) -> str:
     return ""
+
+
+def _nothing(_pipeline: str, _params: dict[str, Any], _window: Window | None) -> None:
+    pass
 
 
 class Scheduler:
     """Fires the schedules of one project, by the domain's clock.
 
-    `start` begins an execution. `held` says why nothing may be started now, such as a freeze, or nothing: what falls into that
+    `start` begins an execution; `prepare` is told before the transaction, with its pipeline, params and window, so that what takes long is
+    done by then. `held` says why nothing may be started now, such as a freeze, or nothing: what falls into that
     time is missed, and caught up with as each schedule's policy says.
     """
 
@@ -50,9 +59,10 @@ class Scheduler:
         clock: Clock,
         tables: Tables | None = None,
         held: Callable[[Transaction], str] = _never,
+        prepare: Prepare = _nothing,
     ) -> None:
         self._database, self._project, self._clock = database, project, clock
-        self._start, self._tables, self._held = start, tables, held
+        self._start, self._tables, self._held, self._prepare = start, tables, held, prepare
 
     def step(self) -> list[Tick]:
         """Fire what is due now; gives the ticks decided. What fails is logged and due again with the next step."""
@@ -76,6 +86,9 @@ class Scheduler:
             return []
 
     def _by_clock(self, seen: Schedule, now: datetime) -> list[Tick]:
+        if isinstance(seen.declared, (Cron, Interval)) and (likely := due(seen.declared, passed=seen.passed, now=now)):
+            for window in likely.starts:
+                self._prepare(seen.pipeline, seen.declared.params, window)
         with self._database.transaction() as tx:
             found = self._mine(tx, seen)
             if found is None or not isinstance(found.declared, (Cron, Interval)):
@@ -101,6 +114,10 @@ class Scheduler:
         if seen.version is not None and newest <= seen.version:
             return []
         versions = table.versions()
+        for _, window in _changes(
+            versions, newest if seen.version is None else seen.version, newest, each=trigger.each
+        ):
+            self._prepare(seen.pipeline, trigger.params, window)
         with self._database.transaction() as tx:
             found = self._mine(tx, seen)
             if found is None or found.version is None or newest <= found.version:
@@ -115,6 +132,11 @@ class Scheduler:
 
     def _by_signal(self, signal: Signal, now: datetime) -> list[Tick]:
         decided: list[Tick | None] = []
+        with self._database.reading() as tx:
+            hearing = find(tx, self._project, kinds=SIGNALLED, paused=False)
+        for one in hearing:
+            if isinstance(one.declared, (OnAlarm, OnWebhook)) and one.declared.takes(signal.kind, signal.subject):
+                self._prepare(one.pipeline, one.declared.given(signal.subject), None)
         with self._database.transaction() as tx:
             if not store.take_signal(tx, signal.id, now):
                 return []
