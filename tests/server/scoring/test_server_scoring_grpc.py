@@ -149,9 +149,39 @@ def in_process(home, tmp_path):
     serving, unloaded = loader.load(Serving()), Unloaded()
     spool = claim_spool(tmp_path / "spool", fsync=False)
     predicting = Predicting(GroupCommit(spool, fsync=False), Metrics(), Batchers(), unloaded)
-    methods = GrpcMethods(Inference(predicting), Repository(unloaded), lambda: serving, clock=SystemClock())
+    methods = GrpcMethods(
+        Inference(predicting), Repository(unloaded), lambda: serving, lambda: None, clock=SystemClock()
+    )
     yield methods, tmp_path / "spool"
     spool.close()
+
+
+class Behind:
+    """Serves nothing until it is told to catch up, as often as it is behind."""
+
+    def __init__(self, there):
+        self.serving, self._there, self.caught_up = Serving(), there, 0
+
+    def behind(self):
+        return self.caught_up == 0
+
+    async def catch_up(self):
+        self.caught_up += 1
+        self.serving = self._there
+
+
+def test_a_token_and_an_endpoint_are_there_the_moment_they_are_published(in_process, home):
+    methods, _ = in_process
+    follower = Behind(methods._current())
+    methods._current, methods._follower = lambda: follower.serving, lambda: follower
+    head, content = {"authorization": "Bearer ll_all"}, infer(home.requests(2)).SerializeToString()
+    answer = parse(
+        "ModelInferResponse", asyncio.run(methods.answer("ModelInfer", content, Asked(head, perf_counter())))
+    )
+    assert (answer.model_name, follower.caught_up) == ("late", 1)
+    with pytest.raises(NotAuthenticated) as caught:
+        asyncio.run(methods.answer("ModelInfer", content, Asked({"authorization": "Bearer ll_guess"}, perf_counter())))
+    assert (caught.value.code, follower.caught_up) == ("token.unknown", 1)
 
 
 def test_nothing_is_scored_for_a_caller_whose_deadline_passed(in_process, home):

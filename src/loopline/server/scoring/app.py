@@ -4,15 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from time import perf_counter
-from typing import Protocol
 
 import structlog
 
 from loopline.access.identity import Identity, require
 from loopline.clock import Clock
-from loopline.errors import InvalidInput, LooplineError, NotPermitted, Unavailable, trace
+from loopline.errors import InvalidInput, NotPermitted, Unavailable, trace
 from loopline.server.scoring.access_log import AccessLog
 from loopline.server.scoring.credentials import secret_of
+from loopline.server.scoring.following import Follower, may_be_news
 from loopline.server.scoring.http import Request, Response
 from loopline.server.scoring.later import Later
 from loopline.server.scoring.metrics import Metrics
@@ -26,18 +26,6 @@ CONNECTIONS_LIMIT = 2000
 
 _NO_ROUTE = "none"
 _log = structlog.get_logger(__name__)
-
-
-class Follower(Protocol):
-    """What keeps in step with the manifests: whether one changed that was not taken yet, and takes it."""
-
-    def behind(self) -> bool: ...
-
-    async def catch_up(self) -> None: ...
-
-
-_NEWS = frozenset({"token.unknown", "access.not_permitted", "scoring.endpoint_not_found", "scoring.version_not_served"})
-"""Refusals that a manifest which came meanwhile may take back: a token is used the moment it is issued."""
 
 
 class _Told:
@@ -84,7 +72,7 @@ class App:
         try:
             found = self._found(told)
         except Exception as error:
-            if isinstance(error, LooplineError) and error.code in _NEWS and self.follower and self.follower.behind():
+            if self.follower is not None and may_be_news(error, self.follower):
                 return self._waited(told, self._later(told, self.follower))
             return self._ended(told, self.refuse(error, told.problem))
         if isinstance(found, Response):

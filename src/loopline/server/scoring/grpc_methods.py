@@ -13,6 +13,7 @@ from loopline.server.protocols.oip.messages import messages, parse
 from loopline.server.protocols.oip.tensors import InferAnswer
 from loopline.server.scoring.calls import served_engine
 from loopline.server.scoring.credentials import secret_of
+from loopline.server.scoring.following import Follower, may_be_news
 from loopline.server.scoring.inference import Inference
 from loopline.server.scoring.repository import Repository, check_load
 from loopline.server.scoring.serving import Serving
@@ -35,14 +36,21 @@ class Asked:
 
 
 class GrpcMethods:
-    """Answers by what is `current`ly served."""
+    """Answers by what is `current`ly served, and by what its `follower` finds to be served since."""
 
     def __init__(
-        self, inference: Inference, repository: Repository, current: Callable[[], Serving], *, clock: Clock
+        self,
+        inference: Inference,
+        repository: Repository,
+        current: Callable[[], Serving],
+        follower: Callable[[], Follower | None],
+        *,
+        clock: Clock,
     ) -> None:
         self._inference = inference
         self._repository = repository
         self._current = current
+        self._follower = follower
         self._clock = clock
         self._simple: Mapping[str, Callable[[Any, Serving, Asked], Mapping[str, Any]]] = {
             "ServerLive": lambda *_: {"live": True},
@@ -60,7 +68,18 @@ class GrpcMethods:
 
         Raises errors of the one tree, and whatever else fails.
         """
-        request, serving = parse(f"{method}Request", content), self._current()
+        request = parse(f"{method}Request", content)
+        try:
+            return await self._answered(method, request, asked)
+        except Exception as error:
+            follower = self._follower()
+            if follower is None or not may_be_news(error, follower):
+                raise
+        await follower.catch_up()
+        return await self._answered(method, request, asked)
+
+    async def _answered(self, method: str, request: Any, asked: Asked) -> bytes:
+        serving = self._current()
         if method == "ModelInfer":
             return await self._infer(request, serving, asked)
         made = self._simple[method](request, serving, asked)

@@ -94,7 +94,9 @@ def compose(settings: Settings, spool: Spool, clock: Clock, listening: socket.so
         tracing=tracing,
         access_log=access_log,
     )
-    methods = GrpcMethods(Inference(predicting), repository, lambda: app.serving, clock=SystemClock())
+    methods = GrpcMethods(
+        Inference(predicting), repository, lambda: app.serving, lambda: app.follower, clock=SystemClock()
+    )
     beside = (
         None
         if settings.grpc_port is None
