@@ -9,6 +9,7 @@ import pytest
 from tests.faults.schedule_site import Site, post
 
 from loopline.clock import SystemClock
+from loopline.incidents.store import notification
 from loopline.ledger import chain
 from loopline.pipelines.schedules import webhook
 from loopline.pipelines.schedules.store import schedule, tick
@@ -88,6 +89,16 @@ def reported(what: str):
     return told(what, 0.0, 0.0)
 
 
+@ll.step(cores=0.2)
+def refused() -> int:
+    raise ValueError("no such plan")
+
+
+@ll.pipeline(owner="ann")
+def failing():
+    return refused()
+
+
 @ll.pipeline(schedule=ll.interval("5s", params={"seconds": 4.0}))
 def slow(window: ll.Window, seconds: float):
     return waited(seconds, window)
@@ -162,7 +173,7 @@ def check_table_ticks(site: Site) -> None:
 def test_without_cores_of_its_own_an_up_leaves_steps_to_workers_elsewhere(postgres_site):
     site = postgres_site
     site.apply(PIPELINES)
-    assert [one["project"] for one in site.command("pipelines")] == ["default"] * 4
+    assert [one["project"] for one in site.command("pipelines")] == ["default"] * 5
     process, _ = site.up(LOOPLINE_PIPELINE_CORES="0")
     site.until(lambda: len(site.executions("slow", "running")) >= 2)
     with site.database.reading() as tx:
@@ -176,10 +187,13 @@ def test_without_cores_of_its_own_an_up_leaves_steps_to_workers_elsewhere(postgr
     assert [one["subject"] for one in ledger] == ["site_pipes"]
 
 
-def test_a_second_up_of_pipelines_on_one_home_is_refused(tmp_path):
+def test_an_up_of_pipelines_alone_tells_their_owners_and_is_the_only_one_of_its_home(tmp_path):
     with closing(Site(tmp_path)) as site:
         site.apply(PIPELINES)
         process, _ = site.up()
         with pytest.raises(AssertionError, match=r"up\.running"):
             site.command("up")
+        site.command("pipelines", "run", f"{tmp_path}/site_pipes.py:failing", "--detach")
+        [told] = site.until(lambda: [one for one in site.rows(notification) if one["done_at"]])
+        assert (told["to"], told["severity"], told["message"]["step"]) == ("ann", "warning", "refused")
         assert site.end(process) == 0

@@ -35,7 +35,7 @@ def deliver(database, at):
         due = outbox.due(tx, "p", at)
     for one in due:
         with database.transaction() as tx:
-            outbox.note(tx, one, sent=["log"], whole=True, at=at)
+            outbox.note(tx, outbox.take(tx, one, at), sent=["log"], whole=True, at=at)
     return [(one.message["text"], one.message["count"]) for one in due]
 
 

@@ -33,7 +33,30 @@ def due(database, at):
 
 def note(database, one, *, sent, whole, at):
     with database.transaction() as tx:
-        return outbox.note(tx, one, sent=sent, whole=whole, at=at)
+        taken = outbox.take(tx, one, at)
+        assert taken is not None
+        return outbox.note(tx, taken, sent=sent, whole=whole, at=at)
+
+
+def test_of_many_senders_one_takes_it_and_another_when_that_one_died(database: Database):
+    put(database, "a")
+    [found] = due(database, T0)
+    with database.transaction() as tx:
+        taken = outbox.take(tx, found, T0)
+        assert (taken.attempts, outbox.take(tx, found, T0)) == (1, None)
+    assert due(database, T0 + 29 * SECOND) == []
+    [again] = due(database, T0 + 30 * SECOND)
+    assert (again.id, again.attempts) == (found.id, 1)
+    note(database, again, sent=["log"], whole=True, at=T0 + 30 * SECOND)
+    with database.reading() as tx:
+        assert outbox.projects(tx) == []
+
+
+def test_projects_that_have_something_to_tell_are_known(database: Database):
+    with database.transaction() as tx:
+        for project in ("q", "p", "q"):
+            outbox.put(tx, project=project, key=project, to="", severity="info", message={}, at=T0)
+        assert outbox.projects(tx) == ["p", "q"]
 
 
 def test_one_key_is_told_once(database: Database):

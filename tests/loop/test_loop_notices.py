@@ -136,7 +136,7 @@ def test_killed_while_telling_it_is_told_again_and_never_lost(resources, hook, t
     note = put(resources, "a")
     command = [sys.executable, "-c", KILLED, str(tmp_path / "home"), hook.url, when]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 9
-    assert deliver(resources, "parcels", T0) == 1
+    assert deliver(resources, "parcels", T0 + timedelta(seconds=30)) == 1
     assert [message["id"] for message in hook.received] == [note] * times
     assert deliver(resources, "parcels", T0 + MINUTE) == 0
 

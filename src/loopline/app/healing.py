@@ -7,6 +7,7 @@ import structlog
 from loopline.errors import LooplineError, told
 from loopline.incidents.freeze import frozen
 from loopline.incidents.step_failure import tell_failure
+from loopline.loop.owner import declared_people
 from loopline.pipelines.applied.start import Planner, Starter
 from loopline.pipelines.engine import Engine
 from loopline.pipelines.healing import postponed
@@ -50,5 +51,8 @@ def start_postponed(database: Database, engine: Engine, planner: Planner) -> int
 
 
 def tell(tx: Transaction, where: Where, error: Classified, then: Next, owner: str, at: datetime) -> None:
-    """Tell the owner of a pipeline of a step that is over for an error; the message leaves with the transaction."""
-    tell_failure(tx, where, error, then, owner=owner, at=at)
+    """Tell the owner of a pipeline of a step that is over for an error; the message leaves with the transaction. Quiet hours are those of the
+    project's loop, and its owner is told where the pipeline names none.
+    """
+    people = declared_people(tx, where.project)
+    tell_failure(tx, where, error, then, owner=owner or people.owner, at=at, quiet=people.quiet)

@@ -2,16 +2,22 @@
 
 import threading
 
+import structlog
+
 from loopline.app.addresses import Addresses, login
 from loopline.app.claim import claim
 from loopline.app.going_on import open_going_on
 from loopline.app.home_clock import replay_ended
-from loopline.app.pipeline_work import PipelineWork
+from loopline.app.pipeline_work import STEP_SECONDS, PipelineWork
 from loopline.app.ports import check_port
 from loopline.app.stopping import stopping
 from loopline.app.tidy import Tidying
 from loopline.config import Settings
+from loopline.errors import told
+from loopline.loop.notices import attend
 from loopline.server.control.process import ControlPlane
+
+log = structlog.get_logger(__name__)
 
 
 class PipelinesUp:
@@ -35,9 +41,18 @@ class PipelinesUp:
         except BaseException:
             self.stop()
             raise
-        threading.Thread(target=lambda: self._tidying.run(self._stop), daemon=True).start()
+        for work in (self._attend, lambda: self._tidying.run(self._stop)):
+            threading.Thread(target=work, daemon=True).start()
         control = f"http://{self._settings.host}:{self._settings.port}"
         return Addresses(control, "", f"{control}/login?secret={login(self._resources)}", None)
+
+    def _attend(self) -> None:
+        """People are told of steps that failed. An error is logged, and tried again."""
+        while not self._stop.wait(STEP_SECONDS):
+            try:
+                attend(self._resources, self._resources.clock.now())
+            except Exception as error:  # pipelines must outlive a bad hour
+                log.warning("attend_failed", error=told(error))
 
     def run(self) -> None:
         """Wait for SIGINT or SIGTERM, then stop in order: steps are let finish, then the control plane ends."""

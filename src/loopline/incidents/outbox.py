@@ -1,7 +1,7 @@
 """The outbox: what people are to be told, written in the transaction of what it tells of, sent afterwards.
 
-Whoever dies after sending and before noting it sends again: each notification is told at least once, always under the same
-id, so that a receiver can drop what it has. What is not critical waits for the end of quiet hours, and what waited is told
+Any number of processes may send: each takes a notification before it does. Whoever dies between taking and noting it, another sends again:
+each notification is told at least once, always under the same id, so that a receiver can drop what it has. What is not critical waits for the end of quiet hours, and what waited is told
 as one digest.
 """
 
@@ -117,13 +117,23 @@ def _digest(tx: Transaction, to: str, parts: list[Notification], at: datetime) -
     return put(tx, project=parts[0].project, key=key, to=to, severity=worst, message=message, at=at)
 
 
-def note(tx: Transaction, told: Notification, *, sent: Iterable[str], whole: bool, at: datetime) -> bool:
-    """Keep which channels took it. What not all did is due again, ever later, and given up after three days; says whether
-    it was.
-    """
-    attempts = told.attempts + 1
+def take(tx: Transaction, one: Notification, at: datetime) -> Notification | None:
+    """Begin to tell it: until it is noted it is due again later, ever later the more attempts there were. None where another took it."""
+    attempts = one.attempts + 1
     wait = min(FIRST_RETRY * 2 ** min(attempts - 1, 10), LONGEST_RETRY)
-    given_up = not whole and attempts > MANY and utc(at) - told.created_at >= GIVEN_UP_AFTER
-    ends = {"done_at": utc(at)} if whole or given_up else {"due_at": utc(at) + wait}
-    store.change_notification(tx, told.id, {"sent": sorted(sent), "attempts": attempts, **ends})
+    if not store.take_notification(tx, one.id, one.attempts, utc(at), utc(at) + wait):
+        return None
+    return msgspec.structs.replace(one, attempts=attempts, due_at=utc(at) + wait)
+
+
+def note(tx: Transaction, told: Notification, *, sent: Iterable[str], whole: bool, at: datetime) -> bool:
+    """Keep which channels took what was taken. What not all did is told again, and given up after three days; says whether it was."""
+    given_up = not whole and told.attempts > MANY and utc(at) - told.created_at >= GIVEN_UP_AFTER
+    ends = {"done_at": utc(at)} if whole or given_up else {}
+    store.change_notification(tx, told.id, {"sent": sorted(sent), **ends})
     return given_up
+
+
+def projects(tx: Transaction) -> list[str]:
+    """The projects that have something to tell."""
+    return store.notifying_projects(tx)

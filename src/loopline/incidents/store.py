@@ -95,6 +95,24 @@ def change_notification(tx: Transaction, notification_id: str, values: Row) -> N
     tx.execute(sa.update(notification).where(notification.c.id == notification_id).values(values))
 
 
+def take_notification(tx: Transaction, notification_id: str, attempts: int, at: datetime, again_at: datetime) -> bool:
+    """Count an attempt at what is due; False where another counted it already."""
+    due = (
+        notification.c.id == notification_id,
+        notification.c.attempts == attempts,
+        notification.c.done_at.is_(None),
+        notification.c.due_at <= at,
+    )
+    taken = sa.update(notification).where(*due).values(attempts=attempts + 1, due_at=again_at)
+    return tx.execute(taken.returning(notification.c.id)).first() is not None
+
+
+def notifying_projects(tx: Transaction) -> list[str]:
+    """The projects of those not done."""
+    query = sa.select(notification.c.project).where(notification.c.done_at.is_(None)).distinct()
+    return sorted(tx.scalars(query))
+
+
 def notifications(tx: Transaction, project: str, *, due: datetime | None = None, limit: int | None = None) -> list[Row]:
     """Those not done, oldest first; with `due` those due by then."""
     query = sa.select(notification).where(notification.c.project == project, notification.c.done_at.is_(None))

@@ -33,9 +33,9 @@ def tell_owner(tx: Transaction, lane: Lane, cause: Cause) -> Outcome:
 
 
 def attend(resources: Resources, at: datetime) -> None:
-    """End snoozes, escalate what nobody acknowledged, and send what is due, for every loop of this home."""
+    """End snoozes and escalate what nobody acknowledged, for every loop of this home, and send what is due of every project."""
     with resources.database.reading() as tx:
-        loops = store.applied_loops(tx)
+        loops, telling = store.applied_loops(tx), outbox.projects(tx)
     for project in loops:
         with resources.database.reading() as tx:
             people = declared_people(tx, project)
@@ -43,6 +43,7 @@ def attend(resources: Resources, at: datetime) -> None:
         if due:
             with resources.database.transaction() as tx:
                 attention.attend(tx, project, people, at)
+    for project in sorted({*loops, *telling}):
         deliver(resources, project, at)
 
 
@@ -62,10 +63,14 @@ def deliver(resources: Resources, project: str, at: datetime) -> int:
 
 
 def _send(resources: Resources, one: outbox.Notification, at: datetime) -> bool:
-    """Telling comes before noting: who dies in between tells twice, never not at all."""
-    sent, whole = resources.channels.send(one.content, already=one.sent)
+    """Telling comes before noting: who dies in between has it told twice, never not at all."""
     with resources.database.transaction() as tx:
-        given_up = outbox.note(tx, one, sent=sent, whole=whole, at=at)
+        taken = outbox.take(tx, one, at)
+    if taken is None:
+        return False
+    sent, whole = resources.channels.send(taken.content, already=taken.sent)
+    with resources.database.transaction() as tx:
+        given_up = outbox.note(tx, taken, sent=sent, whole=whole, at=at)
     if given_up:
-        log.error("notification_given_up", notification=one.id, project=one.project, attempts=one.attempts + 1)
+        log.error("notification_given_up", notification=one.id, project=one.project, attempts=taken.attempts)
     return whole
