@@ -141,39 +141,8 @@ def steps_of(tx: Transaction, execution: str) -> Iterator[StepRow]:
     sql, last = Statements.of(tx), -1
     while rows := sql.rows(_STEPS, execution, last, _PAGE):
         last = rows[-1][0]
-        for row in rows:
-            (
-                number,
-                name,
-                kind,
-                state,
-                attempt,
-                failures,
-                worker,
-                reused,
-                error,
-                instead,
-                ended,
-                started,
-                seconds,
-                log,
-            ) = row
-            yield StepRow(
-                number,
-                name,
-                kind,
-                state,
-                attempt,
-                failures,
-                worker,
-                reused,
-                _json(error),
-                _json(instead),
-                _time(ended),
-                _time(started),
-                seconds,
-                log,
-            )
+        for *plain, error, instead, ended, started, seconds, log in rows:
+            yield StepRow(*plain, _json(error), _json(instead), _time(ended), _time(started), seconds, log)
 
 
 def events_of(tx: Transaction, execution: str) -> Iterator[EventRow]:
