@@ -142,7 +142,7 @@ def steps_of(tx: Transaction, execution: str) -> Iterator[StepRow]:
     while rows := sql.rows(_STEPS, execution, last, _PAGE):
         last = rows[-1][0]
         for *plain, error, instead, ended, started, seconds, log in rows:
-            yield StepRow(*plain, _json(error), _json(instead), _time(ended), _time(started), seconds, log)
+            yield StepRow(*[*plain, _json(error), _json(instead), _time(ended), _time(started), seconds, log])
 
 
 def events_of(tx: Transaction, execution: str) -> Iterator[EventRow]:
