@@ -19,18 +19,31 @@ _OTHER_VERSION = "Its version must be the server's or later, and the user must o
 READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
+# A network that drops packets says nothing: without these an answer is waited for until TCP tries again, minutes after the network is back,
+# and the server holds the locks of whoever is gone. In milliseconds and seconds; what the URL says goes first.
+_CLIENT = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+_SERVER = {"tcp_user_timeout": 10_000, "tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
+
+
 def engine(url: str, *, durable: bool) -> sa.Engine:
-    """An engine whose sessions speak UTC; `durable=False` commits asynchronously."""
+    """An engine whose sessions speak UTC, and notice within ten seconds or so that the network is gone; `durable=False` commits
+    asynchronously.
+    """
     if find_spec("psycopg") is None:
         raise Unavailable(
             "database.driver_missing", "PostgreSQL needs psycopg", remedy="pip install 'loopline[postgres]'"
         )
-    commit = "on" if durable else "off"
-    return sa.create_engine(
-        sa.make_url(url).set(drivername="postgresql+psycopg"),
-        connect_args={"options": f"-c timezone=UTC -c synchronous_commit={commit}"},
-        pool_pre_ping=True,
-    )
+    told = {"timezone": "UTC", "synchronous_commit": "on" if durable else "off", **_SERVER}
+    parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
+    own = {name: value for name, value in _CLIENT.items() if name not in parsed.query}
+    options = " ".join(f"-c {name}={value}" for name, value in told.items())
+    return sa.create_engine(parsed, connect_args={**own, "options": options}, pool_pre_ping=True)
 
 
 def forget(engine: sa.Engine) -> str:
