@@ -7,9 +7,12 @@ from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
+
 from loopline.app.healing import start_postponed, telling
 from loopline.app.stopping import stopping
 from loopline.config import Settings
+from loopline.errors import told
 from loopline.executors.executor import Executor
 from loopline.executors.local import LocalExecutor
 from loopline.executors.planner import LocalPlanner
@@ -18,6 +21,8 @@ from loopline.pipelines import reading
 from loopline.pipelines.declare import memory_in_bytes
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.inline import Inline
+
+log = structlog.get_logger(__name__)
 
 _EVERY = 30.0
 Note = Callable[[dict[str, int]], None]
@@ -67,9 +72,13 @@ def work(
 
     def look() -> None:
         nonlocal looked
-        if time.monotonic() - looked >= _EVERY:
+        if time.monotonic() - looked < _EVERY:
+            return
+        looked = time.monotonic()
+        try:
             start_postponed(opened.database, opened.engine, planner)
-            looked = time.monotonic()
+        except Exception as error:  # a worker outlives its database's bad hour
+            log.warning("postponed.not_looked_for", error=told(error))
 
     def over() -> bool:
         if stop.is_set() or not until_idle:
