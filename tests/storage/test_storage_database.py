@@ -1,5 +1,6 @@
 """The database suite on SQLite and PostgreSQL, and what each kind needs of its own."""
 
+import socket
 import subprocess
 import sys
 
@@ -77,4 +78,30 @@ def test_processes_that_open_a_new_sqlite_file_at_once_wait_for_each_other(tmp_p
     database = Database.open(url)
     with database.reading() as tx:
         assert tx.exec_driver_sql("select count(*) from t").scalar_one() == 60
+    database.close()
+
+
+def test_a_server_that_is_away_is_told_in_our_words():
+    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        database = Database.open(f"postgresql://nobody@127.0.0.1:{taken.getsockname()[1]}/none")
+        for use in (database.transaction().__enter__, database.reading().__enter__, database.connect):
+            with pytest.raises(Unavailable) as raised:
+                use()
+            assert raised.value.code == "database.unreachable"
+        database.close()
+
+
+def test_what_a_server_refuses_otherwise_stays_what_it_is(postgres_url):
+    database = Database.open(postgres_url)
+
+    def wait_for(number):
+        with database.transaction() as tx:
+            tx.exec_driver_sql("set local lock_timeout = 50")
+            tx.exec_driver_sql(f"select pg_advisory_xact_lock({number})")
+
+    with database.transaction() as tx:
+        tx.exec_driver_sql("select pg_advisory_xact_lock(1)")
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+            wait_for(1)
     database.close()

@@ -52,23 +52,18 @@ class Database:
         """A transaction that may write: committed at the end of the block, rolled back on any error.
 
         On SQLite it takes the write lock at once, so that reading and then writing cannot fail half-way. Raises `Unavailable`
-        "database.full" and "database.io_failed" where its files cannot be written.
+        "database.full" and "database.io_failed" where its files cannot be written, "database.unreachable" where PostgreSQL is away: whether a
+        commit on its way arrived is not known then.
         """
-        try:
-            with self.writers, self.engine.connect() as connection:
-                writing = connection.execution_options(loopline_write=True)
-                with writing.begin():
-                    yield writing
-        except sa.exc.OperationalError as error:
-            told = sqlite_driver.failed(error.orig)
-            if told is None:
-                raise
-            raise told from error
+        with self._told(), self.writers, self.engine.connect() as connection:
+            writing = connection.execution_options(loopline_write=True)
+            with writing.begin():
+                yield writing
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A transaction that sees one state from beginning to end, and cannot write."""
-        with self.engine.connect().execution_options(**self._reading) as connection, connection.begin():
+        """A transaction that sees one state from beginning to end, and cannot write. Raises `Unavailable` as `transaction`."""
+        with self._told(), self.engine.connect().execution_options(**self._reading) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -113,12 +108,32 @@ class Database:
             return postgres_driver.forget(self.engine) if self.remote else sqlite_driver.forget(self.engine)
 
     def connect(self) -> sa.PoolProxiedConnection:
-        """A connection for `storage.statements`, which may write and begins its transactions itself, under `writers`."""
-        pooled = self.engine.raw_connection()
+        """A connection for `storage.statements`, which may write and begins its transactions itself, under `writers`. Raises `Unavailable`
+        "database.unreachable".
+        """
+        try:
+            pooled = self.engine.raw_connection()
+        except Exception as error:  # the driver's own, whichever it is
+            self._tell(error)
+            raise
         if not self.remote:
             pooled.driver_connection.execute("pragma query_only=off")  # type: ignore[union-attr]  # it is open
             pooled.driver_connection.execute("pragma wal_autocheckpoint=4000")  # type: ignore[union-attr]
         return pooled
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Where the database is away or cannot be written, our error instead of the driver's."""
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            self._tell(error.orig)
+            raise
+
+    def _tell(self, error: BaseException | None) -> None:
+        told = (postgres_driver if self.remote else sqlite_driver).failed(error)
+        if told is not None:
+            raise told from error
 
     def close(self) -> None:
         """Close all connections."""

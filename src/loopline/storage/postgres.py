@@ -28,7 +28,14 @@ _CLIENT = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-_SERVER = {"tcp_user_timeout": 10_000, "tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
+_OPERATIONAL = ("psycopg", "OperationalError")
+_GONE = ("08", "57P")  # the classes of connections that broke, and of a server that stops or is not ready yet
+_SERVER = {
+    "tcp_user_timeout": 10_000,
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 3,
+}
 
 
 def engine(url: str, *, durable: bool) -> sa.Engine:
@@ -44,6 +51,19 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
     own = {name: value for name, value in _CLIENT.items() if name not in parsed.query}
     options = " ".join(f"-c {name}={value}" for name, value in told.items())
     return sa.create_engine(parsed, connect_args={**own, "options": options}, pool_pre_ping=True)
+
+
+def failed(error: BaseException | None) -> Unavailable | None:
+    """What is told where the server cannot be reached, went away or is starting; None for any other error."""
+    driver = any((one.__module__, one.__name__) == _OPERATIONAL for one in type(error).__mro__)
+    state = getattr(error, "sqlstate", None)
+    if not driver or not (state is None or str(state).startswith(_GONE)):
+        return None
+    return Unavailable(
+        "database.unreachable",
+        f"PostgreSQL cannot be reached: {error}",
+        remedy="See that the server runs and that the network lets this machine through; it is tried again when next used.",
+    )
 
 
 def forget(engine: sa.Engine) -> str:

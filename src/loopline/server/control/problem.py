@@ -59,11 +59,11 @@ _OF_THE_BODY = frozenset({b"content-type", b"x-content-type-options"})
 
 
 def _as_ours(error: Exception) -> LooplineError:
-    if isinstance(error, LooplineError):
+    if isinstance(error, LooplineError) and error.code != "database.unreachable":
         return error
     if isinstance(error, HTTPException):
         return _of_the_framework(error)
-    if isinstance(error, sa.exc.OperationalError):
+    if isinstance(error, (sa.exc.OperationalError, LooplineError)):  # where the database stands is nobody's business
         return Unavailable("database.unavailable", "the database does not answer", remedy="Try again in a moment.")
     return LooplineError("server.internal", "something went wrong here", remedy="See the control plane's log.")
 
