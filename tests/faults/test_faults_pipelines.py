@@ -26,7 +26,7 @@ def site_module(monkeypatch):
 @pytest.mark.slow
 def test_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path, site_module):
     figures = import_module("figures")
-    most = figures.count(6, 100)
+    most = figures.count(4, 100)
     with closing(site_module.Site(tmp_path, lease=2.0, name="pipelines_of_kills")) as site:
         execution = site.submit("squares", count=4 * most, seconds=0.15)
         draw, kills, recovery = random.Random(7), 0, []
