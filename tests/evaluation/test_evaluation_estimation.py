@@ -214,6 +214,6 @@ def test_the_bounds_hold_what_labels_show(make, shift):
         missed.append(found.value - real)
         stale.append(named(name, output).rows(past.outputs, past.labels).mean() - real)
     rms = [float(np.sqrt(np.square(each).mean())) for each in (missed, stale)]
-    print(f"{make.__name__} shift {shift}: {inside}/30 inside, rms error {rms[0]:.4f}, of the past {rms[1]:.4f}")
-    assert inside >= 26
-    assert rms[0] < max(1.25 * rms[1], 0.02) if shift < 1 else rms[0] < rms[1] + 0.01
+    told = f"{inside} of 30 inside, rms error {rms[0]:.4f}, of the past {rms[1]:.4f}"
+    assert inside >= 26, told
+    assert rms[0] < (max(1.25 * rms[1], 0.02) if shift < 1 else rms[1] + 0.01), told

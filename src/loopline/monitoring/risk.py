@@ -10,7 +10,7 @@ import numpy as np
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import named
-from loopline.evidence.student import upper_bound
+from loopline.monitoring.dependence import dependence_of, of_season, unexplained, upper_of
 from loopline.values import MICROSECOND, duration, from_micros, micros
 
 YEAR = timedelta(days=365.25)
@@ -76,20 +76,30 @@ def require_cost(risk: Risk | None) -> None:
 class Reference(msgspec.Struct, frozen=True):
     """What the first champion promised, on rows it had not seen: the mean excess of its blocks.
 
-    `upper` is an upper confidence bound of that mean, `spread` the standard deviation between blocks. It holds across
-    retrains, or a slow decline would reset it each time; a person may set a new one.
+    `upper` is an upper confidence bound of that mean, `spread` the standard deviation of what season and predecessor do not explain
+    of a block. It holds across retrains, or a slow decline would reset it each time; a person may set a new one. `season` and `carry`
+    are as in `Dependence`.
     """
 
     mean: float
     upper: float
     spread: float
     blocks: int
+    season: tuple[float, ...] = ()
+    carry: float = 0.0
 
 
-def reference_of(excesses: Sequence[float], confidence: float = 0.95) -> Reference:
-    """The reference from the excess of each block, by Student's t over blocks.
+def reference_of(
+    excesses: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    starts: Sequence[datetime] | None = None,
+    block: str = "1d",
+) -> Reference:
+    """The reference from the excess of each block, in the order of time, by Student's t over blocks.
 
-    Raises `InvalidInput` for fewer than 5 blocks or a figure that is not finite.
+    With the `starts` of blocks a season is looked for, too. Raises `InvalidInput` for fewer than 5 blocks or a figure that is not
+    finite.
     """
     if len(excesses) < MIN_REFERENCE_BLOCKS or not all(math.isfinite(excess) for excess in excesses):
         raise InvalidInput(
@@ -97,8 +107,18 @@ def reference_of(excesses: Sequence[float], confidence: float = 0.95) -> Referen
             f"{len(excesses)} blocks make no reference",
             remedy=f"Give the finite excess of at least {MIN_REFERENCE_BLOCKS} blocks, or use shorter blocks.",
         )
-    mean, spread = float(np.mean(excesses)), float(np.std(excesses, ddof=1))
-    return Reference(mean, upper_bound(excesses, confidence), spread, len(excesses))
+    found = dependence_of(excesses, starts, block)
+    left = np.asarray(excesses, dtype=np.float64)
+    if starts is not None:
+        left = left - of_season(found.season, starts, block)
+    return Reference(
+        float(left.mean()),
+        upper_of(left, confidence),
+        float(unexplained(left, found.carry).std(ddof=1)) if found.carry else float(left.std(ddof=1)),
+        len(excesses),
+        found.season,
+        found.carry,
+    )
 
 
 class Bet(msgspec.Struct, frozen=True):

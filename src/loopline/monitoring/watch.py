@@ -5,16 +5,22 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from loopline.errors import Conflict, InvalidInput, NotFound
 from loopline.monitoring import store
 from loopline.monitoring.alarm import HARM, Alarm, new_alarm, raise_alarm
 from loopline.monitoring.block import BlockSummary
-from loopline.monitoring.performance import add_performance, measure
+from loopline.monitoring.dependence import of_season
+from loopline.monitoring.episode import find_episode
+from loopline.monitoring.performance import Performance, add_performance, measure, read_performance
 from loopline.monitoring.risk import Reference, Risk
-from loopline.monitoring.state import MonitorState, observe
+from loopline.monitoring.state import HarmEvidence, MonitorState, observe, with_interval
 from loopline.storage.database import Transaction
-from loopline.values import utc
+from loopline.values import duration, utc
+
+_LOOK_BACK = 120
+"""So many blocks are looked through for where a harm began."""
 
 
 class Monitor(msgspec.Struct, frozen=True):
@@ -126,7 +132,8 @@ def advance(
     if not fresh:
         return []
     _check_watermark(watch, fresh[0])
-    rows, alarms, state = [], [], watch.state
+    rows: list[Performance] = []
+    alarms, state = [], watch.state
     for block in fresh:
         observed = observe(watch.spec, watch.reference, state, block)
         evidence = observed.harm.log_evidence if observed.harm else observed.state.process.log_evidence
@@ -136,11 +143,24 @@ def advance(
             )
         )
         if observed.harm:
-            alarms.append(_harm_alarm(watch, state, block, msgspec.to_builtins(observed.harm), at, kind))
+            found = _dated(tx, watch, observed.harm, rows)
+            alarms.append(_harm_alarm(watch, state, block, msgspec.to_builtins(found), at, kind))
         state = observed.state
     add_performance(tx, rows)
     store.write_monitor(tx, project, model, name, {"state": state, "watermark": fresh[-1].end})
     return [alarm for alarm in alarms if raise_alarm(tx, alarm)]
+
+
+def _dated(tx: Transaction, watch: Monitor, found: HarmEvidence, rows: Sequence[Performance]) -> HarmEvidence:
+    """The evidence with the interval of its onset, from the last blocks that the monitor measured; `rows` are not stored yet."""
+    since = rows[-1].block_end - _LOOK_BACK * duration(watch.spec.block)
+    stored = read_performance(tx, watch.project, watch.model, watch.name, start=since)
+    known = [row for row in [*stored, *rows] if row.excess is not None]
+    excesses = np.array([row.excess for row in known], dtype=np.float64)
+    excesses -= of_season(watch.reference.season, [row.block_start for row in known], watch.spec.block)
+    allowed = watch.reference.upper + watch.spec.tolerance
+    one = find_episode(excesses, watch.reference.mean, watch.reference.spread, allowed, len(known) - 1)
+    return with_interval(watch.spec, found, known[one.earliest].block_start, known[one.latest].block_start)
 
 
 def _read(tx: Transaction, project: str, model: str, name: str, *, lock: bool) -> Monitor:

@@ -66,8 +66,8 @@ def _judge(x: Floats, losses: Floats, asked: Floats, seed: int) -> Floats:
         max_iter=_TREES, max_leaf_nodes=12, min_samples_leaf=40, early_stopping=False, random_state=seed % 2**32
     )
     with threadpool_limits(limits=1):
-        judged = trees.fit(x, losses).predict(asked)
-    return np.clip(judged, losses.min(), losses.max())
+        judged: Floats = trees.fit(x, losses).predict(asked)
+    return np.clip(judged, float(losses.min()), float(losses.max()))
 
 
 def _unseen(x: Floats, losses: Floats, parts: npt.NDArray[np.int64], seed: int) -> Floats:
