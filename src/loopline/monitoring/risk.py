@@ -18,6 +18,9 @@ MIN_REFERENCE_BLOCKS = 5
 COST = "cost"
 """What decisions cost, as a risk to watch: not a loss of outputs, but of what was decided on them."""
 
+RATE = "rate:"
+"""So begins the name of what is counted of predictions, labelled or not, in the place of a loss."""
+
 
 class Risk(msgspec.Struct, frozen=True):
     """Harm as a person declares it: the mean loss of a block, above its baseline, has risen by more than `tolerance`.
@@ -37,7 +40,7 @@ class Risk(msgspec.Struct, frozen=True):
     min_rows: int = 200
 
     def __post_init__(self) -> None:
-        if self.loss != COST:
+        if self.loss != COST and not self.loss.startswith(RATE):
             named(self.loss)
         positive = self.tolerance > 0 and self.min_rows > 0 and duration(self.block) > timedelta(0)
         if not positive or not 0 < self.false_pages_per_year <= self.blocks_per_year / 2:
@@ -78,7 +81,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     `upper` is an upper confidence bound of that mean, `spread` the standard deviation of what season and predecessor do not explain
     of a block. It holds across retrains, or a slow decline would reset it each time; a person may set a new one. `season` and `carry`
-    are as in `Dependence`.
+    are as in `Dependence`. Where no excess can lie out of `bounds`, these are bet within.
     """
 
     mean: float
@@ -87,6 +90,7 @@ class Reference(msgspec.Struct, frozen=True):
     blocks: int
     season: tuple[float, ...] = ()
     carry: float = 0.0
+    bounds: tuple[float, float] | None = None
 
 
 def reference_of(
@@ -141,6 +145,9 @@ def bet(risk: Risk, reference: Reference) -> Bet:
     upper clip is ten times as far: clipping away high values only lowers the mean, so it may be far, and far enough for
     large harm to show within a few blocks.
     """
+    if reference.bounds is not None:
+        low, high = reference.bounds
+        return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))
     below = max(10 * risk.tolerance, 3 * reference.spread + risk.tolerance)
     low, high = reference.mean - below, reference.mean + 10 * below
     return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))

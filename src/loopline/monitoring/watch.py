@@ -1,6 +1,6 @@
 """Monitors over stored state: each block counts exactly once, with its performance and alarms, in the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -119,8 +119,12 @@ def advance(
     blocks: Sequence[BlockSummary],
     at: datetime,
     kind: str = HARM,
+    page: bool = True,
+    told: Callable[[HarmEvidence], str] | None = None,
 ) -> list[Alarm]:
     """Let the monitor see matured blocks, in the order of time, and give the alarms they raised, of this kind.
+
+    `told` says in words what an alarm's evidence is, where it is not that of a promise that was broken.
 
     Writes the performance rows, alarms, state and watermark. Blocks that end at or before the watermark are skipped, so a
     retry changes nothing. Raises `NotFound`, `InvalidInput` for blocks out of order, and `Conflict` for a block that
@@ -144,7 +148,9 @@ def advance(
         )
         if observed.harm:
             found = _dated(tx, watch, observed.harm, rows)
-            alarms.append(_harm_alarm(watch, state, block, msgspec.to_builtins(found), at, kind))
+            if told is not None:
+                found = msgspec.structs.replace(found, sentence=told(found))
+            alarms.append(_alarm(watch, state, block, msgspec.to_builtins(found), at, kind=kind, page=page))
         state = observed.state
     add_performance(tx, rows)
     store.write_monitor(tx, project, model, name, {"state": state, "watermark": fresh[-1].end})
@@ -208,8 +214,15 @@ def _check_watermark(watch: Monitor, first: BlockSummary) -> None:
         )
 
 
-def _harm_alarm(
-    watch: Monitor, before: MonitorState, block: BlockSummary, evidence: dict[str, Any], at: datetime, kind: str
+def _alarm(
+    watch: Monitor,
+    before: MonitorState,
+    block: BlockSummary,
+    evidence: dict[str, Any],
+    at: datetime,
+    *,
+    kind: str,
+    page: bool,
 ) -> Alarm:
     return new_alarm(
         project=watch.project,
@@ -220,5 +233,5 @@ def _harm_alarm(
         block_start=before.pending.start if before.pending else block.start,
         block_end=block.end,
         evidence=evidence,
-        page=True,
+        page=page,
     )
