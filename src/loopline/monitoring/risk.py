@@ -140,14 +140,14 @@ class Bet(msgspec.Struct, frozen=True):
 def bet(risk: Risk, reference: Reference) -> Bet:
     """How the risk is bet on from this reference.
 
-    The lower clip limits the stake: a bettor may risk all on the lowest value, no more. It lies ten tolerances below the
-    reference, or three times the spread of blocks where that is more, since clipping away low values raises the mean. The
+    The lower clip limits the stake: a bettor may risk all on the lowest value, no more. It lies three times the spread of blocks and a
+    tolerance below the reference, since clipping away low values raises the mean, and two tolerances at least. The
     upper clip is ten times as far: clipping away high values only lowers the mean, so it may be far, and far enough for
     large harm to show within a few blocks.
     """
     if reference.bounds is not None:
         low, high = reference.bounds
         return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))
-    below = max(10 * risk.tolerance, 3 * reference.spread + risk.tolerance)
+    below = max(2 * risk.tolerance, 3 * reference.spread + risk.tolerance)
     low, high = reference.mean - below, reference.mean + 10 * below
     return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))
