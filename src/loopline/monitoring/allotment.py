@@ -1,7 +1,7 @@
 """One budget of false pages for a whole project: what each monitor gets of it, what is spent, and which of many alarms to believe."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -10,9 +10,12 @@ from loopline.monitoring.kinds import AnyWatched, with_budget
 from loopline.monitoring.power import Power, power
 from loopline.monitoring.risk import YEAR, Risk
 from loopline.monitoring.watch import Monitor
+from loopline.values import duration
 
 SPANS = ("1d", "7d", "30d")
 """Within these it is told how small a harm would be seen."""
+
+_MOST_BLOCKS = 2000
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -65,8 +68,14 @@ def spent_by(monitor: Monitor, alarms: int, spans: Sequence[str] = SPANS) -> Spe
         blocks=monitor.state.blocks,
         expected=monitor.state.blocks / monitor.spec.threshold,
         alarms=alarms,
-        sees=power(monitor.spec, monitor.reference, spans),
+        sees=[_sees(monitor, duration(span)) for span in spans],
     )
+
+
+def _sees(monitor: Monitor, span: timedelta) -> Power:
+    """Of a span of very many blocks what the first 2,000 would show, which is no less."""
+    within = min(span, _MOST_BLOCKS * duration(monitor.spec.block))
+    return Power(span, power(monitor.spec, monitor.reference, [within])[0].rise)
 
 
 def budget_of(
