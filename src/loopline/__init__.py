@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from loopline.gates.not_worse import not_worse as not_worse
     from loopline.incidents.conditions import data_fault as data_fault
     from loopline.incidents.conditions import decision_harm as decision_harm
+    from loopline.incidents.conditions import estimated_harm as estimated_harm
+    from loopline.incidents.conditions import exceeded as exceeded
     from loopline.incidents.conditions import grown as grown
     from loopline.incidents.conditions import harm as harm
     from loopline.incidents.conditions import notify as notify
     from loopline.incidents.conditions import previous_decision_is_cheaper as previous_decision_is_cheaper
     from loopline.incidents.conditions import previous_is_better as previous_is_better
+    from loopline.incidents.conditions import regret as regret
     from loopline.incidents.conditions import retrain as retrain
     from loopline.incidents.conditions import roll_back as roll_back
     from loopline.incidents.conditions import roll_back_decision as roll_back_decision
+    from loopline.incidents.conditions import unfair as unfair
     from loopline.incidents.people import freeze_window as freeze_window
     from loopline.incidents.people import quiet_hours as quiet_hours
     from loopline.incidents.playbook import every as every
@@ -54,6 +58,10 @@ if TYPE_CHECKING:
     from loopline.models.ladder_terms import ladder as ladder
     from loopline.models.network import save_network as save_network
     from loopline.models.rule import rule as rule
+    from loopline.monitoring.kinds import Estimated as Estimated
+    from loopline.monitoring.kinds import Fairness as Fairness
+    from loopline.monitoring.kinds import Rate as Rate
+    from loopline.monitoring.kinds import Regret as Regret
     from loopline.monitoring.risk import Risk as Risk
     from loopline.pipelines.declare import pipeline as pipeline
     from loopline.pipelines.declare import step as step
@@ -92,8 +100,12 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "BadRows": "errors",
+    "Estimated": "monitoring.kinds",
+    "Fairness": "monitoring.kinds",
     "Folds": "training.folds",
     "Loop": "loop.declare",
+    "Rate": "monitoring.kinds",
+    "Regret": "monitoring.kinds",
     "Retries": "pipelines.retries",
     "Risk": "monitoring.risk",
     "TrainingSet": "training.training_set",
@@ -127,7 +139,11 @@ _WHERE = {
     "decision_harm": "incidents.conditions",
     "previous_decision_is_cheaper": "incidents.conditions",
     "roll_back_decision": "incidents.conditions",
+    "estimated_harm": "incidents.conditions",
+    "exceeded": "incidents.conditions",
     "grown": "incidents.conditions",
+    "regret": "incidents.conditions",
+    "unfair": "incidents.conditions",
     "harm": "incidents.conditions",
     "integer": "training.space",
     "interval": "pipelines.schedules.interval",

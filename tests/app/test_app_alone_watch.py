@@ -213,6 +213,20 @@ def test_labels_that_are_still_to_come_are_waited_for(tmp_path, watched):
     assert found.coverage.waiting > 1000
 
 
+def test_predictions_that_wait_are_estimated_and_labels_confirm_it(tmp_path):
+    """Their inputs shifted, so that even a sound model loses more; that is told before one of their labels is there."""
+    made = data.service(harm=44, kind="shift", hours=24.0, seed=1)
+    end = data.START + timedelta(days=44)
+    found = watch(tmp_path, made.predictions, made.labels.filter(pl.col("labelled_at") < end)).unlabelled
+    assert (found.method, found.rows > 2000) == ("pape", True)
+    hidden = made.predictions.join(made.labels, on="prediction_id").filter(pl.col("predicted_at") > end)
+    p, y = hidden["score"].to_numpy(), hidden["label"].to_numpy()
+    assert found.lower <= float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()) <= found.upper
+    assert found.loss == pytest.approx(float(-(p * np.log(p) + (1 - p) * np.log(1 - p)).mean()), abs=0.015)
+    assert "more than in the reference" in found.sentences[0]
+    assert "only in labels" in found.sentences[1]
+
+
 def test_the_earlier_model_is_asked_on_the_same_rows(tmp_path):
     """It had no use for the amount, so that the harm does not touch it."""
     ids = P.select("prediction_id", score=pl.lit(0.33)).sample(fraction=1, shuffle=True, seed=1)

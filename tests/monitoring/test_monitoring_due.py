@@ -8,7 +8,8 @@ from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import named
 from loopline.monitoring.block import BlockSummary
-from loopline.monitoring.due import autocorrelation, due, own_account, promise_of, reference_of
+from loopline.monitoring.dependence import autocorrelation
+from loopline.monitoring.due import due, own_account, promise_of, reference_of
 from loopline.monitoring.level import at_block_level
 from loopline.monitoring.risk import Risk, bet
 from loopline.monitoring.state import MonitorState, observe

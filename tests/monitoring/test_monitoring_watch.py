@@ -54,6 +54,9 @@ def test_a_model_that_breaks_pages_with_its_onset(database):
         assert timedelta(0) < first.block_end - (START + 30 * DAY) <= 7 * DAY
         onset = datetime.fromisoformat(first.evidence["onset"])
         assert abs(onset - (START + 30 * DAY)) <= 2 * DAY
+        earliest, latest = (datetime.fromisoformat(first.evidence[f"onset_{edge}"]) for edge in ("earliest", "latest"))
+        assert earliest <= START + 30 * DAY <= latest <= first.block_end
+        assert f"between {earliest:%Y-%m-%d}" in first.evidence["sentence"] or earliest == latest
         assert open_alarms(tx, "flights") == alarms
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from loopline.cli.options import AsJson, Home, opened
 from loopline.cli.output import show, table
-from loopline.loop.status import ProjectStatus, status
+from loopline.loop.status import ModelStatus, ProjectStatus, status
 
 app = typer.Typer(add_completion=False)
 
@@ -52,14 +52,7 @@ def _print_project(console: Console, project: ProjectStatus) -> None:
         for place in model.environments[:-1]:
             serves = f"version {place.version} since {place.since:%Y-%m-%d %H:%M}" if place.version else "the fallback"
             console.print(f"{project.project}: {place.endpoint} serves {serves}")
-        for monitor in model.monitors:
-            if monitor.restated:
-                told = f"{monitor.restated} blocks were measured again after labels that came late or were corrected"
-                console.print(f"{project.project}: {model.model}, {monitor.name}: {told}")
-            if monitor.censored:
-                console.print(
-                    f"{project.project}: {model.model}: {100 * monitor.censored:.1f} % of the last block is censored"
-                )
+        _print_monitors(console, project.project, model)
     if project.calm:
         when = "freeze window" if project.calm.now else "next freeze window"
         console.print(f"{project.project}: {when} {_time(project.calm.start)} to {_time(project.calm.end)} UTC")
@@ -71,6 +64,18 @@ def _print_project(console: Console, project: ProjectStatus) -> None:
         console.print(
             f"[red]{project.untold} notifications[/] of {project.project} could not be told yet; see the log."
         )
+
+
+def _print_monitors(console: Console, project: str, model: ModelStatus) -> None:
+    for monitor in model.monitors[1:]:
+        seen = f"up to {monitor.watermark:%Y-%m-%d %H:%M}"
+        console.print(f"{project}: {model.model}, {monitor.name}: {monitor.evidence:.0%} of an alarm {seen}")
+    for monitor in model.monitors:
+        if monitor.restated:
+            told = f"{monitor.restated} blocks were measured again after labels that came late or were corrected"
+            console.print(f"{project}: {model.model}, {monitor.name}: {told}")
+        if monitor.censored:
+            console.print(f"{project}: {model.model}: {100 * monitor.censored:.1f} % of the last block is censored")
 
 
 def _time(moment: datetime) -> str:

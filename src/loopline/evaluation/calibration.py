@@ -44,11 +44,11 @@ def sigmoid(z: Floats) -> Floats:
     return 1 / (1 + np.exp(-np.clip(z, -_STEEP, _STEEP)))
 
 
-def fit_logistic(p: npt.ArrayLike, y: npt.ArrayLike) -> LogisticCalibrator:
+def fit_logistic(p: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> LogisticCalibrator:
     """Fit the line by Platt's method: maximum likelihood with smoothed targets, by Newton steps with backtracking.
 
-    `p` and `y` have shape (rows,): probabilities in [0, 1] and labels 0 or 1. Gives the identity where no rising line can be
-    learnt: fewer than two distinct scores, a single class, or scores that rank the rows the wrong way round. The same
+    `p` and `y` have shape (rows,): probabilities in [0, 1] and labels 0 or 1; `weights` says how much each row counts for.
+    Gives the identity where no rising line can be learnt: fewer than two distinct scores, a single class, or scores that rank the rows the wrong way round. The same
     input gives the same line. Raises `InvalidInput` for other shapes and values.
 
     Platt, Probabilistic outputs for support vector machines, 1999; Lin, Lin and Weng, A note on Platt's probabilistic
@@ -56,10 +56,11 @@ def fit_logistic(p: npt.ArrayLike, y: npt.ArrayLike) -> LogisticCalibrator:
     """
     scores, labels = checked(p, y)
     x = logit(scores)
-    targets = smoothed(labels)
+    w = None if weights is None else np.asarray(weights, dtype=np.float64)
+    targets = smoothed(labels, w)
     if targets is None or np.ptp(x) < _ROOM:
         return IDENTITY
-    a, b = line_of(np.column_stack([x, np.ones_like(x)]), targets, np.array([1.0, 0.0]))
+    a, b = line_of(np.column_stack([x, np.ones_like(x)]), targets, np.array([1.0, 0.0]), w)
     return LogisticCalibrator(float(a), float(b)) if a > 0 else IDENTITY
 
 
@@ -81,26 +82,28 @@ def checked(p: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Floats]:
     return scores, labels
 
 
-def smoothed(labels: Floats) -> Floats | None:
+def smoothed(labels: Floats, weights: Floats | None = None) -> Floats | None:
     """Platt's targets of 0 and 1 labels: as if one more row of each class had been seen; None for a single class."""
-    positives = float(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
+    positives = float(labels.sum() if weights is None else weights @ labels)
+    negatives = float(len(labels) if weights is None else weights.sum()) - positives
+    if positives <= 0 or negatives <= 0:
         return None
     return np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
 
-def line_of(design: Floats, targets: Floats, start: Floats) -> Floats:
-    """The coefficients (k,) of the logistic regression of `targets` (rows,) in [0, 1] on `design` (rows, k)."""
+def line_of(design: Floats, targets: Floats, start: Floats, weights: Floats | None = None) -> Floats:
+    """The coefficients (k,) of the logistic regression of `targets` (rows,) in [0, 1] on `design` (rows, k), weighted where
+    `weights` (rows,) are given.
+    """
+    share = np.full(len(targets), 1 / max(len(targets), 1)) if weights is None else weights / weights.sum()
+
+    def loss(line: Floats) -> float:
+        z = design @ line
+        return float(share @ (np.logaddexp(0, z) - targets * z))
 
     def derivatives(line: Floats) -> tuple[Floats, Floats]:
         fitted = sigmoid(design @ line)
-        weights = fitted * (1 - fitted)
-        gradient = design.T @ (fitted - targets) / len(targets)
-        return gradient, (design * weights[:, None]).T @ design / len(targets)
+        slopes = share * fitted * (1 - fitted)
+        return design.T @ (share * (fitted - targets)), (design * slopes[:, None]).T @ design
 
-    return minimum(start, lambda line: _mean_loss(design @ line, targets), derivatives)
-
-
-def _mean_loss(z: Floats, targets: Floats) -> float:
-    return float(np.mean(np.logaddexp(0, z) - targets * z))
+    return minimum(start, loss, derivatives)

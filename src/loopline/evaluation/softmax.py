@@ -33,22 +33,24 @@ class VectorCalibrator(msgspec.Struct, frozen=True, tag="vector"):
         return _softmax(_logs(p) * np.array(self.scale) + np.array(self.shift))
 
 
-def fit_temperature(p: npt.ArrayLike, y: npt.ArrayLike) -> TemperatureCalibrator | None:
+def fit_temperature(
+    p: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> TemperatureCalibrator | None:
     """Fit by maximum likelihood, with one row's worth of belief that nothing is to be changed.
 
-    `p` has shape (rows, classes), `y` (rows,) is the index of the class that came. None where all rows are of one class,
-    or where the scores say the opposite of what came. Raises `InvalidInput` for other shapes and values.
+    `p` has shape (rows, classes), `y` (rows,) is the index of the class that came, `weights` (rows,) how much a row counts for. None where all rows
+    are of one class, or where the scores say the opposite of what came. Raises `InvalidInput` for other shapes and values.
 
     Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 2017.
     """
     logs, labels = _checked(p, y)
     if len(np.unique(labels)) < 2:  # noqa: PLR2004 - two classes
         return None
-    scale = float(_fit(logs[:, :, None], labels, np.array([1.0]))[0])
+    scale = float(_fit(logs[:, :, None], labels, np.array([1.0]), weights)[0])
     return TemperatureCalibrator(1 / scale) if scale > 0 else None
 
 
-def fit_vector(p: npt.ArrayLike, y: npt.ArrayLike) -> VectorCalibrator | None:
+def fit_vector(p: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> VectorCalibrator | None:
     """As `fit_temperature`, with a scale and a shift for each class."""
     logs, labels = _checked(p, y)
     if len(np.unique(labels)) < 2:  # noqa: PLR2004 - two classes
@@ -56,27 +58,29 @@ def fit_vector(p: npt.ArrayLike, y: npt.ArrayLike) -> VectorCalibrator | None:
     classes = logs.shape[1]
     each = np.eye(classes)
     design = np.concatenate([logs[:, :, None] * each, np.broadcast_to(each, (len(logs), classes, classes))], axis=2)
-    found = _fit(design, labels, np.array([1.0] * classes + [0.0] * classes))
+    found = _fit(design, labels, np.array([1.0] * classes + [0.0] * classes), weights)
     return VectorCalibrator(tuple(found[:classes].tolist()), tuple(found[classes:].tolist()))
 
 
-def _fit(design: Floats, labels: npt.NDArray[np.intp], start: Floats) -> Floats:
+def _fit(design: Floats, labels: npt.NDArray[np.intp], start: Floats, weights: npt.ArrayLike | None = None) -> Floats:
     """Coefficients (k,) of the multinomial logits `design @ coefficients`; `design` has shape (rows, classes, k)."""
     rows = np.arange(len(labels))
-    chosen = design[rows, labels].mean(axis=0)
+    w = np.ones(len(labels)) if weights is None else np.asarray(weights, dtype=np.float64)
+    share = w / w.sum()
+    chosen = share @ design[rows, labels]
 
     def loss(point: Floats) -> float:
         z = design @ point
         top = z.max(axis=1)
         normal = np.log(np.exp(z - top[:, None]).sum(axis=1)) + top
-        return float(np.mean(normal) - chosen @ point + ((point - start) ** 2).sum() / (2 * len(labels)))
+        return float(share @ normal - chosen @ point + ((point - start) ** 2).sum() / (2 * len(labels)))
 
     def derivatives(point: Floats) -> tuple[Floats, Floats]:
         p = _softmax(design @ point)
         mean = np.einsum("nc,nck->nk", p, design)
-        second = np.einsum("nc,nck,ncl->kl", p, design, design, optimize=True) / len(labels)
-        gradient = mean.mean(axis=0) - chosen + (point - start) / len(labels)
-        return gradient, second - mean.T @ mean / len(labels) + np.eye(len(start)) / len(labels)
+        second = np.einsum("nc,nck,ncl->kl", p * share[:, None], design, design, optimize=True)
+        gradient = share @ mean - chosen + (point - start) / len(labels)
+        return gradient, second - (mean * share[:, None]).T @ mean + np.eye(len(start)) / len(labels)
 
     return minimum(start, loss, derivatives)
 

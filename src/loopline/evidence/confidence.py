@@ -52,7 +52,7 @@ def asymptotic_sequence(x: npt.ArrayLike, alpha: float = 0.05, tuned_for: int = 
     Annals of Statistics 52, 2024 (arXiv 2103.06476), theorem 2.2.
     """
     values = np.asarray(x, dtype=np.float64)
-    _check_alpha(alpha)
+    check_alpha(alpha)
     t = np.arange(1, len(values) + 1)
     mean = np.cumsum(values) / t
     deviation = np.sqrt(np.maximum(np.cumsum(values**2) / t - mean**2, 0))
@@ -89,7 +89,7 @@ def _hedged(values: Floats, stakes: Floats, alpha: float, grid: int) -> tuple[Fl
 
 def _checked(x: npt.ArrayLike, alpha: float) -> Floats:
     values = np.asarray(x, dtype=np.float64)
-    _check_alpha(alpha)
+    check_alpha(alpha)
     if values.ndim != 1 or not np.all((values >= 0) & (values <= 1)):
         raise InvalidInput(
             "evidence.out_of_range",
@@ -99,6 +99,7 @@ def _checked(x: npt.ArrayLike, alpha: float) -> Floats:
     return values
 
 
-def _check_alpha(alpha: float) -> None:
+def check_alpha(alpha: float) -> None:
+    """Raise `InvalidInput` for an alpha out of (0, 1)."""
     if not 0 < alpha < 1:
         raise InvalidInput("evidence.alpha", f"alpha is a probability in (0, 1), not {alpha}")

@@ -5,6 +5,7 @@ import math
 from loopline.errors import InvalidInput
 from loopline.incidents.playbook import (
     Action,
+    Alarmed,
     DataFault,
     DecisionHarm,
     Grown,
@@ -12,12 +13,17 @@ from loopline.incidents.playbook import (
     PreviousDecisionIsCheaper,
     PreviousIsBetter,
 )
+from loopline.monitoring.alarm import ESTIMATED_HARM, EXCEEDED, REGRET, UNFAIR
 
 harm = Harm()
 data_fault = DataFault()
 previous_is_better = PreviousIsBetter()
 decision_harm = DecisionHarm()
 previous_decision_is_cheaper = PreviousDecisionIsCheaper()
+estimated_harm = Alarmed(ESTIMATED_HARM, "the model is estimated to do more harm than was promised")
+regret = Alarmed(REGRET, "another model loses less on the same rows")
+unfair = Alarmed(UNFAIR, "a group fares worse than it did")
+exceeded = Alarmed(EXCEEDED, "a rate lies above what is allowed")
 
 retrain = Action("retrain")
 roll_back = Action("roll_back")

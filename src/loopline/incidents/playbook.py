@@ -40,6 +40,10 @@ class Situation(Protocol):
         """The decision was changed, and the earlier one is cheaper on the same rows since."""
         ...
 
+    def alarmed(self, kind: str) -> bool:
+        """An incident of this kind is open."""
+        ...
+
     def growth(self) -> float:
         """Labelled rows now over labelled rows when a version was last trained, promoted or not; 1.0 before the first."""
         ...
@@ -114,6 +118,19 @@ class PreviousDecisionIsCheaper(Condition, frozen=True, tag="previous_decision_i
 
     def holds(self, situation: Situation) -> bool:
         return situation.previous_decision_is_cheaper()
+
+
+class Alarmed(Condition, frozen=True, tag="alarmed"):
+    """A monitor of this kind raised an alarm that is not yet answered."""
+
+    kind: str
+    told: str
+
+    def reason(self, situation: Situation) -> str:
+        return self.told
+
+    def holds(self, situation: Situation) -> bool:
+        return situation.alarmed(self.kind)
 
 
 class Grown(Condition, frozen=True, tag="grown"):

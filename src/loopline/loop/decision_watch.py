@@ -55,9 +55,10 @@ def watch_decision(resources: Resources, lane: Lane, history: History, now: date
         return []
     rows = matured(resources, lane, history, after=after, until=until, now=now)
     blocks = cost_blocks(rows, monitor.spec, decision, actions_of(decision), lane.operation.model.output)
-    scope = {"project": lane.project, "model": lane.model, "name": monitor.name}
     with resources.database.transaction() as tx:
-        alarms = watch.advance(tx, **scope, blocks=blocks, at=now, kind=DECISION_HARM)
+        alarms = watch.advance(
+            tx, project=lane.project, model=lane.model, name=monitor.name, blocks=blocks, at=now, kind=DECISION_HARM
+        )
         for alarm in alarms:
             record_alarm(tx, alarm, at=now)
     return alarms

@@ -13,7 +13,6 @@ from loopline.decisions.decision import AnySpec, NoCosts, require_fit
 from loopline.decisions.exploration import Exploration
 from loopline.evaluation.bias import Bias
 from loopline.evaluation.kind import BINARY, Kind, Output
-from loopline.evaluation.losses import require_fit as require_loss
 from loopline.features.definitions import LatestView, View, WindowView
 from loopline.gates.approval_terms import ApprovalTerms
 from loopline.gates.check import Check
@@ -32,6 +31,8 @@ from loopline.loop.sourcing import Sourcing
 from loopline.models.contract_terms import FLAGGED, ContractTerms
 from loopline.models.ladder_terms import DEFAULT_LADDER, LadderTerms
 from loopline.models.rule import Rule
+from loopline.monitoring.allotment import scaled
+from loopline.monitoring.kinds import Watched, read_watched
 from loopline.monitoring.risk import Risk, require_cost
 from loopline.training.folds import Folds
 from loopline.training.search_spec import SearchSpec
@@ -109,7 +110,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Operation:
-    """How a model is operated: decided by, promoted on, watched for, responded to."""
+    """How a model is operated: decided by, promoted on, watched for, responded to. `also` are its further monitors."""
 
     model: Model
     decide: AnySpec
@@ -125,6 +126,18 @@ class Operation:
     contract: ContractTerms = FLAGGED
     ladder: LadderTerms = DEFAULT_LADDER
     challenger: Literal["shadow"] | None = None
+    also: tuple[Watched, ...] = ()
+
+    @property
+    def watched(self) -> tuple[Watched, ...]:
+        """All that has a monitor."""
+        return (self.watch, *((self.watch_decision,) if self.watch_decision else ()), *self.also)
+
+    def with_budget(self, factor: float) -> "Operation":
+        """The same with each monitor's budget of false pages multiplied."""
+        decision = self.watch_decision and scaled(self.watch_decision, factor)
+        also = tuple(scaled(one, factor) for one in self.also)
+        return replace(self, watch=scaled(self.watch, factor), watch_decision=decision, also=also)
 
     def needs_approval(self, environment: str) -> bool:
         """Whether a person has to say so before a version enters the environment."""
@@ -137,7 +150,8 @@ class Loop(Sourcing):
 
     `owner` is who is told of what goes wrong, where a model or source has no owner of its own; `escalate` who is told next,
     each `escalate_after` the one before, while nobody acknowledges. In `quiet` hours only what is critical is told; in the
-    windows of `calm` nothing is retrained or promoted automatically.
+    windows of `calm` nothing is retrained or promoted automatically. With `false_pages_per_year` that is the budget of all monitors of all
+    its models together: each gets of it in proportion to what it says of its own.
     """
 
     name: str
@@ -147,6 +161,7 @@ class Loop(Sourcing):
     escalate_after: str = "30m"
     quiet: Span | Sequence[Span] = ()
     calm: Sequence[FreezeWindow] = ()
+    false_pages_per_year: float | None = None
     sources: dict[str, Source] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
@@ -165,6 +180,8 @@ class Loop(Sourcing):
                 quiet=self.quiet,
                 calm=self.calm,
             )
+        if self.false_pages_per_year is not None and not self.false_pages_per_year > 0:
+            raise mistake("loop.no_budget", "a budget of no false pages allows no page", "Write e.g. 4.")
         if not length:
             raise mistake("loop.empty_turn", f"a turn of {self.turn!r} holds no time", 'Write e.g. "1d" or "1h".')
 
@@ -267,7 +284,7 @@ class Loop(Sourcing):
         *,
         decide: AnySpec = NO_COSTS,
         promote: Sequence[Check],
-        watch: Risk,
+        watch: Risk | Sequence[Watched],
         respond: Sequence[Response] = (),
         compare: Mapping[str, Sequence[Response]] | None = None,
         first_after: str = "30d",
@@ -284,7 +301,8 @@ class Loop(Sourcing):
         The first model is trained `first_after` the loop's first rows. A version passes `environments` in their order: gates
         promote it into the first, people on from there; the last is production. `approve` says which of them take a
         person's approval. `explore` tries other actions than the decision's on a small share, and logs how probable each was.
-        `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it. `contract` says what
+        `watch` is the risk that the model is held to; or a list of it and of what else is watched, each with a monitor and an incident
+        of its own: other risks, `Estimated`, `Regret`, `Fairness`, `Rate`. `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it. `contract` says what
         is done about values that are not like those of the training rows (see `contract`), `ladder` what steps in when something fails (see
         `ladder`).
         With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that
@@ -312,7 +330,7 @@ class Loop(Sourcing):
             output = model.output
             require_fit(decide, output.kind, output.classes)
             require_actions(decide, output.classes, explore, model.label.observed_after)
-            require_loss(watch.loss, output)
+            risk, also = read_watched(watch, model.output, model.feature_names)
             require_cost(watch_decision)
             passed = read_environments(environments)
             for environment in approve.environments if approve else ():
@@ -324,7 +342,7 @@ class Loop(Sourcing):
             model,
             decide,
             tuple(promote),
-            watch,
+            risk,
             tuple(respond),
             others,
             first_after,
@@ -335,6 +353,7 @@ class Loop(Sourcing):
             contract,
             ladder,
             challenger,
+            also,
         )
         self.operations[model.name] = made
         return made

@@ -12,6 +12,8 @@ from loopline.loop.declare import Loop, Model, Operation
 from loopline.loop.source import Pushed, Source
 from loopline.models.contract_terms import FLAGGED
 from loopline.models.ladder_terms import DEFAULT_LADDER
+from loopline.monitoring.kinds import Watched
+from loopline.monitoring.risk import Risk
 from loopline.sources.known import Delayed, KnownAt
 from loopline.sources.reader import Reading
 from loopline.tables.dedupe import Dedupe
@@ -27,6 +29,7 @@ def describe(loop: Loop) -> dict[str, Any]:
         "sources": {name: _describe_source(source) for name, source in loop.sources.items()},
         "models": {name: _describe_model(model) for name, model in loop.models.items()},
         "operations": {name: _describe_operation(found) for name, found in loop.operations.items()},
+        **({"false_pages_per_year": loop.false_pages_per_year} if loop.false_pages_per_year else {}),
         **({"people": people} if people else {}),
         **({"consumers": {name: one.describe() for name, one in loop.consumers.items()}} if loop.consumers else {}),
     }
@@ -117,6 +120,7 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
             for name, responses in operation.compare.items()
         },
         "first_after": operation.first_after,
+        **({"also": [_described(one) for one in operation.also]} if operation.also else {}),
         **({"watch_decision": msgspec.to_builtins(operation.watch_decision)} if operation.watch_decision else {}),
         **({"explore": msgspec.to_builtins(operation.explore)} if operation.explore else {}),
         **({} if operation.contract == FLAGGED else {"contract": msgspec.to_builtins(operation.contract)}),
@@ -124,6 +128,12 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         **({"challenger": operation.challenger} if operation.challenger else {}),
         **_describe_release(operation),
     }
+
+
+def _described(watched: Watched) -> dict[str, Any]:
+    """A further monitor; a plain risk says that it is one."""
+    said: dict[str, Any] = msgspec.to_builtins(watched)
+    return {"type": "risk", **said} if isinstance(watched, Risk) else said
 
 
 def _describe_release(operation: Operation) -> dict[str, Any]:

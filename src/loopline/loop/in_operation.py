@@ -9,6 +9,7 @@ import polars as pl
 
 from loopline.evaluation.held_out import Estimate, of_blocks
 from loopline.loop.resources import Resources
+from loopline.loop.watch import HARM_MONITOR
 from loopline.monitoring.performance import Performance, read_performance
 from loopline.monitoring.watch import list_monitors
 from loopline.scoring.record import prediction_table
@@ -40,10 +41,11 @@ def months_of(tx: Transaction, project: str, model: str, version: int) -> tuple[
     monitors = [one for one in list_monitors(tx, project) if one.model == model]
     if not monitors:
         return "", ()
-    rows = read_performance(tx, project, model, monitors[0].name)
+    monitor = next((one for one in monitors if one.name == HARM_MONITOR), monitors[0])
+    rows = read_performance(tx, project, model, monitor.name)
     own = [row for row in rows if row.model_version == str(version)]
     by_month = groupby(own, key=lambda row: f"{row.block_end - MICROSECOND:%Y-%m}")
-    return monitors[0].spec.loss, tuple(_month(month, list(found)) for month, found in by_month)
+    return monitor.spec.loss, tuple(_month(month, list(found)) for month, found in by_month)
 
 
 def health_of(resources: Resources, project: str, model: str, version: int) -> Health | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from loopline.incidents.people import People
 from loopline.incidents.playbook import Response
 from loopline.loop.declare import Loop, Operation
+from loopline.monitoring.allotment import allot
 from loopline.training.training_set import Recipe
 from loopline.values import derive_seed
 
@@ -48,12 +49,21 @@ def lanes(loop: Loop, *, seed: int, compare: bool) -> list[Lane]:
     """The lanes of a loop: its own, and with `compare` (in a replay) one for each other policy, in projects `LOOP.POLICY`."""
     made = []
     owners = {source.table: source.owner for source in loop.sources.values()}
-    for operation in loop.operations.values():
+    for operation in _with_budgets(loop):
         own = Lane(loop.name, LOOP_POLICY, operation, operation.respond, seed, loop.people, compare, owners)
         made.append(own)
         for policy, responses in operation.compare.items() if compare else ():
             made.append(replace(own, project=f"{loop.name}.{policy}", policy=policy, responses=responses))
     return made
+
+
+def _with_budgets(loop: Loop) -> list[Operation]:
+    """The operations with each monitor's share of the loop's budget of false pages, where it declares one."""
+    operations = list(loop.operations.values())
+    factor = allot(
+        loop.false_pages_per_year, [one.false_pages_per_year for found in operations for one in found.watched]
+    )
+    return [found.with_budget(factor) for found in operations] if factor != 1.0 else operations
 
 
 def training_seed(lane: Lane, as_of: str) -> int:

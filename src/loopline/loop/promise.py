@@ -34,13 +34,12 @@ def promised(tx: Transaction, lane: Lane, rows: pl.DataFrame, decision: AnyDecis
     risk = lane.operation.watch
     if watch.find_monitor(tx, lane.project, lane.model, HARM_MONITOR):
         return {}
-    excesses = [
-        block.excess(risk)
-        for block in cut(rows, risk, decision, lane.operation.model.output)
-        if block.labelled >= risk.min_rows
-    ]
+    cuts = cut(rows, risk, decision, lane.operation.model.output)
+    blocks = [block for block in cuts if block.labelled >= risk.min_rows]
+    excesses = [block.excess(risk) for block in blocks]
     try:
-        return {PROMISE: msgspec.to_builtins(Promise(risk, reference_of(excesses)))}
+        found = reference_of(excesses, starts=[block.start for block in blocks], block=risk.block)
+        return {PROMISE: msgspec.to_builtins(Promise(risk, found))}
     except InvalidInput as error:
         raise InvalidInput(
             error.code,

@@ -21,7 +21,17 @@ from loopline.loop.owner import owner_of
 from loopline.loop.release import PROMOTE, candidate_ready
 from loopline.loop.resources import Resources
 from loopline.models import registry
-from loopline.monitoring.alarm import DECISION_HARM, HARM, Alarm, open_alarms, sentence_of, take_alarm
+from loopline.monitoring.alarm import (
+    DECISION_HARM,
+    ESTIMATED_HARM,
+    HARM,
+    REGRET,
+    UNFAIR,
+    Alarm,
+    open_alarms,
+    sentence_of,
+    take_alarm,
+)
 from loopline.storage.database import Transaction
 from loopline.values import Window, duration, micros
 
@@ -30,6 +40,7 @@ log = structlog.get_logger(__name__)
 ACTOR = "loop"
 RETRAIN = "retrain"
 ROLL_BACK_DECISION = "roll_back_decision"
+_OF_THE_MODEL = {HARM, DECISION_HARM, ESTIMATED_HARM, REGRET, UNFAIR}
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -56,9 +67,7 @@ def open_incidents(resources: Resources, lane: Lane, references: References, win
 
 def _diagnosis(resources: Resources, lane: Lane, references: References, alarm: Alarm) -> list[dict[str, Any]]:
     """For harm, the inputs that changed since its onset; for a data fault, the faults themselves."""
-    if alarm.kind == DECISION_HARM:
-        return []
-    if alarm.kind != HARM:
+    if alarm.kind not in {HARM, ESTIMATED_HARM}:
         return [dict(fault) for fault in alarm.evidence.get("faults", [])]
     since = datetime.fromisoformat(alarm.evidence["onset"])
     found = suspects(resources, lane, references, since=since, until=alarm.block_end)
@@ -200,9 +209,7 @@ def hold_back(tx: Transaction, lane: Lane) -> None:
 
 def _harms(tx: Transaction, lane: Lane) -> list[Incident]:
     return [
-        one
-        for one in incident.find(tx, lane.project, model=lane.model, only_open=True)
-        if one.kind in {HARM, DECISION_HARM}
+        one for one in incident.find(tx, lane.project, model=lane.model, only_open=True) if one.kind in _OF_THE_MODEL
     ]
 
 

@@ -59,6 +59,9 @@ class LaneSituation:
             self._resources, self._lane, self._history, until=until, now=self.window.end, least_blocks=LEAST_BLOCKS
         )
 
+    def alarmed(self, kind: str) -> bool:
+        return self._open(kind)
+
     def _open(self, kind: str, *, also: tuple[str, ...] = ()) -> bool:
         """Whether an incident of the kind is open for the model, or for one of the tables `also`."""
         with self._resources.database.reading() as tx:

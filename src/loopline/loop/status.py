@@ -22,6 +22,7 @@ from loopline.loop.freshness import newest_known
 from loopline.loop.owner import declared_owner, declared_people
 from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
+from loopline.loop.watch import HARM_MONITOR
 from loopline.models import decision_versions, registry
 from loopline.monitoring.performance import read_performance, read_restated
 from loopline.monitoring.watch import list_monitors, watched_projects
@@ -31,7 +32,7 @@ from loopline.values import duration
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):
-    """A monitor's evidence for harm, from 0 (none) to 1 (alarm), and the last block it saw."""
+    """A monitor's evidence for harm, from 0 (none) to 1 (alarm), and the last block it saw. The first of a model is of what it is held to."""
 
     name: str
     watermark: datetime
@@ -253,9 +254,8 @@ def _environment(
 
 def _monitors(tx: Transaction, project: str, model: str) -> list[MonitorStatus]:
     found = []
-    for monitor in list_monitors(tx, project):
-        if monitor.model != model:
-            continue
+    own = [monitor for monitor in list_monitors(tx, project) if monitor.model == model]
+    for monitor in sorted(own, key=lambda one: one.name != HARM_MONITOR):
         rows = read_performance(tx, project, model, monitor.name)
         last = rows[-1] if rows else None
         share = monitor.state.process.log_evidence / log_threshold(monitor.spec.threshold)

@@ -15,6 +15,7 @@ from loopline.loop.history import History
 from loopline.loop.inputs import References, logged_features, watch_inputs
 from loopline.loop.lane import Lane
 from loopline.loop.measured import measured
+from loopline.loop.monitors import watch_further
 from loopline.loop.release import lapse
 from loopline.loop.resources import Resources
 from loopline.loop.respond import Decided
@@ -74,6 +75,7 @@ def run_turn(
         restate(work.resources, work.lane, work.history, window)
         watch_matured(work.resources, work.lane, work.history, window.end)
         watch_decision(work.resources, work.lane, work.history, window.end)
+        watch_further(work.resources, work.lane, work.history, work.predictors, window.end)
         respond.open_incidents(work.resources, work.lane, work.references, window)
     follow_declaration(
         work.resources,

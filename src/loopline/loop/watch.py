@@ -1,5 +1,6 @@
 """Watch: predictions whose labels have matured meet them, block by block, and the monitor moves on. Exactly once."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -19,7 +20,8 @@ from loopline.models import decision_versions
 from loopline.monitoring import watch
 from loopline.monitoring.alarm import Alarm
 from loopline.monitoring.block import BlockSummary, cut
-from loopline.scoring.record import prediction_table
+from loopline.monitoring.risk import Risk
+from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.values import MICROSECOND, duration, from_micros, micros
 
 log = structlog.get_logger(__name__)
@@ -39,7 +41,7 @@ def watch_matured(resources: Resources, lane: Lane, history: History, now: datet
         decision = decision_versions.current_decision(tx, lane.project, lane.model)
     if monitor is None or decision is None:
         return []
-    _follow_declaration(resources, lane, monitor, now)
+    follow_declaration(resources, lane, monitor, lane.operation.watch, now)
     until = block_floor(lane.operation.model.label.mature_until(now), lane.operation.watch.block)
     if until <= monitor.watermark:
         return []
@@ -48,20 +50,22 @@ def watch_matured(resources: Resources, lane: Lane, history: History, now: datet
     return _advance(resources, lane, blocks, now)
 
 
-def _follow_declaration(resources: Resources, lane: Lane, monitor: watch.Monitor, now: datetime) -> None:
-    """Let the monitor watch as the loop now declares.
+def follow_declaration(
+    resources: Resources, lane: Lane, monitor: watch.Monitor, declared: Risk, now: datetime
+) -> watch.Monitor:
+    """Let the monitor watch as the loop now declares; gives it as it is then.
 
     Its reference holds where loss, baseline and block are the same; where they are not, the promise was made in another
     measure, and the monitor goes on as it was until a person sets a new reference.
     """
-    before, declared = monitor.spec, lane.operation.watch
+    before = monitor.spec
     if before == declared:
-        return
+        return monitor
     if (before.loss, before.baseline, before.block) != (declared.loss, declared.baseline, declared.block):
         log.warning("monitor_kept", project=lane.project, model=lane.model, watches=str(before), declared=str(declared))
-        return
+        return monitor
     with resources.database.transaction() as tx:
-        scope = {"project": lane.project, "model": lane.model, "name": HARM_MONITOR}
+        scope = {"project": lane.project, "model": lane.model, "name": monitor.name}
         watch.change_risk(tx, **scope, spec=declared, reference=monitor.reference)
         chain.append(
             tx,
@@ -69,10 +73,13 @@ def _follow_declaration(resources: Resources, lane: Lane, monitor: watch.Monitor
             at=now,
             kind="monitor.changed",
             actor="loop",
-            subject=f"{lane.model}:{HARM_MONITOR}",
+            subject=f"{lane.model}:{monitor.name}",
             body={"before": msgspec.to_builtins(before), "after": msgspec.to_builtins(declared)},
-            key=f"monitor:{lane.model}:{micros(now)}",
+            key=f"monitor:{lane.model}:{micros(now)}"
+            if monitor.name == HARM_MONITOR
+            else f"monitor:{lane.model}:{monitor.name}:{micros(now)}",
         )
+        return watch.read_monitor(tx, *scope.values())
 
 
 def _advance(resources: Resources, lane: Lane, blocks: list[BlockSummary], now: datetime) -> list[Alarm]:
@@ -84,22 +91,36 @@ def _advance(resources: Resources, lane: Lane, blocks: list[BlockSummary], now: 
 
 
 def matured(
-    resources: Resources, lane: Lane, history: History, *, after: datetime, until: datetime, now: datetime
+    resources: Resources,
+    lane: Lane,
+    history: History,
+    *,
+    after: datetime,
+    until: datetime,
+    now: datetime,
+    also: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """Predictions made for times in (after, until] with their outcomes as known at `now`.
+    """Predictions made for times in (after, until] with their outcomes as known at `now`, and `also` these columns of theirs.
 
     Columns `at`, `score`, `outputs`, `decision`, `model_version`, `group`, `label` (null = not known) and `label_known_at`, with `_key`; where
     labels can be censored also `censored`, `bound` and `weight`.
     """
     table = resources.tables.open(prediction_table(lane.project, lane.model))
-    scored = table.read(event_after=after, event_until=until, columns=_SCORED)
+    scored = table.read(event_after=after, event_until=until, columns=[*_SCORED, *also])
     label = lane.operation.model.label
     pushed = pushed_labels(resources, lane, now)
     scored = scored.rename({"label_key": LABEL_KEY})
     joined = weighed(outcomes(scored, history.known(label.table, now), label, as_of=now, pushed=pushed), label)
     marks = ["weight", "censored", "bound", "label_known_at"] if label.censors else ["label_known_at"]
-    told = ["_key", "score", "outputs", "decision", "model_version", "group", "label", *marks]
+    told = ["_key", "score", "outputs", "decision", "model_version", "group", "label", *marks, *also]
     return joined.select(*told, at="_event_time", _group="group")
+
+
+def logged_columns(resources: Resources, lane: Lane) -> list[str]:
+    """The columns of the lane's prediction table that hold features."""
+    name = prediction_table(lane.project, lane.model)
+    columns = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
+    return [column for column in columns if column.startswith(FEATURE_PREFIX)]
 
 
 def pushed_labels(resources: Resources, lane: Lane, now: datetime) -> pl.DataFrame | None:

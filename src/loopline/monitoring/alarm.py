@@ -14,10 +14,14 @@ from loopline.values import derive_id
 HARM = "harm"
 DATA_FAULT = "data_fault"
 DECISION_HARM = "decision_harm"
+ESTIMATED_HARM = "estimated_harm"
+REGRET = "regret"
+UNFAIR = "unfair"
+EXCEEDED = "exceeded"
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """One alarm. `kind` is `"harm"`, `"decision_harm"` or `"data_fault"`, `state` is `"open"` until it is `"taken"`; only harm is a page."""
+    """One alarm. `kind` is one of those above, `state` is `"open"` until it is `"taken"`; `page` says whether people are called."""
 
     id: str
     project: str

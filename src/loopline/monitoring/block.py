@@ -258,7 +258,7 @@ def _block(
         baseline=output.shaped(from_column(group["baseline"])) if "baseline" in group.columns else None,
         decision=decision,
         decisions=None if taken is None else taken.fill_null("").to_numpy(),
-        model_version=_versions(group),
+        model_version=versions_of(group),
         output=output,
         groups=group["group"].to_numpy() if "group" in group.columns else None,
         weights=group["weight"].to_numpy() if "weight" in group.columns else None,
@@ -266,7 +266,8 @@ def _block(
     )
 
 
-def _versions(group: pl.DataFrame) -> str:
+def versions_of(group: pl.DataFrame) -> str:
+    """The versions that answered, joined with commas; empty where that is not told."""
     if "model_version" not in group.columns:
         return ""
     return ",".join(group["model_version"].drop_nulls().unique(maintain_order=True).cast(pl.String).to_list())

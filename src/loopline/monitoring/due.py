@@ -11,22 +11,19 @@ An input that is broken also shifts the scores, but it excuses nothing: in a blo
 replaced by the level that the loss had in the reference.
 """
 
-import math
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import Loss
-from loopline.evidence.student import quantile
+from loopline.monitoring.dependence import dependence_of, unexplained, upper_of
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 CONFIDENCE = 0.95
-_STICKIEST = 0.9
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -87,31 +84,8 @@ def reference_of(promise: Promise, loss: Floats, base: Floats, own: Floats | Non
             f"the reference has {len(figures)} blocks; it needs {MIN_REFERENCE_BLOCKS}",
             remedy="Let it end later (--reference-until), use shorter blocks (--block), or give more history.",
         )
-    uppers = [_upper(loss - promise.by_base(base))]
-    uppers.append(
-        _upper(loss - promise.level if own is None or promise.surprise is None else loss - own - promise.surprise)
-    )
-    return Reference(float(figures.mean()), max(uppers), float(figures.std(ddof=1)), len(figures))
-
-
-def _upper(figures: Floats) -> float:
-    """An upper confidence bound of the mean of blocks that follow each other: wider where neighbours resemble each other.
-
-    Student's, with the number of blocks divided by (1 + r) / (1 - r) for an autocorrelation r of lag 1, as for the mean of a
-    first-order autoregression (Bayley and Hammersley, The effective number of independent observations in an autocorrelated
-    time series, 1946).
-    """
-    r = autocorrelation(figures)
-    effective = max(2.0, len(figures) * (1 - r) / (1 + r))
-    spread = float(figures.std(ddof=1))
-    return float(figures.mean()) + quantile(CONFIDENCE, effective - 1) * spread / math.sqrt(effective)
-
-
-def autocorrelation(figures: Floats) -> float:
-    """The autocorrelation of lag 1, in [0, 0.9]; 0 where it lies within what chance gives so few figures."""
-    centred = figures - figures.mean()
-    total = float((centred**2).sum())
-    if total <= 0:
-        return 0.0
-    r = float((centred[1:] * centred[:-1]).sum()) / total
-    return min(r, _STICKIEST) if r > 1 / math.sqrt(len(figures)) else 0.0
+    apart = loss - promise.level if own is None or promise.surprise is None else loss - own - promise.surprise
+    upper = max(upper_of(account, CONFIDENCE) for account in (loss - promise.by_base(base), apart))
+    carry = dependence_of(figures.tolist()).carry
+    left = unexplained(figures, carry) if carry else figures
+    return Reference(float(figures.mean()), upper, float(left.std(ddof=1)), len(figures), carry=carry)

@@ -43,11 +43,13 @@ def _smallest(risk: Risk, reference: Reference, span: timedelta, seed: int) -> f
     rng = np.random.default_rng(derive_seed(seed, "power", blocks))
     noise = rng.normal(0, reference.spread, (_PATHS, blocks))
     low, high = 0.0, bet(risk, reference).high - reference.mean
-    if _seen(risk, reference, noise + high) < _LOOKED_FOR:
+    shape = np.full(blocks, 1 - reference.carry)  # of a rise, what the block before does not explain
+    shape[:1] = 1.0
+    if _seen(risk, reference, noise + high * shape) < _LOOKED_FOR:
         return None
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if _seen(risk, reference, noise + middle) >= _LOOKED_FOR else (middle, high)
+        low, high = (low, middle) if _seen(risk, reference, noise + middle * shape) >= _LOOKED_FOR else (middle, high)
     return high
 
 

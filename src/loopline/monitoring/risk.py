@@ -10,13 +10,16 @@ import numpy as np
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import named
-from loopline.evidence.student import upper_bound
+from loopline.monitoring.dependence import dependence_of, of_season, unexplained, upper_of
 from loopline.values import MICROSECOND, duration, from_micros, micros
 
 YEAR = timedelta(days=365.25)
 MIN_REFERENCE_BLOCKS = 5
 COST = "cost"
 """What decisions cost, as a risk to watch: not a loss of outputs, but of what was decided on them."""
+
+RATE = "rate:"
+"""So begins the name of what is counted of predictions, labelled or not, in the place of a loss."""
 
 
 class Risk(msgspec.Struct, frozen=True):
@@ -37,7 +40,7 @@ class Risk(msgspec.Struct, frozen=True):
     min_rows: int = 200
 
     def __post_init__(self) -> None:
-        if self.loss != COST:
+        if self.loss != COST and not self.loss.startswith(RATE):
             named(self.loss)
         positive = self.tolerance > 0 and self.min_rows > 0 and duration(self.block) > timedelta(0)
         if not positive or not 0 < self.false_pages_per_year <= self.blocks_per_year / 2:
@@ -76,20 +79,31 @@ def require_cost(risk: Risk | None) -> None:
 class Reference(msgspec.Struct, frozen=True):
     """What the first champion promised, on rows it had not seen: the mean excess of its blocks.
 
-    `upper` is an upper confidence bound of that mean, `spread` the standard deviation between blocks. It holds across
-    retrains, or a slow decline would reset it each time; a person may set a new one.
+    `upper` is an upper confidence bound of that mean, `spread` the standard deviation of what season and predecessor do not explain
+    of a block. It holds across retrains, or a slow decline would reset it each time; a person may set a new one. `season` and `carry`
+    are as in `Dependence`. Where no excess can lie out of `bounds`, these are bet within.
     """
 
     mean: float
     upper: float
     spread: float
     blocks: int
+    season: tuple[float, ...] = ()
+    carry: float = 0.0
+    bounds: tuple[float, float] | None = None
 
 
-def reference_of(excesses: Sequence[float], confidence: float = 0.95) -> Reference:
-    """The reference from the excess of each block, by Student's t over blocks.
+def reference_of(
+    excesses: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    starts: Sequence[datetime] | None = None,
+    block: str = "1d",
+) -> Reference:
+    """The reference from the excess of each block, in the order of time, by Student's t over blocks.
 
-    Raises `InvalidInput` for fewer than 5 blocks or a figure that is not finite.
+    With the `starts` of blocks a season is looked for, too. Raises `InvalidInput` for fewer than 5 blocks or a figure that is not
+    finite.
     """
     if len(excesses) < MIN_REFERENCE_BLOCKS or not all(math.isfinite(excess) for excess in excesses):
         raise InvalidInput(
@@ -97,8 +111,18 @@ def reference_of(excesses: Sequence[float], confidence: float = 0.95) -> Referen
             f"{len(excesses)} blocks make no reference",
             remedy=f"Give the finite excess of at least {MIN_REFERENCE_BLOCKS} blocks, or use shorter blocks.",
         )
-    mean, spread = float(np.mean(excesses)), float(np.std(excesses, ddof=1))
-    return Reference(mean, upper_bound(excesses, confidence), spread, len(excesses))
+    found = dependence_of(excesses, starts, block)
+    left = np.asarray(excesses, dtype=np.float64)
+    if starts is not None:
+        left = left - of_season(found.season, starts, block)
+    return Reference(
+        float(left.mean()),
+        upper_of(left, confidence),
+        float(unexplained(left, found.carry).std(ddof=1)) if found.carry else float(left.std(ddof=1)),
+        len(excesses),
+        found.season,
+        found.carry,
+    )
 
 
 class Bet(msgspec.Struct, frozen=True):
@@ -116,11 +140,14 @@ class Bet(msgspec.Struct, frozen=True):
 def bet(risk: Risk, reference: Reference) -> Bet:
     """How the risk is bet on from this reference.
 
-    The lower clip limits the stake: a bettor may risk all on the lowest value, no more. It lies ten tolerances below the
-    reference, or three times the spread of blocks where that is more, since clipping away low values raises the mean. The
+    The lower clip limits the stake: a bettor may risk all on the lowest value, no more. It lies three times the spread of blocks and a
+    tolerance below the reference, since clipping away low values raises the mean, and two tolerances at least. The
     upper clip is ten times as far: clipping away high values only lowers the mean, so it may be far, and far enough for
     large harm to show within a few blocks.
     """
-    below = max(10 * risk.tolerance, 3 * reference.spread + risk.tolerance)
+    if reference.bounds is not None:
+        low, high = reference.bounds
+        return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))
+    below = max(2 * risk.tolerance, 3 * reference.spread + risk.tolerance)
     low, high = reference.mean - below, reference.mean + 10 * below
     return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))

@@ -1,20 +1,26 @@
 """Monitors over stored state: each block counts exactly once, with its performance and alarms, in the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from loopline.errors import Conflict, InvalidInput, NotFound
 from loopline.monitoring import store
 from loopline.monitoring.alarm import HARM, Alarm, new_alarm, raise_alarm
 from loopline.monitoring.block import BlockSummary
-from loopline.monitoring.performance import add_performance, measure
+from loopline.monitoring.dependence import of_season
+from loopline.monitoring.episode import find_episode
+from loopline.monitoring.performance import Performance, add_performance, measure, read_performance
 from loopline.monitoring.risk import Reference, Risk
-from loopline.monitoring.state import MonitorState, observe
+from loopline.monitoring.state import HarmEvidence, MonitorState, observe, with_interval
 from loopline.storage.database import Transaction
-from loopline.values import utc
+from loopline.values import duration, utc
+
+_LOOK_BACK = 120
+"""So many blocks are looked through for where a harm began."""
 
 
 class Monitor(msgspec.Struct, frozen=True):
@@ -113,8 +119,12 @@ def advance(
     blocks: Sequence[BlockSummary],
     at: datetime,
     kind: str = HARM,
+    page: bool = True,
+    told: Callable[[HarmEvidence], str] | None = None,
 ) -> list[Alarm]:
     """Let the monitor see matured blocks, in the order of time, and give the alarms they raised, of this kind.
+
+    `told` says in words what an alarm's evidence is, where it is not that of a promise that was broken.
 
     Writes the performance rows, alarms, state and watermark. Blocks that end at or before the watermark are skipped, so a
     retry changes nothing. Raises `NotFound`, `InvalidInput` for blocks out of order, and `Conflict` for a block that
@@ -126,7 +136,8 @@ def advance(
     if not fresh:
         return []
     _check_watermark(watch, fresh[0])
-    rows, alarms, state = [], [], watch.state
+    rows: list[Performance] = []
+    alarms, state = [], watch.state
     for block in fresh:
         observed = observe(watch.spec, watch.reference, state, block)
         evidence = observed.harm.log_evidence if observed.harm else observed.state.process.log_evidence
@@ -136,11 +147,26 @@ def advance(
             )
         )
         if observed.harm:
-            alarms.append(_harm_alarm(watch, state, block, msgspec.to_builtins(observed.harm), at, kind))
+            found = _dated(tx, watch, observed.harm, rows)
+            if told is not None:
+                found = msgspec.structs.replace(found, sentence=told(found))
+            alarms.append(_alarm(watch, state, block, msgspec.to_builtins(found), at, kind=kind, page=page))
         state = observed.state
     add_performance(tx, rows)
     store.write_monitor(tx, project, model, name, {"state": state, "watermark": fresh[-1].end})
     return [alarm for alarm in alarms if raise_alarm(tx, alarm)]
+
+
+def _dated(tx: Transaction, watch: Monitor, found: HarmEvidence, rows: Sequence[Performance]) -> HarmEvidence:
+    """The evidence with the interval of its onset, from the last blocks that the monitor measured; `rows` are not stored yet."""
+    since = rows[-1].block_end - _LOOK_BACK * duration(watch.spec.block)
+    stored = read_performance(tx, watch.project, watch.model, watch.name, start=since)
+    known = [row for row in [*stored, *rows] if row.excess is not None]
+    excesses = np.array([row.excess for row in known], dtype=np.float64)
+    excesses -= of_season(watch.reference.season, [row.block_start for row in known], watch.spec.block)
+    allowed = watch.reference.upper + watch.spec.tolerance
+    one = find_episode(excesses, watch.reference.mean, watch.reference.spread, allowed, len(known) - 1)
+    return with_interval(watch.spec, found, known[one.earliest].block_start, known[one.latest].block_start)
 
 
 def _read(tx: Transaction, project: str, model: str, name: str, *, lock: bool) -> Monitor:
@@ -188,8 +214,15 @@ def _check_watermark(watch: Monitor, first: BlockSummary) -> None:
         )
 
 
-def _harm_alarm(
-    watch: Monitor, before: MonitorState, block: BlockSummary, evidence: dict[str, Any], at: datetime, kind: str
+def _alarm(
+    watch: Monitor,
+    before: MonitorState,
+    block: BlockSummary,
+    evidence: dict[str, Any],
+    at: datetime,
+    *,
+    kind: str,
+    page: bool,
 ) -> Alarm:
     return new_alarm(
         project=watch.project,
@@ -200,5 +233,5 @@ def _harm_alarm(
         block_start=before.pending.start if before.pending else block.start,
         block_end=block.end,
         evidence=evidence,
-        page=True,
+        page=page,
     )

@@ -134,6 +134,21 @@ class Coverage(msgspec.Struct, frozen=True):
     sentences: list[str]
 
 
+class Unlabelled(msgspec.Struct, frozen=True):
+    """What predictions whose labels are still to come are to be expected to lose; bounds are for what the labels will show, with 95 %.
+
+    `effective` says how many labelled rows are like these. None where nothing can be said.
+    """
+
+    rows: int
+    loss: float | None
+    lower: float | None
+    upper: float | None
+    method: str
+    effective: float | None
+    sentences: list[str]
+
+
 class Setup(msgspec.Struct, frozen=True):
     """How it was watched: all that a later run needs to go on in the same way. `scale` is how scores are read, as JSON."""
 
@@ -169,6 +184,7 @@ class Watched(msgspec.Struct, frozen=True):
     costs: Costs | None
     budget: Budget
     coverage: Coverage
+    unlabelled: Unlabelled | None
     unanswered: list[str]
     notices: list[str]
     blocks: list[BlockFigures]

@@ -86,7 +86,7 @@ def _begin(
     study = study_afresh(
         replace(request, kept=True), files.predictions, files.columns, rows, lambda step: progress(step, steps)
     )
-    watched = answers(study, request)
+    watched = answers(study, request, files.predictions)
     reference = study.blocks.part(0, study.reference)
     places = _places(settings, request.name)
     features = study.setup.columns.features
@@ -119,7 +119,7 @@ def _go_on(
     progress("rows", steps)
     rows = rows_of(asked, files, kept.setup.classes)
     study, given = study_again(kept, files.predictions, rows, lambda step: progress(step, steps))
-    watched = answers(study, request)
+    watched = answers(study, request, files.predictions)
     told = [*watched.notices, *_goes_on(request, kept, given)]
     return msgspec.structs.replace(watched, notices=told), given
 

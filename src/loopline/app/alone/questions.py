@@ -13,6 +13,7 @@ def questions(watched: Watched) -> list[tuple[str, str, list[str]]]:
         ("costs", "What do decisions cost?", watched.costs.sentences if watched.costs else []),
         ("budget", "How sure is this?", watched.budget.sentences),
         ("coverage", "Which labels are there?", watched.coverage.sentences),
+        ("unlabelled", "And those without labels yet?", watched.unlabelled.sentences if watched.unlabelled else []),
         ("unanswered", "What could not be answered?", watched.unanswered),
         ("taken", "What was taken as what?", watched.notices),
     ]

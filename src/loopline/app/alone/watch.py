@@ -12,6 +12,7 @@ from loopline.app.alone.calibration import answer_calibration, answer_costs
 from loopline.app.alone.columns import Columns, guess_columns
 from loopline.app.alone.coverage import answer_coverage
 from loopline.app.alone.earlier import answer_earlier
+from loopline.app.alone.estimated import answer_unlabelled
 from loopline.app.alone.files import Table, open_table
 from loopline.app.alone.fresh import Request, check_request, study_afresh
 from loopline.app.alone.harm import answer_harm, headline
@@ -48,7 +49,7 @@ def watch_files(request: Request, progress: Progress) -> Watched:
         progress("rows", steps)
         rows = rows_of(request, files)
         study = study_afresh(request, files.predictions, files.columns, rows, lambda step: progress(step, steps))
-        return answers(study, request)
+        return answers(study, request, files.predictions)
 
 
 def open_files(request: Request, scratch: Path) -> Files:
@@ -71,8 +72,8 @@ def steps_of(columns: Columns) -> int:
     return len(columns.features) + _OTHER_STEPS
 
 
-def answers(study: Study, request: Request) -> Watched:
-    """All answers of a study."""
+def answers(study: Study, request: Request, table: Table) -> Watched:
+    """All answers of a study of the predictions in `table`."""
     harm, coverage, earlier = answer_harm(study), answer_coverage(study), answer_earlier(study)
     calibration, costs = answer_calibration(study), answer_costs(study, request.prices)
     return Watched(
@@ -89,6 +90,7 @@ def answers(study: Study, request: Request) -> Watched:
         costs=costs,
         budget=answer_budget(study),
         coverage=coverage,
+        unlabelled=answer_unlabelled(study, table),
         unanswered=_unanswered(study, request, coverage, earlier),
         notices=_notices(study),
         blocks=figures(study),

@@ -1,0 +1,1 @@
+"""Estimates without labels: ours, nannyml's, and what the labels showed."""

@@ -1,0 +1,40 @@
+"""Every further monitor that a loop declares for a model, advanced in a turn."""
+
+from datetime import datetime
+
+from loopline.loop.deployment import Predictors
+from loopline.loop.estimated_watch import watch_estimated
+from loopline.loop.extra_watch import watch_extra
+from loopline.loop.fairness_watch import watch_fairness
+from loopline.loop.further import Further, advance
+from loopline.loop.history import History
+from loopline.loop.lane import Lane
+from loopline.loop.rate_watch import watch_rate
+from loopline.loop.regret_watch import watch_regret
+from loopline.loop.resources import Resources
+from loopline.monitoring.alarm import Alarm
+from loopline.monitoring.kinds import Estimated, Fairness, Rate, Regret, Watched
+
+
+def watch_further(
+    resources: Resources, lane: Lane, history: History, predictors: Predictors, now: datetime
+) -> list[Alarm]:
+    """Let each of them see every whole block that is due by `now`; gives the alarms raised."""
+    raised = []
+    for watched in lane.operation.also:
+        raised += advance(resources, lane, _of(resources, lane, history, predictors, watched, now), now)
+    return raised
+
+
+def _of(
+    resources: Resources, lane: Lane, history: History, predictors: Predictors, watched: Watched, now: datetime
+) -> list[Further]:
+    if isinstance(watched, Estimated):
+        return watch_estimated(resources, lane, history, watched, now)
+    if isinstance(watched, Regret):
+        return watch_regret(resources, lane, history, predictors, watched, now)
+    if isinstance(watched, Fairness):
+        return watch_fairness(resources, lane, history, watched, now)
+    if isinstance(watched, Rate):
+        return watch_rate(resources, lane, watched, now)
+    return watch_extra(resources, lane, history, watched, now)
