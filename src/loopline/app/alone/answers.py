@@ -9,12 +9,14 @@ from loopline.app.alone.columns import Columns
 from loopline.evaluation.intervals import Interval
 from loopline.evaluation.reliability import Reliability
 from loopline.monitoring.carriers import Carrier
+from loopline.monitoring.diagnosis.cause import Cause
 from loopline.monitoring.drift import Suspect
 from loopline.monitoring.due import Promise
 from loopline.monitoring.lateness import Lateness
 from loopline.monitoring.power import Power
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.risk import Reference, Risk
+from loopline.monitoring.slice_risk import SliceHarm
 
 HARM, ENDED, FINE = "harm", "harm_ended", "fine"
 
@@ -64,8 +66,13 @@ class Harm(msgspec.Struct, frozen=True):
 
 
 class Why(msgspec.Struct, frozen=True):
-    """What may explain it: broken inputs, inputs that moved, slices that carry it. `compared` says what with what."""
+    """What may explain it: `causes`, the likeliest first, and what they are read from. `slices` were found to be harmed by themselves.
 
+    `compared` says what with what.
+    """
+
+    causes: list[Cause]
+    slices: list[SliceHarm]
     faults: list[DataFault]
     suspects: list[Suspect]
     carriers: list[Carrier]

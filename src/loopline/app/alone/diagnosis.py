@@ -1,0 +1,415 @@
+"""The causes of a harm, ranked: what is known of inputs, rows, slices and versions, put side by side in one measure."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from loopline.app.alone.causes import SCORE, suspects, sums_of_slices, unexplained_of
+from loopline.app.alone.measure import loss_of
+from loopline.app.alone.study import Study, figure
+from loopline.monitoring.carriers import Carrier
+from loopline.monitoring.column_profile import CategoryProfile, NumberProfile
+from loopline.monitoring.diagnosis.blind import Blind
+from loopline.monitoring.diagnosis.cause import Cause, Picture, cause, ranked
+from loopline.monitoring.diagnosis.cells import promising_cells
+from loopline.monitoring.diagnosis.links import broken_links
+from loopline.monitoring.diagnosis.mix import traffic_mix
+from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
+from loopline.monitoring.drift import drift
+from loopline.monitoring.profile import Profile
+from loopline.monitoring.quality import DataFault
+from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm, watch_slices
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MOST = 12
+_MOST_SUSPECTS = 6
+_RECENT = 5
+_LEAST_COVERED = 0.2
+_CLOCK = "time of day"
+_A_DAY = 86_400_000_000
+_LEAST_MIX = 0.1
+
+
+class Diagnosis:
+    """Looks for causes of what came in some blocks, against the reference."""
+
+    def __init__(self, study: Study, harms: Sequence[SliceHarm]) -> None:
+        self.study, self.harms, self.inputs = study, harms, study.inputs
+        self.weight, self.unexplained = _unexplained(study)
+        self.first, self.last = lately_of(study, harms)
+        block = self.inputs.sample.block
+        judged = self.weight > 0
+        self._before = np.flatnonzero(block < study.reference)
+        self._since = np.flatnonzero((block >= self.first) & (block <= self.last))
+        before, since = (self.unexplained[rows[judged[rows]]] for rows in (self._before, self._since))
+        self.rise = float(since.mean() - before.mean()) if len(before) and len(since) else 0.0
+        self._stretches = range(int(self.inputs.stretch[self.first]), int(self.inputs.stretch[self.last]) + 1)
+
+    def causes(self, carriers: Sequence[Carrier]) -> list[Cause]:
+        """The likeliest causes first, at most twelve; nothing where there are no features."""
+        found = [*self._faults(), *self._joins(), *self._repeats()]
+        broken = {name for one in found for name in one.columns}
+        found += self._drifts(broken)
+        found += self._slices(carriers, broken)
+        found += [*self._mixes(broken), *self._versions()]
+        return ranked(found)[:MOST]
+
+    @cached_property
+    def blind(self) -> Blind | None:
+        """Copies of the model that are blind to columns; None for models of several outputs and lists, and without features."""
+        study = self.study
+        if study.rows.kind not in {"binary", "regression"} or study.rows.hard or not self.inputs.places:
+            return None
+        rows = self.inputs.sample.rows
+        loss = loss_of(study.rows, study.setup.risk.loss)
+        judged = self.weight > 0
+        made = Blind(
+            list(self.inputs.places.values()),
+            study.losses.scores[rows],
+            study.rows.label[rows],
+            lambda scores, labels: loss.rows(scores, labels),
+            self._before[judged[self._before]],
+            self._since[judged[self._since]],
+        )
+        return made if made.faithful else None
+
+    def _share(self, columns: Sequence[str]) -> float | None:
+        """How much of the rise these columns account for, once what chance alone would give is taken off."""
+        names = list(self.inputs.places)
+        places = [names.index(name) for name in columns if name in self.inputs.places]
+        if self.blind is None or not places:
+            return None
+        told = self.blind.share(places)
+        sure = max(told.contribution - told.error, 0.0)
+        return min(sure / max(self.rise, self.study.setup.risk.tolerance), 1.0)
+
+    def _importance(self, columns: Sequence[str]) -> float:
+        return max((self.inputs.importance.get(name, 0.0) for name in columns), default=0.0)
+
+    def _faults(self) -> Iterator[Cause]:
+        """Broken columns; those that broke in the same way at the same time are one cause."""
+        seen: dict[tuple[str, str], dict[int, DataFault]] = {}
+        for stretch, faults in self.study.faults.items():
+            for fault in faults:
+                seen.setdefault((fault.kind, fault.column), {})[stretch] = fault
+        groups: dict[tuple[str, int], list[str]] = {}
+        for (kind, column), told in seen.items():
+            inside = [stretch for stretch in told if stretch in self._stretches]
+            if inside:
+                groups.setdefault((kind, min(inside)), []).append(column)
+        for (kind, _), columns in groups.items():
+            yield self._fault(kind, columns, seen)
+
+    def _fault(self, kind: str, columns: list[str], seen: dict[tuple[str, str], dict[int, DataFault]]) -> Cause:
+        columns = sorted(columns, key=lambda name: -self.inputs.importance.get(name, 0.0))
+        subject = columns[0]
+        told = seen[kind, subject]
+        inside = [told[stretch] for stretch in self._stretches if stretch in told]
+        worst = max(inside, key=lambda fault: abs(fault.value - fault.expected))
+        covered = len(inside) / len(self._stretches)
+        watched = range(self.inputs.reference, self._stretches.start)
+        earlier = sum(stretch in told for stretch in watched) / len(watched) if watched else 0.0
+        also = f" So {_are(columns[1:])}." if len(columns) > 1 else ""
+        share = self._share(columns)
+        return cause(
+            kind,
+            subject,
+            worst.sentence + also + self._accounts(share),
+            columns=columns,
+            share=share,
+            importance=self._importance(columns),
+            timing=covered * (1 - earlier),
+            picture=self._picture(subject, kind),
+        )
+
+    def _joins(self) -> Iterator[Cause]:
+        if not self.inputs.places:
+            return
+        codes = dict(self.inputs.places)
+        if self.study.rows.timed:
+            at = self.study.rows.at[self.inputs.sample.rows]
+            codes[_CLOCK] = (at % _A_DAY // (_A_DAY // 24)).astype(np.uint8)
+        found = broken_links(codes, self._before, self._since, (_CLOCK,))
+        if found is None:
+            return
+        columns = sorted(found.columns, key=lambda name: -self.inputs.importance.get(name, 0.0))
+        share = self._share(columns)
+        names = _listed(columns)
+        sentence = (
+            f"{names} no longer go{'es' * (len(columns) == 1)} with the rest of the row, though the values look as ever: between {found.strongest} there "
+            f"were {figure(found.strongest_before)} bits of information, now {figure(found.strongest_since)}. A join may bring values of other rows."
+        )
+        yield cause(
+            "skewed_join",
+            columns[0],
+            sentence + self._accounts(share),
+            columns=columns,
+            share=share,
+            importance=self._importance(columns),
+        )
+
+    def _repeats(self) -> Iterator[Cause]:
+        inputs = self.inputs
+        if inputs.hashes is None or not inputs.sample.whole:
+            return
+        bounds = np.searchsorted(inputs.stretch[inputs.sample.block], np.arange(int(inputs.stretch[-1]) + 2))
+        found = repeated_rows(inputs.hashes, bounds, inputs.reference)
+        rows = np.diff(bounds)
+        broken = [place for place in self._stretches if jumped(float(found.shares[place]), found.usual, int(rows[place]))]
+        if not broken:
+            return
+        earlier = range(inputs.reference, self._stretches.start)
+        before = [place for place in earlier if jumped(float(found.shares[place]), found.usual, int(rows[place]))]
+        since = self._since
+        share = float(found.shares[broken].mean())
+        again = since[found.repeated[since]]
+        lost = float(self.unexplained[again].sum()) / max(len(since), 1)
+        told = min(max(lost / max(self.rise, self.study.setup.risk.tolerance), share), 1.0)
+        timing = len(broken) / len(self._stretches) * (1 - len(before) / len(earlier) if earlier else 1.0)
+        sentence = f"{share:.1%} of rows came before with the same features in the same stretch, where it was at most {found.usual:.1%}: rows are duplicated."
+        picture = Picture("share of repeated rows", self._firsts(), tuple(found.shares.tolist()), found.usual)
+        yield cause("duplicated_rows", "rows", sentence, columns=("rows",), share=told, timing=timing, picture=picture)
+
+    def _drifts(self, broken: set[str]) -> Iterator[Cause]:
+        moved = [one for one in suspects(self.inputs, self.study.profile, self.first, self.last) if one.column not in broken]
+        for one in moved[:_MOST_SUSPECTS]:
+            distances = self._distances(one.column)
+            share = self._share([one.column])
+            picture = Picture("distance from the reference", self._firsts(), tuple(distances.tolist()), one.usual)
+            yield cause(
+                "drift",
+                one.column,
+                f"{one.sentence}{self._accounts(share)}",
+                share=share,
+                importance=self._importance([one.column]),
+                timing=self._jump(distances),
+                picture=picture,
+            )
+
+    def _distances(self, name: str) -> Floats:
+        reference = self.study.profile
+        kind = "numbers" if name in reference.binning.numbers else "categories"
+        before = getattr(reference.profile, kind)[name]
+        return np.array(
+            [
+                drift(before, getattr(one, kind)[name]).jensen_shannon if one.rows else 0.0
+                for one in self.inputs.profiles
+            ]
+        )
+
+    def _jump(self, values: Floats) -> float:
+        """How much of what a figure moved it moved at the onset: 1 where it was as in the reference just before, 0 where it had moved already."""
+        start = self._stretches.start
+        usual = float(values[: self.inputs.reference].mean())
+        since = float(values[start : self._stretches.stop].mean())
+        recent = values[max(self.inputs.reference, start - _RECENT) : start]
+        if since <= usual or not len(recent):
+            return 0.0 if since <= usual else 0.5
+        return float(np.clip((since - recent.mean()) / (since - usual), 0.05, 1.0))
+
+    def _slices(self, carriers: Sequence[Carrier], broken: set[str]) -> Iterator[Cause]:
+        """Slices whose loss rose though nothing in them is broken."""
+        owner = {name: column for column, names in self.inputs.names.items() for name in names}
+        given = {one.slice: (one.share, one.rows_share, one.rise.mean) for one in carriers}
+        for harm in self.harms:
+            if harm.slice not in given:
+                total = max(self.rise, self.study.setup.risk.tolerance)
+                given[harm.slice] = (harm.rise * harm.rows_share / total, harm.rows_share, harm.rise)
+        told = [(name, *figures) for name, figures in given.items() if owner.get(name) not in broken]
+        for name, share, rows_share, rise in told:
+            beyond = (min(share, 1.0) - rows_share) / max(1 - rows_share, 0.05)
+            if beyond <= 0:
+                continue
+            sentence = (
+                f"In {name}, {rows_share:.0%} of the rows, the loss rose by {figure(rise)} more than was due, {min(share, 1.0):.0%} of the rise, and its inputs are "
+                "as before: what they mean for the label changed there."
+            )
+            yield cause(
+                "concept", name, sentence, columns=(owner.get(name, name),), share=beyond, picture=self._slice_picture(name)
+            )
+        yield from self._cells(told, broken)
+
+    def _cells(self, told: Sequence[tuple[str, float, float, float]], broken: set[str]) -> Iterator[Cause]:
+        """Where two columns meet: chosen on every other block, told by the blocks between."""
+        if self.rise <= self.study.setup.risk.tolerance:
+            return
+        inputs, block = self.inputs, self.inputs.sample.block
+        names = [name for name in inputs.slices if name not in broken]
+        names.sort(key=lambda name: -inputs.importance.get(name, 0.0))
+        since = self._since[self.weight[self._since] > 0]
+        chosen, kept = since[block[since] % 2 == 0], since[block[since] % 2 == 1]
+        if len(chosen) < 1000 or len(kept) < 1000:  # noqa: PLR2004 - too few rows to cut twice
+            return
+        sizes = {name: len(inputs.names[name]) for name in names}
+        centre = float(self.unexplained[chosen].mean())
+        slices = {name: inputs.slices[name][chosen] for name in names}
+        best = max((one[1] - one[2] for one in told), default=0.0)
+        for cell in promising_cells(slices, sizes, self.unexplained[chosen] - centre, names):
+            (first, second), (a, b) = cell.columns, cell.places
+            inside = (inputs.slices[first] == a) & (inputs.slices[second] == b)
+            rows = kept[inside[kept]]
+            was = self._before[inside[self._before] & (self.weight[self._before] > 0)]
+            if len(rows) < 100 or len(was) < 100:  # noqa: PLR2004 - as above
+                continue
+            values = self.unexplained[rows]
+            rise = float(values.mean() - self.unexplained[was].mean())
+            error = float(np.hypot(values.std() / np.sqrt(len(rows)), self.unexplained[was].std() / np.sqrt(len(was))))
+            rows_share = len(rows) / len(kept)
+            share = rise * rows_share / self.rise
+            beyond = (min(share, 1.0) - rows_share) / max(1 - rows_share, 0.05)
+            if rise - self.rise < 4 * error or share - rows_share <= 1.1 * best:
+                continue
+            name = f"{inputs.names[first][a]} and {inputs.names[second][b]}"
+            sentence = (
+                f"In {name}, {rows_share:.0%} of the rows, the loss rose by {figure(rise)} more than was due, {min(share, 1.0):.0%} of the rise "
+                "(seen on blocks that it was not chosen by)."
+            )
+            yield cause("concept", name, sentence, columns=cell.columns, share=beyond)
+
+    def _mixes(self, broken: set[str]) -> Iterator[Cause]:
+        inputs, rows, loss = self.inputs, {}, {}
+        names = {name: told for name, told in inputs.names.items() if name not in broken and name in inputs.importance}
+        for name in names:
+            width, slices = len(names[name]), inputs.slices[name]
+
+            def counted(places: Ints, what: Floats, slices: npt.NDArray[np.int16] = slices, width: int = width) -> Floats:
+                inside = places[slices[places] >= 0]
+                return np.bincount(slices[inside], weights=what[inside], minlength=width).astype(np.float64)
+
+            before, since = counted(self._before, self.weight), counted(self._since, self.weight)
+            rows[name] = (before, since)
+            loss[name] = counted(self._before, self.unexplained) / np.maximum(before, 1.0)
+        total = max(self.rise, self.study.setup.risk.tolerance)
+        for one in traffic_mix(names, rows, loss)[:1]:
+            share = min(one.effect / total, 1.0)
+            if share >= _LEAST_MIX:
+                sentence = f"{one.slice} makes {one.after:.0%} of the rows, where it made {one.before:.0%}: the mix of rows alone accounts for {share:.0%} of the rise."
+                timing = self._jump(self._distances(one.column)) if one.column != SCORE else 1.0
+                yield cause("traffic_mix", one.slice, sentence, columns=(one.column,), share=share, timing=timing)
+
+    def _versions(self) -> Iterator[Cause]:
+        version, rows = self.study.rows.version, self.inputs.sample.rows
+        if version is None or self.rise <= 0:
+            return
+        told = version.gather(rows)
+        since = told.gather(self._since).drop_nulls()
+        start = max(0, self.first - 2 * _RECENT)
+        block = self.inputs.sample.block
+        recent = told.gather(np.flatnonzero((block >= start) & (block < self.first))).drop_nulls()
+        if not len(since) or not len(recent):
+            return
+        now, before = (part.mode().sort()[0] for part in (since, recent))
+        if now == before:
+            return
+        part = float((since == now).mean() or 0.0)
+        sentence = f"Version {now} answers {part:.0%} of the rows since, where {before} did before: the rise began with it."
+        yield cause("model_version", f"version {now}", sentence, share=part)
+
+    def _accounts(self, share: float | None) -> str:
+        return "" if share is None or share < 0.01 else f" It accounts for {share:.0%} of the rise of the loss."  # noqa: PLR2004 - a percent
+
+    def _firsts(self) -> tuple[int, ...]:
+        return tuple(int(place) for place in np.searchsorted(self.inputs.stretch, range(int(self.inputs.stretch[-1]) + 1)))
+
+    def _picture(self, name: str, kind: str) -> Picture | None:
+        values = [_measured(_column(one, name), kind) for one in self.inputs.profiles]
+        if any(value is None for value in values) or name == SCORE:
+            return None
+        told = np.array(values, dtype=np.float64)
+        usual = float(np.nanmean(told[: self.inputs.reference]))
+        return Picture(_LABELS.get(kind, "mean"), self._firsts(), tuple(told.tolist()), usual)
+
+    def _slice_picture(self, name: str) -> Picture | None:
+        sums = sums_of_slices(self.inputs, len(self.study.blocks), self.weight, self.unexplained)
+        if name not in sums:
+            return None
+        part = sums[name]
+        width = int(self.inputs.stretch[-1]) + 1
+        rows, lost = (np.bincount(self.inputs.stretch, weights=one, minlength=width) for one in (part.rows, part.loss))
+        means = lost / np.maximum(rows, 1.0)
+        return Picture(
+            "loss above what was due", self._firsts(), tuple(means.tolist()), float(means[: self.inputs.reference].mean())
+        )
+
+
+_LABELS = {
+    "null_rate": "share missing",
+    "unseen_categories": "share of new values",
+    "category_split": "share of new values",
+    "category_rename": "share of new values",
+    "stale_feature": "different values, about",
+    "out_of_range": "share out of range",
+}
+
+
+def _measured(column: NumberProfile | CategoryProfile | None, kind: str) -> float | None:
+    if column is None:
+        return None
+    if kind == "null_rate":
+        return column.null_share
+    if isinstance(column, CategoryProfile):
+        return column.unseen / column.rows if column.rows else 0.0
+    if kind == "stale_feature":
+        return column.cardinality
+    if kind == "out_of_range":
+        return column.out_of_range / column.rows if column.rows else 0.0
+    return 0.0 if column.mean is None else column.mean
+
+
+def _column(profile: Profile, name: str) -> NumberProfile | CategoryProfile | None:
+    return profile.numbers.get(name) or profile.categories.get(name)
+
+
+def _unexplained(study: Study) -> tuple[Floats, Floats]:
+    promise = study.setup.promise
+    return unexplained_of(study.inputs, study.losses, promise.level, promise.surprise)
+
+
+def slice_sums_of(study: Study) -> dict[str, SliceBlocks]:
+    """Rows and unexplained loss of each slice in each block."""
+    return sums_of_slices(study.inputs, len(study.blocks), *_unexplained(study))
+
+
+def harmed_slices(study: Study, sums: dict[str, SliceBlocks]) -> list[SliceHarm]:
+    """Slices whose harm was found by themselves, those that were first found first."""
+    slices = {name: one for name, one in sums.items() if name}
+    return watch_slices(slices, sums[""], study.setup.risk, study.reference)
+
+
+def lately_of(study: Study, harms: Sequence[SliceHarm]) -> tuple[int, int]:
+    """First and last block of what is explained: the last episode of harm, or else that of the slice that was harmed first and still is, or
+    since something broke that is still broken, or the last quarter of what was watched.
+    """
+    if study.episodes:
+        return study.lately
+    final = len(study.blocks) - 1
+    lasting = [harm for harm in harms if not harm.episode.ended]
+    if lasting:
+        return lasting[0].episode.first, final
+    stretch = study.inputs.stretch
+    begin = _broken_since(study, int(stretch[-1]))
+    return study.lately if begin is None else (int(np.searchsorted(stretch, begin)), final)
+
+
+def _broken_since(study: Study, final: int) -> int | None:
+    """The first stretch of the fault that lasts longest up to the end."""
+    since = []
+    kinds = {(fault.column, fault.kind) for fault in study.faults.get(final, [])}
+    for column, kind in kinds:
+        begin = final
+        while any((one.column, one.kind) == (column, kind) for one in study.faults.get(begin - 1, [])):
+            begin -= 1
+        since.append(begin)
+    return min(since, default=None)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{'are' if len(names) > 1 else 'is'} {_listed(names)}"

@@ -1,0 +1,88 @@
+"""How much of a rise of the loss a column accounts for: the rise that a copy of the model would not have had that does not see it.
+
+A copy of the model is learnt from what the model said in the reference. It is made blind to a column by giving it the column's values of other
+rows of the reference, and averaging. On sound rows being blind costs something: what the column is worth. Where the column is broken it costs less, or
+helps. The difference is what the column contributes to the rise: (loss - blind loss) since the onset, minus the same before it. What the copy
+gets wrong stands on both sides. Breiman, Random forests, 2001, for the importance by permutation; here it is of the model that serves, in
+units of its loss.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
+LossOf = Callable[[Floats, Floats], Floats]
+
+LEARNT_FROM = 20_000
+JUDGED_ON = 10_000
+_DRAWS = 3
+_LEAST_ROWS = 500
+_FAITHFUL = 0.5
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a group of columns contributes to the rise of the mean loss, in units of it, with its standard error."""
+
+    contribution: float
+    error: float
+
+
+class Blind:
+    """Copies that are blind to one group of columns after another. `before` and `since` are places of judged rows."""
+
+    def __init__(
+        self, codes: Sequence[Codes], scores: Floats, labels: Floats, loss: LossOf, before: Ints, since: Ints
+    ) -> None:
+        self._loss, self._scores, self._labels = loss, scores, labels
+        rng = np.random.default_rng(20_130_101)
+        learnt = _some(before, LEARNT_FROM, rng)
+        self._before, self._since = _some(before, JUDGED_ON, rng), _some(since, JUDGED_ON, rng)
+        self._codes = codes
+        self._pool = learnt
+        self._draws = [rng.integers(0, len(learnt), max(len(self._before), len(self._since))) for _ in range(_DRAWS)]
+        self.faithful = False
+        if len(learnt) < _LEAST_ROWS or len(since) < _LEAST_ROWS or not len(codes):
+            return
+        self._model = HistGradientBoostingRegressor(max_iter=60, max_leaf_nodes=24, random_state=0, early_stopping=False)
+        with threadpool_limits(limits=1):
+            self._model.fit(self._rows(learnt), scores[learnt])
+            told = self._model.predict(self._rows(self._before))
+        spread = float(np.var(scores[self._before]))
+        self.faithful = spread > 0 and 1 - float(np.mean((told - scores[self._before]) ** 2)) / spread > _FAITHFUL
+        """Whether the copy says what the model says: it explains more than half of the scores' variance on rows of the reference."""
+
+    def share(self, columns: Sequence[int]) -> Share:
+        """What these columns contribute to the rise. Only where `faithful`."""
+        before, since = self._gain(self._before, columns), self._gain(self._since, columns)
+        error = np.hypot(before.std() / np.sqrt(len(before)), since.std() / np.sqrt(len(since)))
+        return Share(float(since.mean() - before.mean()), float(error))
+
+    def _gain(self, places: Ints, columns: Sequence[int]) -> Floats:
+        """By how much each row's loss would be lower if the model were blind to the columns."""
+        rows = self._rows(places)
+        told = np.zeros(len(places))
+        with threadpool_limits(limits=1):
+            for draw in self._draws:
+                others = self._pool[draw[: len(places)]]
+                for column in columns:
+                    rows[:, column] = self._codes[column][others]
+                told += self._model.predict(rows)
+        low, high = float(self._scores[self._pool].min()), float(self._scores[self._pool].max())
+        blind = np.clip(told / _DRAWS, low, high)
+        labels = self._labels[places]
+        return self._loss(self._scores[places], labels) - self._loss(blind, labels)
+
+    def _rows(self, places: Ints) -> npt.NDArray[np.float32]:
+        return np.column_stack([column[places] for column in self._codes]).astype(np.float32)
+
+
+def _some(places: Ints, most: int, rng: np.random.Generator) -> Ints:
+    return places if len(places) <= most else np.sort(rng.choice(places, most, replace=False))
