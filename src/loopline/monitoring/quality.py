@@ -9,7 +9,7 @@ import msgspec
 from loopline.monitoring.column_profile import CategoryProfile, NumberProfile
 from loopline.monitoring.profile import Profile, ReferenceProfile
 from loopline.monitoring.renames import Rename, find_rename
-from loopline.monitoring.units import changed_measure
+from loopline.monitoring.units import Recent, changed_measure
 
 MIN_ROWS = 50
 _JUMP = 0.05
@@ -36,7 +36,7 @@ class DataFault(msgspec.Struct, frozen=True):
 
 
 def find_faults(
-    reference: ReferenceProfile, current: Profile, previous: Profile | None = None, recent: Sequence[Profile] = ()
+    reference: ReferenceProfile, current: Profile, previous: Profile | None = None, recent: Recent | None = None
 ) -> list[DataFault]:
     """What looks broken in the current rows, by column; none in a column of fewer than 50 rows.
 
@@ -46,12 +46,12 @@ def find_faults(
     would be so with a probability below one in a million; it is stale where it has less than a quarter of the different values that
     the poorest of the reference's blocks has; its unit changed where mean and deviation are far from those of all blocks and, read in
     another measure, as usual; a category is split or renamed where new values have what one known value lost; a column is repeated
-    where its counts are those of the `previous` stretch again. `recent` are sound stretches before the current one: with them a season is
+    where its counts are those of the `previous` stretch again. With the `recent` stretches, which move on by the current one, a season is
     not taken for another measure.
     """
     columns: list[DataFault] = []
     for name, number in current.numbers.items():
-        columns += _of_number(reference, name, number, [one.numbers[name] for one in recent])
+        columns += _of_number(reference, name, number, recent)
     for name, category in current.categories.items():
         columns += _of_category(reference, name, category)
     return columns + (_repeated(current, previous) if previous else [])
@@ -67,7 +67,7 @@ def stale(source: str, newest: datetime | None, at: datetime, max_age: timedelta
 
 
 def _of_number(
-    reference: ReferenceProfile, name: str, now: NumberProfile, recent: Sequence[NumberProfile]
+    reference: ReferenceProfile, name: str, now: NumberProfile, recent: Recent | None
 ) -> Iterator[DataFault]:
     if now.rows < MIN_ROWS:
         return
@@ -78,14 +78,17 @@ def _of_number(
     known = now.rows - now.nulls
     if known < MIN_ROWS:
         return
-    yield from _out_of_range(name, now, reference.profile.numbers[name], known)
+    far = list(_out_of_range(name, now, reference.profile.numbers[name], known))
     varied = [block.low != block.high for block in own if block.finite]
     if now.low == now.high and all(varied) and _heaviest(reference.profile.numbers[name]) ** known < _IMPOSSIBLE:
         yield DataFault(name, "constant", 1.0, 0.0, f"{name} is {now.low:g} in all of {known} values.")
     elif _stale(now, own):
         yield _stale_feature(name, now, own)
     else:
-        yield from _unit_change(name, now, reference.profile.numbers[name], own, recent)
+        changed = list(_unit_change(name, now, reference.profile.numbers[name], own, recent))
+        far = [] if changed else far
+        yield from changed
+    yield from far
 
 
 def _of_category(reference: ReferenceProfile, name: str, now: CategoryProfile) -> Iterator[DataFault]:
@@ -169,9 +172,12 @@ def _unit_change(
     now: NumberProfile,
     before: NumberProfile,
     own: Sequence[NumberProfile],
-    recent: Sequence[NumberProfile],
+    recent: Recent | None,
 ) -> Iterator[DataFault]:
-    measure = changed_measure(now, before, own, recent)
+    measure = recent.goes_on(name, now) if recent else None
+    measure = measure or changed_measure(now, before, own, recent.of(name) if recent else ())
+    if recent:
+        recent.follow(name, now, measure)
     if measure is None or now.mean is None or before.mean is None:
         return
     guess = f", as between {measure.words}" if measure.words else ""

@@ -1,8 +1,11 @@
 """A change of unit: a number that is what it was, once it is read in another measure."""
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from loopline.monitoring.column_profile import NumberProfile
 
@@ -11,6 +14,8 @@ _FAR = 8.0
 _AGREE = 0.1
 _ROOM = 0.5
 _LOOSE = 1.5
+_FAR_OFF = 2.0
+RECENT = 7
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,38 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 
+class Recent:
+    """The last stretches of each column, read in the measure of the reference: a season moves values, but not from one stretch to the next."""
+
+    def __init__(self, stretches: Sequence[Mapping[str, NumberProfile]]) -> None:
+        self._kept: dict[str, deque[NumberProfile]] = {}
+        self._now: dict[str, Measure | None] = {}
+        for stretch in stretches[-RECENT:]:
+            for name, number in stretch.items():
+                self.follow(name, number, None)
+
+    def of(self, name: str) -> list[NumberProfile]:
+        """The last seven at most, oldest first."""
+        return list(self._kept.get(name, ()))
+
+    def goes_on(self, name: str, now: NumberProfile) -> Measure | None:
+        """The measure that the stretch before was in, where this one is in it too: undoing it brings the values nearer to the usual."""
+        measure, lately = self._now.get(name), _varied(self.of(name))
+        if measure is None or now.mean is None or not now.deviation or not lately:
+            return None
+        usual = _Usual(lately)
+        undone = usual.distance(*measure.undone(now.mean, now.deviation))
+        return measure if undone < usual.distance(now.mean, now.deviation) else None
+
+    def follow(self, name: str, now: NumberProfile, measure: Measure | None) -> None:
+        """Take one more stretch in, undoing the measure it was in."""
+        self._now[name] = measure
+        if measure is not None and now.mean is not None:
+            mean, deviation = measure.undone(now.mean, now.deviation)
+            now = msgspec.structs.replace(now, mean=mean, squares=deviation**2 * now.finite)
+        self._kept.setdefault(name, deque(maxlen=RECENT)).append(now)
+
+
 def changed_measure(
     now: NumberProfile, before: NumberProfile, own: Sequence[NumberProfile], recent: Sequence[NumberProfile] = ()
 ) -> Measure | None:
@@ -64,52 +101,63 @@ def changed_measure(
     as usual; None where they are not.
 
     Of several measures that would do, the one that brings mean and deviation nearest to those of the usual block. Another factor than
-    those known counts where it is beyond eight and mean and deviation agree on it. A season moves values too, but not from one
-    stretch to the next: where the `recent` stretches are given they must say the same, and only then measures with an offset count.
+    those known counts where it is beyond eight and mean and deviation agree on it. Where at least three `recent` stretches are given, they say
+    what is usual now, and only then measures with an offset count.
     """
     if now.mean is None or not now.deviation or before.mean is None or not before.deviation:
         return None
-    usual = _varied(own)
-    found = _measure(now, usual, offsets=len(recent) >= _LEAST_BLOCKS) or _other_factor(now, before, usual)
-    if found is None or len(recent) < _LEAST_BLOCKS:
-        return found
-    lately = _varied(recent)
-    return _measure(now, lately, offsets=True) or (_other_factor(now, before, lately) and found)
+    usual, lately = _varied(own), _varied(recent)
+    if len(lately) < _LEAST_BLOCKS:
+        return _measure(now, usual, offsets=False) or _other_factor(now, before, usual)
+    if len(usual) >= _LEAST_BLOCKS and _Usual(usual).fits(now.mean, now.deviation, _FAR_OFF):
+        return None
+    return _measure(now, lately, offsets=True) or _other_factor(now, before, usual)
 
 
 def _varied(blocks: Sequence[NumberProfile]) -> list[NumberProfile]:
     return [block for block in blocks if block.finite and block.deviation > 0 and block.mean is not None]
 
 
-def _measure(now: NumberProfile, usual: Sequence[NumberProfile], *, offsets: bool) -> Measure | None:
-    if len(usual) < _LEAST_BLOCKS or now.mean is None:
+class _Usual:
+    """What mean and deviation usual stretches have."""
+
+    def __init__(self, usual: Sequence[NumberProfile]) -> None:
+        means = sorted(block.mean for block in usual if block.mean is not None)
+        self._deviations = sorted(block.deviation for block in usual)
+        self._low, self._high = means[0], means[-1]
+        self.middle, self.typical = means[len(means) // 2], self._deviations[len(self._deviations) // 2]
+        self._room = max(self._high - self._low, _ROOM * self.typical)
+
+    def fits(self, mean: float, deviation: float, loose: float) -> bool:
+        room = (loose - 1) * self._room
+        inside = self._low - room <= mean <= self._high + room
+        return inside and self._deviations[0] / loose <= deviation <= self._deviations[-1] * loose
+
+    def distance(self, mean: float, deviation: float) -> float:
+        return abs(mean - self.middle) / self._room + abs(math.log(deviation / self.typical))
+
+    def agrees(self, mean: float, deviation: float) -> bool:
+        """Whether mean and deviation changed by about the same factor; a mean near 0 says nothing."""
+        if abs(self.middle) < _ROOM * self.typical:
+            return True
+        ratio = mean / self.middle
+        return ratio != 0 and abs(math.log(abs(ratio) * self.typical / deviation)) <= _ROOM
+
+
+def _measure(now: NumberProfile, stretches: Sequence[NumberProfile], *, offsets: bool) -> Measure | None:
+    if len(stretches) < _LEAST_BLOCKS or now.mean is None:
         return None
+    usual = _Usual(stretches)
     mean, deviation = now.mean, now.deviation
-    means = [block.mean for block in usual if block.mean is not None]
-    deviations = sorted(block.deviation for block in usual)
-    low, high = min(means), max(means)
-    middle, typical = sorted(means)[len(means) // 2], deviations[len(deviations) // 2]
-    room = max(high - low, _ROOM * typical)
-
-    def fits(place: float, spread: float, loose: float) -> bool:
-        inside = low - (loose - 1) * room <= place <= high + (loose - 1) * room
-        return inside and deviations[0] / loose <= spread <= deviations[-1] * loose
-
-    def distance(measure: Measure) -> float:
-        place, spread = measure.undone(mean, deviation)
-        return abs(place - middle) / room + abs(math.log(spread / typical))
-
-    if fits(mean, deviation, 2.0):
+    if usual.fits(mean, deviation, _FAR_OFF):
         return None
-    centred = abs(middle) < _ROOM * typical
-    ratio = mean / middle if middle else 0.0
-    agree = centred or (ratio != 0 and abs(math.log(abs(ratio) * typical / deviation)) <= _ROOM)
+    agree = usual.agrees(mean, deviation)
     may = [
         measure
         for measure in MEASURES
-        if (offsets if measure.offset else agree) and fits(*measure.undone(mean, deviation), _LOOSE)
+        if (offsets if measure.offset else agree) and usual.fits(*measure.undone(mean, deviation), _LOOSE)
     ]
-    return min(may, key=distance, default=None)
+    return min(may, key=lambda measure: usual.distance(*measure.undone(mean, deviation)), default=None)
 
 
 def _other_factor(now: NumberProfile, before: NumberProfile, usual: Sequence[NumberProfile]) -> Measure | None:

@@ -20,6 +20,7 @@ from loopline.monitoring.profile import Binning, Profile, ReferenceProfile, free
 from loopline.monitoring.quality import DataFault, find_faults, stuck
 from loopline.monitoring.slice_risk import SliceBlocks
 from loopline.monitoring.tally import Blocks
+from loopline.monitoring.units import Recent
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -37,8 +38,6 @@ _FEW_VALUES = 12
 _NAMES_AN_ID = 0.5
 _LEAST_IMPORTANCE = 0.02
 _REPEATED = "repeated"
-_UNIT = "unit_change"
-_RECENT = 7
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -207,11 +206,9 @@ def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, l
     """What is broken in each stretch after the reference; stretches without faults are not named."""
     faults = {}
     usual = max(share for _, share, _ in found.stuck[: found.reference])
-    sound: list[Profile] = list(found.profiles[: found.reference])
+    recent = Recent([one.numbers for one in found.profiles[: found.reference]])
     for place in range(found.reference, len(found.profiles)):
-        told = find_faults(reference, found.profiles[place], recent=sound[-_RECENT:])
-        if not any(fault.kind == _UNIT for fault in told):
-            sound.append(found.profiles[place])
+        told = find_faults(reference, found.profiles[place], recent=recent)
         broken = [fault for fault in told if fault.kind != _REPEATED]
         one = stuck(SCORE, *found.stuck[place][:2], usual, found.stuck[place][2])
         broken += [one] if one else []

@@ -14,7 +14,7 @@ from loopline.monitoring.column_profile import CategoryProfile, NumberProfile
 from loopline.monitoring.diagnosis.blind import Blind
 from loopline.monitoring.diagnosis.cause import Cause, Picture, cause, ranked
 from loopline.monitoring.diagnosis.cells import promising_cells
-from loopline.monitoring.diagnosis.links import broken_links
+from loopline.monitoring.diagnosis.links import Broken, broken_links, spread_of
 from loopline.monitoring.diagnosis.mix import traffic_mix
 from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
 from loopline.monitoring.drift import drift
@@ -28,7 +28,13 @@ Ints = npt.NDArray[np.int64]
 MOST = 12
 _MOST_SUSPECTS = 6
 _RECENT = 5
-_LEAST_COVERED = 0.2
+_HALF = 0.5
+_SURE = 3.0
+_BESIDE_FAULTS = 0.25
+"""How surely a slice's loss rose by itself where an input is broken that surely contributes: slices that are looked for are always found."""
+_FROZEN = 0.3
+_LASTS = 2
+_MATTERS = 0.01
 _CLOCK = "time of day"
 _A_DAY = 86_400_000_000
 _LEAST_MIX = 0.1
@@ -47,12 +53,15 @@ class Diagnosis:
         self._since = np.flatnonzero((block >= self.first) & (block <= self.last))
         before, since = (self.unexplained[rows[judged[rows]]] for rows in (self._before, self._since))
         self.rise = float(since.mean() - before.mean()) if len(before) and len(since) else 0.0
+        self._sure: set[str] = set()
+        """Columns that surely contribute to the rise."""
         self._stretches = range(int(self.inputs.stretch[self.first]), int(self.inputs.stretch[self.last]) + 1)
 
     def causes(self, carriers: Sequence[Carrier]) -> list[Cause]:
         """The likeliest causes first, at most twelve; nothing where there are no features."""
-        found = [*self._faults(), *self._joins(), *self._repeats()]
-        broken = {name for one in found for name in one.columns}
+        found = list(self._faults())
+        found = [*self._joins(found), *self._repeats()]
+        broken = {name for one in found for name in one.columns if one.timing >= _HALF}
         found += self._drifts(broken)
         found += self._slices(carriers, broken)
         found += [*self._mixes(broken), *self._versions()]
@@ -84,11 +93,13 @@ class Diagnosis:
         if self.blind is None or not places:
             return None
         told = self.blind.share(places)
+        if told.contribution > _SURE * told.error:
+            self._sure.update(columns)
         sure = max(told.contribution - told.error, 0.0)
         return min(sure / max(self.rise, self.study.setup.risk.tolerance), 1.0)
 
     def _importance(self, columns: Sequence[str]) -> float:
-        return max((self.inputs.importance.get(name, 0.0) for name in columns), default=0.0)
+        return min(sum(self.inputs.importance.get(name, 0.0) for name in columns), 1.0)
 
     def _faults(self) -> Iterator[Cause]:
         """Broken columns; those that broke in the same way at the same time are one cause."""
@@ -96,13 +107,19 @@ class Diagnosis:
         for stretch, faults in self.study.faults.items():
             for fault in faults:
                 seen.setdefault((fault.kind, fault.column), {})[stretch] = fault
-        groups: dict[tuple[str, int], list[str]] = {}
-        for (kind, column), told in seen.items():
-            inside = [stretch for stretch in told if stretch in self._stretches]
-            if inside:
-                groups.setdefault((kind, min(inside)), []).append(column)
-        for (kind, _), columns in groups.items():
+        inside = {key: min(one for one in told if one in self._stretches) for key, told in seen.items() if self._within(told)}
+        groups: list[tuple[str, int, list[str]]] = []
+        for (kind, column), begin in sorted(inside.items(), key=lambda item: (item[1], item[0])):
+            group = next((one for one in groups if one[0] == kind and begin - one[1] <= 1), None)
+            if group is None:
+                groups.append((kind, begin, [column]))
+            else:
+                group[2].append(column)
+        for kind, _, columns in groups:
             yield self._fault(kind, columns, seen)
+
+    def _within(self, told: dict[int, DataFault]) -> bool:
+        return any(stretch in self._stretches for stretch in told)
 
     def _fault(self, kind: str, columns: list[str], seen: dict[tuple[str, str], dict[int, DataFault]]) -> Cause:
         columns = sorted(columns, key=lambda name: -self.inputs.importance.get(name, 0.0))
@@ -126,16 +143,41 @@ class Diagnosis:
             picture=self._picture(subject, kind),
         )
 
-    def _joins(self) -> Iterator[Cause]:
-        if not self.inputs.places:
-            return
-        codes = dict(self.inputs.places)
+    def _joins(self, faults: list[Cause]) -> list[Cause]:
+        """The faults, with what came by the same feed, and columns that no longer belong to their rows."""
+        broken = {name for one in faults for name in one.columns if one.timing >= _HALF}
+        codes = {name: places for name, places in self.inputs.places.items() if name not in broken}
+        frozen = [name for name in codes if spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])]
+        faults = self._with_frozen(faults, frozen)
+        codes = {name: places for name, places in codes.items() if name not in frozen}
+        if not codes:
+            return faults
         if self.study.rows.timed:
             at = self.study.rows.at[self.inputs.sample.rows]
             codes[_CLOCK] = (at % _A_DAY // (_A_DAY // 24)).astype(np.uint8)
         found = broken_links(codes, self._before, self._since, (_CLOCK,))
-        if found is None:
-            return
+        return faults if found is None else [*faults, self._join(found)]
+
+    def _with_frozen(self, faults: list[Cause], frozen: Sequence[str]) -> list[Cause]:
+        """Columns of few values that stand still belong to the feed that does."""
+        if not frozen:
+            return faults
+        known = next((one for one in faults if one.kind == "stale_feature" and one.timing >= _HALF), None)
+        columns = [*(known.columns if known else ()), *frozen]
+        columns.sort(key=lambda name: -self.inputs.importance.get(name, 0.0))
+        share = self._share(columns)
+        if known is not None:
+            also = f" So {_are([name for name in columns if name != known.subject])}."
+            told = known.sentence.split(". ")[0] + "." + also + self._accounts(share)
+        else:
+            told = f"{_listed(columns)} hardly var{'ies' if len(columns) == 1 else 'y'} any more: stuck at the source?{self._accounts(share)}"
+        made = cause(
+            "stale_feature", columns[0], told, columns=columns, share=share, importance=self._importance(columns),
+            timing=known.timing if known else 1.0, picture=self._picture(columns[0], "stale_feature"),
+        )  # fmt: skip
+        return [*(one for one in faults if one is not known), made]
+
+    def _join(self, found: Broken) -> Cause:
         columns = sorted(found.columns, key=lambda name: -self.inputs.importance.get(name, 0.0))
         share = self._share(columns)
         names = _listed(columns)
@@ -143,7 +185,7 @@ class Diagnosis:
             f"{names} no longer go{'es' * (len(columns) == 1)} with the rest of the row, though the values look as ever: between {found.strongest} there "
             f"were {figure(found.strongest_before)} bits of information, now {figure(found.strongest_since)}. A join may bring values of other rows."
         )
-        yield cause(
+        return cause(
             "skewed_join",
             columns[0],
             sentence + self._accounts(share),
@@ -213,6 +255,7 @@ class Diagnosis:
 
     def _slices(self, carriers: Sequence[Carrier], broken: set[str]) -> Iterator[Cause]:
         """Slices whose loss rose though nothing in them is broken."""
+        certainty = _BESIDE_FAULTS if broken & self._sure else None
         owner = {name: column for column, names in self.inputs.names.items() for name in names}
         given = {one.slice: (one.share, one.rows_share, one.rise.mean) for one in carriers}
         for harm in self.harms:
@@ -228,12 +271,24 @@ class Diagnosis:
                 f"In {name}, {rows_share:.0%} of the rows, the loss rose by {figure(rise)} more than was due, {min(share, 1.0):.0%} of the rise, and its inputs are "
                 "as before: what they mean for the label changed there."
             )
+            picture = self._slice_picture(name)
+            timing = self._jump(np.array(picture.values)) if picture else 1.0
+            column = owner.get(name, name)
             yield cause(
-                "concept", name, sentence, columns=(owner.get(name, name),), share=beyond, picture=self._slice_picture(name)
+                "concept",
+                name,
+                sentence,
+                columns=(column,),
+                share=beyond,
+                timing=timing,
+                picture=picture,
+                certainty=certainty,
             )
-        yield from self._cells(told, broken)
+        yield from self._cells(told, broken, certainty)
 
-    def _cells(self, told: Sequence[tuple[str, float, float, float]], broken: set[str]) -> Iterator[Cause]:
+    def _cells(
+        self, told: Sequence[tuple[str, float, float, float]], broken: set[str], certainty: float | None
+    ) -> Iterator[Cause]:
         """Where two columns meet: chosen on every other block, told by the blocks between."""
         if self.rise <= self.study.setup.risk.tolerance:
             return
@@ -268,7 +323,7 @@ class Diagnosis:
                 f"In {name}, {rows_share:.0%} of the rows, the loss rose by {figure(rise)} more than was due, {min(share, 1.0):.0%} of the rise "
                 "(seen on blocks that it was not chosen by)."
             )
-            yield cause("concept", name, sentence, columns=cell.columns, share=beyond)
+            yield cause("concept", name, sentence, columns=cell.columns, share=beyond, certainty=certainty)
 
     def _mixes(self, broken: set[str]) -> Iterator[Cause]:
         inputs, rows, loss = self.inputs, {}, {}
@@ -381,30 +436,35 @@ def harmed_slices(study: Study, sums: dict[str, SliceBlocks]) -> list[SliceHarm]
 
 
 def lately_of(study: Study, harms: Sequence[SliceHarm]) -> tuple[int, int]:
-    """First and last block of what is explained: the last episode of harm, or else that of the slice that was harmed first and still is, or
-    since something broke that is still broken, or the last quarter of what was watched.
+    """First and last block of what is explained: the last episode of harm; or else since an input that matters broke that is still
+    broken; or the episode of the slice that was harmed first and still is; or since anything broke; or the last quarter of what was watched.
     """
     if study.episodes:
         return study.lately
-    final = len(study.blocks) - 1
+    final, stretch = len(study.blocks) - 1, study.inputs.stretch
+    begin, matters = _broken_since(study, int(stretch[-1]))
     lasting = [harm for harm in harms if not harm.episode.ended]
-    if lasting:
+    if lasting and not matters:
         return lasting[0].episode.first, final
-    stretch = study.inputs.stretch
-    begin = _broken_since(study, int(stretch[-1]))
     return study.lately if begin is None else (int(np.searchsorted(stretch, begin)), final)
 
 
-def _broken_since(study: Study, final: int) -> int | None:
-    """The first stretch of the fault that lasts longest up to the end."""
-    since = []
-    kinds = {(fault.column, fault.kind) for fault in study.faults.get(final, [])}
-    for column, kind in kinds:
+def _broken_since(study: Study, final: int) -> tuple[int | None, bool]:
+    """The first stretch of the fault that lasts longest up to the end, and whether it lasts for some stretches in an input that matters."""
+    since: list[tuple[int, float]] = []
+    for column, kind in {(fault.column, fault.kind) for fault in study.faults.get(final, [])}:
         begin = final
-        while any((one.column, one.kind) == (column, kind) for one in study.faults.get(begin - 1, [])):
+        while begin - 1 in study.faults and _has(study.faults[begin - 1], column, kind):
             begin -= 1
-        since.append(begin)
-    return min(since, default=None)
+        since.append((begin, study.inputs.importance.get(column, 0.0)))
+    long = [begin for begin, importance in since if final - begin >= _LASTS and importance >= _MATTERS]
+    if long:
+        return min(long), True
+    return min((begin for begin, _ in since), default=None), False
+
+
+def _has(faults: Sequence[DataFault], column: str, kind: str) -> bool:
+    return any((one.column, one.kind) == (column, kind) for one in faults)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,10 +1,10 @@
 """How much of a rise of the loss a column accounts for: the rise that a copy of the model would not have had that does not see it.
 
-A copy of the model is learnt from what the model said in the reference. It is made blind to a column by giving it the column's values of other
-rows of the reference, and averaging. On sound rows being blind costs something: what the column is worth. Where the column is broken it costs less, or
-helps. The difference is what the column contributes to the rise: (loss - blind loss) since the onset, minus the same before it. What the copy
-gets wrong stands on both sides. Breiman, Random forests, 2001, for the importance by permutation; here it is of the model that serves, in
-units of its loss.
+A copy of the model is learnt from what the model said, before the onset and since, broken inputs and all: no label is needed for that. It is made
+blind to a column by giving it the column's values of other rows of the reference, and averaging. On sound rows being blind costs something: what the
+column is worth. Where the column is broken it costs less, or helps. The difference is what the column contributes to the rise: (the copy's loss -
+its loss when blind) since the onset, minus the same before it. Breiman, Random forests, 2001, for the importance by permutation; here it is of the
+model that serves, in units of its loss.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,12 +51,14 @@ class Blind:
         self.faithful = False
         if len(learnt) < _LEAST_ROWS or len(since) < _LEAST_ROWS or not len(codes):
             return
-        self._model = HistGradientBoostingRegressor(max_iter=60, max_leaf_nodes=24, random_state=0, early_stopping=False)
+        everything = np.concatenate([learnt, _some(since, LEARNT_FROM, rng)])
+        self._model = HistGradientBoostingRegressor(max_iter=80, max_leaf_nodes=31, random_state=0, early_stopping=False)
         with threadpool_limits(limits=1):
-            self._model.fit(self._rows(learnt), scores[learnt])
-            told = self._model.predict(self._rows(self._before))
-        spread = float(np.var(scores[self._before]))
-        self.faithful = spread > 0 and 1 - float(np.mean((told - scores[self._before]) ** 2)) / spread > _FAITHFUL
+            self._model.fit(self._rows(everything), scores[everything])
+        self._low, self._high = float(scores[everything].min()), float(scores[everything].max())
+        self._seeing = {id(places): self._told(self._rows(places)) for places in (self._before, self._since)}
+        wrong = np.mean((self._seeing[id(self._before)] - scores[self._before]) ** 2)
+        self.faithful = bool(wrong < (1 - _FAITHFUL) * np.var(scores[self._before]))
         """Whether the copy says what the model says: it explains more than half of the scores' variance on rows of the reference."""
 
     def share(self, columns: Sequence[int]) -> Share:
@@ -66,19 +68,21 @@ class Blind:
         return Share(float(since.mean() - before.mean()), float(error))
 
     def _gain(self, places: Ints, columns: Sequence[int]) -> Floats:
-        """By how much each row's loss would be lower if the model were blind to the columns."""
+        """By how much each row's loss would be lower if the copy were blind to the columns."""
         rows = self._rows(places)
         told = np.zeros(len(places))
-        with threadpool_limits(limits=1):
-            for draw in self._draws:
-                others = self._pool[draw[: len(places)]]
-                for column in columns:
-                    rows[:, column] = self._codes[column][others]
-                told += self._model.predict(rows)
-        low, high = float(self._scores[self._pool].min()), float(self._scores[self._pool].max())
-        blind = np.clip(told / _DRAWS, low, high)
+        for draw in self._draws:
+            others = self._pool[draw[: len(places)]]
+            for column in columns:
+                rows[:, column] = self._codes[column][others]
+            told += self._told(rows) / _DRAWS
         labels = self._labels[places]
-        return self._loss(self._scores[places], labels) - self._loss(blind, labels)
+        return self._loss(self._seeing[id(places)], labels) - self._loss(told, labels)
+
+    def _told(self, rows: npt.NDArray[np.float32]) -> Floats:
+        with threadpool_limits(limits=1):
+            told: Floats = np.clip(self._model.predict(rows), self._low, self._high)
+        return told
 
     def _rows(self, places: Ints) -> npt.NDArray[np.float32]:
         return np.column_stack([column[places] for column in self._codes]).astype(np.float32)

@@ -18,7 +18,7 @@ CERTAINTY: Mapping[str, float] = {
     "out_of_range": 0.9,
     "unseen_categories": 0.9,
     "model_version": 0.8,
-    "concept": 0.8,
+    "concept": 0.5,
     "traffic_mix": 0.6,
     "drift": 0.4,
 }
@@ -83,10 +83,14 @@ def cause(
     importance: float = 0.0,
     timing: float = 1.0,
     picture: Picture | None = None,
+    certainty: float | None = None,
 ) -> Cause:
-    """A cause with its score. Where `share` is not known, or hardly to be told from nothing, `importance` in [0, 1] stands for a tenth of it."""
+    """A cause with its score. Where `share` is not known, or hardly to be told from nothing, `importance` in [0, 1] stands for a tenth of it.
+
+    `certainty` is that of the kind where it is not given.
+    """
     counted = max(share or 0.0, importance / 10, _LEAST_SHARE)
-    score = CERTAINTY[kind] * timing * min(counted, 1.0)
+    score = (CERTAINTY[kind] if certainty is None else certainty) * timing * min(counted, 1.0)
     return Cause(kind, subject, tuple(columns) or (subject,), share, timing, score, sentence, REMEDIES[kind], picture)
 
 

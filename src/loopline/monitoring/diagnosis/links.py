@@ -13,6 +13,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 
 _MOST_ROWS = 20_000
 _WINDOWS = 4
@@ -20,6 +21,7 @@ _LEAST_ROWS = 1000
 _STRONG = 0.05
 _KEPT = 0.5
 _LOST = 0.6
+_OWN = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,13 @@ def broken_links(codes: Mapping[str, Codes], before: Ints, since: Ints, fixed: S
     material = held > _STRONG
     lost = material & (now < _KEPT * held)
     shares = _lost_shares(held, now, material)
-    group = [place for place in range(len(names)) if names[place] not in fixed and shares[place] > _LOST]
-    group = _kept_together(group, held, now, material, lost)
+    own = np.diag(held)
+    shuffled = (own > _OWN) & (np.diag(now) < _KEPT * own)
+    if shuffled.any() and shuffled[own > _OWN].all() and (own > _OWN).sum() > 1:
+        shuffled[:] = False  # the rows come in another order: no column is wrong
+    free = np.array([name not in fixed for name in names])
+    group = [int(place) for place in np.flatnonzero(((shares > _LOST) | shuffled) & free)]
+    group = [place for place in _kept_together(group, material, lost) if free[place]]
     if not group:
         return None
     outside = [place for place in range(len(names)) if place not in group]
@@ -107,7 +114,7 @@ def _information(first: Ints, width: int, second: Ints, other: int) -> float:
     return max(0.0, bits - cells / (2 * total * np.log(2)))
 
 
-def _lost_shares(held: Floats, now: Floats, material: npt.NDArray[np.bool_]) -> Floats:
+def _lost_shares(held: Floats, now: Floats, material: Mask) -> Floats:
     """The share of each column's links that is gone."""
     before = np.where(material, held, 0.0).sum(axis=1)
     gone = np.where(material, np.maximum(held - now, 0.0), 0.0).sum(axis=1)
@@ -115,17 +122,21 @@ def _lost_shares(held: Floats, now: Floats, material: npt.NDArray[np.bool_]) -> 
     return shares
 
 
-def _kept_together(
-    group: list[int], held: Floats, now: Floats, material: npt.NDArray[np.bool_], lost: npt.NDArray[np.bool_]
-) -> list[int]:
+def _kept_together(group: list[int], material: Mask, lost: Mask) -> list[int]:
     """With the columns that kept their link to one of the group and lost one to a column outside of it: they came by the same join."""
-    del now
     together = list(group)
-    for place in range(len(held)):
+    for place in range(len(lost)):
         if place in together or not together:
             continue
         kept = any(material[place, one] and not lost[place, one] for one in together)
-        broke = bool(lost[place, place]) or any(lost[place, one] for one in range(len(held)) if one not in together)
+        broke = bool(lost[place, place]) or any(lost[place, one] for one in range(len(lost)) if one not in together)
         if kept and broke:
             together.append(place)
     return sorted(together)
+
+
+def spread_of(values: Codes) -> float:
+    """The entropy of the bins, in bits."""
+    counts = np.bincount(values)
+    shares = counts[counts > 0] / max(len(values), 1)
+    return float(-(shares * np.log2(shares)).sum())
