@@ -21,7 +21,9 @@ _BITS = 8
 _RANKS = 64 - _BITS
 _ALPHA = 0.7213 / (1 + 1.079 / REGISTERS)
 _SMALL = 2.5 * REGISTERS
-_AT_ONCE = 1 << 16
+
+_SHIFT = np.uint64(33)
+_FACTORS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 
 NOTHING = bytes(REGISTERS)
 """The sketch of no value."""
@@ -29,11 +31,12 @@ NOTHING = bytes(REGISTERS)
 
 def hashes_of(numbers: Floats) -> Hashes:
     """A hash of each number, (rows,) of uint64; both zeros are one number. The finaliser of MurmurHash3."""
-    x = (np.asarray(numbers, dtype=np.float64) + 0.0).view(np.uint64)
-    x = (x ^ (x >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    x = (x ^ (x >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    found: Hashes = x ^ (x >> np.uint64(33))
-    return found
+    x: Hashes = (np.asarray(numbers, dtype=np.float64) + 0.0).view(np.uint64)
+    for factor in _FACTORS:
+        x ^= x >> _SHIFT
+        x *= factor
+    x ^= x >> _SHIFT
+    return x
 
 
 def hashes_of_texts(texts: Sequence[str]) -> Hashes:
@@ -41,17 +44,34 @@ def hashes_of_texts(texts: Sequence[str]) -> Hashes:
     return hashes_of(np.array([zlib.crc32(text.encode()) for text in texts], dtype=np.float64))
 
 
+class Registers:
+    """Takes hashes in and gives the sketch of all of them."""
+
+    def __init__(self) -> None:
+        self._seen = np.zeros((REGISTERS, 64), dtype=np.bool_)
+
+    def add(self, hashes: Hashes) -> None:
+        """Take these in: the first eight bits choose the register, the rank is that of the first one among the others."""
+        low = hashes >> np.uint64(_BITS)
+        low |= np.uint64(1 << (_RANKS - 1))
+        rank = np.bitwise_count((low & (~low + np.uint64(1))) - np.uint64(1))
+        place = (hashes & np.uint64(REGISTERS - 1)).astype(np.int64)
+        place <<= 6
+        place += rank
+        place += 1
+        self._seen.reshape(-1)[place] = True
+
+    def sketch(self) -> bytes:
+        """The registers."""
+        highest = 63 - np.argmax(self._seen[:, ::-1], axis=1)
+        return np.where(self._seen.any(axis=1), highest, 0).astype(np.uint8).tobytes()
+
+
 def sketch(hashes: Hashes) -> bytes:
     """The registers for these hashes."""
-    seen = np.zeros((REGISTERS, 64), dtype=np.bool_)
-    flat = seen.reshape(-1)
-    for start in range(0, len(hashes), _AT_ONCE):
-        part = hashes[start : start + _AT_ONCE]
-        low = (part >> np.uint64(_BITS)) | np.uint64(1 << (_RANKS - 1))
-        rank = np.bitwise_count((low & (~low + np.uint64(1))) - np.uint64(1)).astype(np.uint64) + np.uint64(1)
-        flat[((part & np.uint64(REGISTERS - 1)) << np.uint64(6)) | rank] = True
-    highest = 63 - np.argmax(seen[:, ::-1], axis=1)
-    return np.where(seen.any(axis=1), highest, 0).astype(np.uint8).tobytes()
+    registers = Registers()
+    registers.add(hashes)
+    return registers.sketch()
 
 
 def merge_sketches(first: bytes, second: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Profiles: exact counts of a model's inputs in bins frozen at training. Counts of two stretches add up to those of both."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 import msgspec
@@ -28,6 +28,7 @@ __all__ = [
     "freeze",
     "merge",
     "profile",
+    "profile_parts",
     "profile_places",
     "profile_stretches",
     "reference_profile",
@@ -96,6 +97,11 @@ def freeze(frame: pl.DataFrame, *, bins: int = 20, categories: int = 100) -> Bin
 def profile(frame: pl.DataFrame, binning: Binning) -> Profile:
     """Count the rows in the frozen bins. Raises `InvalidInput` where a column is missing or of another kind."""
     return profile_stretches(frame, binning, (0, len(frame)))[0]
+
+
+def profile_parts(parts: Iterable[pl.DataFrame], binning: Binning) -> Profile:
+    """The profile of all parts, of which only one need be in memory at a time. Raises as `profile`."""
+    return reduce(merge, (profile(part, binning) for part in parts))
 
 
 def profile_stretches(frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]) -> list[Profile]:

@@ -65,6 +65,16 @@ class Harm(msgspec.Struct, frozen=True):
     sentences: list[str]
 
 
+class FaultSpell(msgspec.Struct, frozen=True):
+    """A fault of a column without a break: from block `first` to block `last`, by place; it could be told at the end of block `seen`."""
+
+    column: str
+    kind: str
+    first: int
+    seen: int
+    last: int
+
+
 class Why(msgspec.Struct, frozen=True):
     """What may explain it: `causes`, the likeliest first, and what they are read from. `slices` were found to be harmed by themselves.
 
@@ -73,6 +83,7 @@ class Why(msgspec.Struct, frozen=True):
 
     causes: list[Cause]
     slices: list[SliceHarm]
+    spells: list[FaultSpell]
     faults: list[DataFault]
     suspects: list[Suspect]
     carriers: list[Carrier]

@@ -437,7 +437,7 @@ def harmed_slices(study: Study, sums: dict[str, SliceBlocks]) -> list[SliceHarm]
 
 def lately_of(study: Study, harms: Sequence[SliceHarm]) -> tuple[int, int]:
     """First and last block of what is explained: the last episode of harm; or else since an input that matters broke that is still
-    broken; or the episode of the slice that was harmed first and still is; or since anything broke; or the last quarter of what was watched.
+    broken; or the episode of the slice that was harmed first and still is; or since anything broke that lasts for some stretches; or the last quarter of what was watched.
     """
     if study.episodes:
         return study.lately
@@ -446,7 +446,8 @@ def lately_of(study: Study, harms: Sequence[SliceHarm]) -> tuple[int, int]:
     lasting = [harm for harm in harms if not harm.episode.ended]
     if lasting and not matters:
         return lasting[0].episode.first, final
-    return study.lately if begin is None else (int(np.searchsorted(stretch, begin)), final)
+    short = begin is None or int(stretch[-1]) - begin < _LASTS
+    return study.lately if short else (int(np.searchsorted(stretch, begin)), final)
 
 
 def _broken_since(study: Study, final: int) -> tuple[int | None, bool]:

@@ -1,6 +1,8 @@
 """Why: what broke, what moved, where it hurts."""
 
-from loopline.app.alone.answers import Why
+import numpy as np
+
+from loopline.app.alone.answers import FaultSpell, Why
 from loopline.app.alone.causes import carriers_of, suspects
 from loopline.app.alone.diagnosis import Diagnosis, harmed_slices, slice_sums_of
 from loopline.app.alone.study import Study, figure
@@ -23,8 +25,27 @@ def answer_why(study: Study) -> Why:
     compared = f"{study.when(study.start_of(first))} to {study.when(study.end_of(last))} against the reference"
     sentences = [*(_slice_harm(study, one) for one in harms[:MOST]), *(one.sentence for one in causes[:MOST])]
     return Why(
-        causes, harms, faults, moved, carry, study.inputs.importance, compared, sentences or [_nothing(study)]
+        causes, harms, spells_of(study), faults, moved, carry, study.inputs.importance, compared, sentences or [_nothing(study)]
     )
+
+
+def spells_of(study: Study) -> list[FaultSpell]:
+    """Every fault from its beginning to its end, those that began first first."""
+    stretch = study.inputs.stretch
+    open_: dict[tuple[str, str], int] = {}
+    told: list[tuple[str, str, int, int]] = []
+    for place in range(study.inputs.reference, int(stretch[-1]) + 2):
+        now = {(fault.column, fault.kind) for fault in study.faults.get(place, [])}
+        for key in [key for key in open_ if key not in now]:
+            told.append((*key, open_.pop(key), place - 1))
+        for key in now - set(open_):
+            open_[key] = place
+    first = np.searchsorted(stretch, np.arange(int(stretch[-1]) + 2))
+    spells = [
+        FaultSpell(column, kind, int(first[begin]), int(first[begin + 1]) - 1, int(first[end + 1]) - 1)
+        for column, kind, begin, end in told
+    ]
+    return sorted(spells, key=lambda one: (one.first, one.column, one.kind))
 
 
 def _slice_harm(study: Study, one: SliceHarm) -> str:
