@@ -47,13 +47,17 @@ def main() -> None:
     names = set(arguments.only.split(",")) if arguments.only else {one.name for one in EVERYBODY}
     parts = set(arguments.parts.split(","))
     if names - {one.name for one in EVERYBODY} or parts - set(PARTS):
-        parser.error(f"there is no {', '.join(sorted((names - {one.name for one in EVERYBODY}) | (parts - set(PARTS))))}")
+        parser.error(
+            f"there is no {', '.join(sorted((names - {one.name for one in EVERYBODY}) | (parts - set(PARTS))))}"
+        )
     runners = [runner_of(one) for one in EVERYBODY if one.name in names]
     results = {}
     with tempfile.TemporaryDirectory(prefix="watching-") as place:
         folder = Path(place)
         if "faults" in parts:
-            results["faults"] = trials([flights_stream], ISSUE, arguments.seeds, runners, arguments.peer_seeds, folder, _say)
+            results["faults"] = trials(
+                [flights_stream], ISSUE, arguments.seeds, runners, arguments.peer_seeds, folder, _say
+            )
         if "held_out" in parts:
             results["held_out"] = trials(HELD_OUT, ISSUE, arguments.seeds, runners, arguments.peer_seeds, folder, _say)
         if "nulls" in parts:

@@ -65,11 +65,14 @@ def _category_split(stream: Stream, rows: pl.DataFrame, since: pl.Expr, first: i
 
 def _stale_feed(stream: Stream, rows: pl.DataFrame, since: pl.Expr, first: int, rng: np.random.Generator) -> Change:
     """The feed stops: every row gets the last value that came for its key."""
-    last = rows[:first].filter(pl.col(stream.feed[0]).is_not_null()).group_by(stream.feed_by).agg(pl.col(stream.feed).last())
+    last = (
+        rows[:first]
+        .filter(pl.col(stream.feed[0]).is_not_null())
+        .group_by(stream.feed_by)
+        .agg(pl.col(stream.feed).last())
+    )
     stuck = rows.select(ROW, stream.feed_by).join(last, on=stream.feed_by, how="left", maintain_order="left")
-    frozen = [
-        pl.when(since).then(pl.Series(stuck[name])).otherwise(pl.col(name)).alias(name) for name in stream.feed
-    ]
+    frozen = [pl.when(since).then(pl.Series(stuck[name])).otherwise(pl.col(name)).alias(name) for name in stream.feed]
     return rows.with_columns(frozen), stream.feed, ""
 
 

@@ -17,7 +17,17 @@ _DELAYS = {"carrier": "24h", "origin": "6h"}
 def flights_stream() -> Stream:
     """About 220,000 flights with their weather and the recent delays of their carrier and origin."""
     rows = _rows()
-    features = ("carrier", "origin", "hour", "weekday", "distance", "plane_age", *WEATHER, "carrier_delay", "origin_delay")
+    features = (
+        "carrier",
+        "origin",
+        "hour",
+        "weekday",
+        "distance",
+        "plane_age",
+        *WEATHER,
+        "carrier_delay",
+        "origin_delay",
+    )
     model = train(rows.filter(pl.col("at") < _LEARNT_UNTIL), features)
     served = rows.filter(pl.col("at") >= _LEARNT_UNTIL)
     numbers = ("distance", "temp", "wind_speed", "carrier_delay", "origin_delay")

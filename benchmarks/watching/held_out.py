@@ -30,7 +30,13 @@ def _timed(rows: pl.DataFrame, days: int = _DAYS) -> pl.DataFrame:
 
 
 def _made(
-    name: str, rows: pl.DataFrame, numbers: Sequence[str], texts: Sequence[str], slices: str, feed: Sequence[str], feed_by: str
+    name: str,
+    rows: pl.DataFrame,
+    numbers: Sequence[str],
+    texts: Sequence[str],
+    slices: str,
+    feed: Sequence[str],
+    feed_by: str,
 ) -> Stream:
     rows = _timed(rows.with_columns(pl.col(numbers).cast(pl.Float64), pl.col(texts).cast(pl.String)))
     features = (*numbers, *texts)
@@ -47,7 +53,14 @@ def employment() -> Stream:
     later = pl.read_parquet(where / "employment_MA_analysis.pq").join(target, on="id")
     first = pl.read_parquet(where / "employment_MA_reference.pq")
     texts = ["SCHL", "MAR", "RELP", "DIS", "CIT", "SEX", "RAC1P"]
-    rows = pl.concat([one.select("AGEP", *(pl.col(name).cast(pl.String) for name in texts), label=pl.col("employed").cast(pl.Float64)) for one in (first, later)])
+    rows = pl.concat(
+        [
+            one.select(
+                "AGEP", *(pl.col(name).cast(pl.String) for name in texts), label=pl.col("employed").cast(pl.Float64)
+            )
+            for one in (first, later)
+        ]
+    )
     return _made("employment", rows, ["AGEP"], texts, "SCHL", ["AGEP", "MAR", "RELP"], "SEX")
 
 
@@ -60,8 +73,15 @@ def credit() -> Stream:
     numbers = ["app_behavioral_score", "requested_credit_limit", "credit_bureau_score", "stated_income"]
     texts = ["acq_channel", "app_channel"]
     label = (pl.col("y_true") == "upmarket_card").cast(pl.Float64)
-    rows = pl.concat([one.select(*(pl.col(name).cast(pl.Float64) for name in numbers), *texts, label=label) for one in (first, later)])
-    return _made("credit", rows, numbers, texts, "acq_channel", ["credit_bureau_score", "app_behavioral_score"], "app_channel")
+    rows = pl.concat(
+        [
+            one.select(*(pl.col(name).cast(pl.Float64) for name in numbers), *texts, label=label)
+            for one in (first, later)
+        ]
+    )
+    return _made(
+        "credit", rows, numbers, texts, "acq_channel", ["credit_bureau_score", "app_behavioral_score"], "app_channel"
+    )
 
 
 def affairs() -> Stream:

@@ -34,7 +34,13 @@ class Trial:
 
 
 def trials(
-    streams: Sequence[Callable[[], Stream]], kinds: Sequence[str], seeds: int, runners: Sequence[Runner], peer_seeds: int, folder: Path, say: Callable[[str], None]
+    streams: Sequence[Callable[[], Stream]],
+    kinds: Sequence[str],
+    seeds: int,
+    runners: Sequence[Runner],
+    peer_seeds: int,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> list[Trial]:
     """Every fault of every seed, by everybody; peers get the first `peer_seeds`."""
     found = []
@@ -79,7 +85,11 @@ def _judged(stream: Stream, planted: Planted, seed: int, contestant: Contestant,
     after = [page for page in answer["pages"] if page["row"] > planted.first]
     right = [page for page in after if _right(page, planted)]
     delay = right[0]["row"] - planted.first if right else None
-    level = float(log_losses(planted.frame["score"].to_numpy()[: planted.first], planted.frame["label"].to_numpy()[: planted.first]).mean())
+    level = float(
+        log_losses(
+            planted.frame["score"].to_numpy()[: planted.first], planted.frame["label"].to_numpy()[: planted.first]
+        ).mean()
+    )
     causes = answer.get("causes", [])
     if contestant.role == "ours":
         rank = next((place + 1 for place, one in enumerate(causes) if _is_cause(one, planted)), None)

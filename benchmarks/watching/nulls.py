@@ -47,7 +47,16 @@ def null_streams(runners: Sequence[Runner], rows: int, folder: Path, say: Callab
                 share = (seen - task["reference"]) / count
                 allowed = 1.1 * YEARS * share if runner.contestant.role == "ours" else None
                 found.append(
-                    Null(law, runner.contestant.name, seen - task["reference"], YEARS * share, len(answer["pages"]), allowed, answer["seconds"], answer["memory_mb"])
+                    Null(
+                        law,
+                        runner.contestant.name,
+                        seen - task["reference"],
+                        YEARS * share,
+                        len(answer["pages"]),
+                        allowed,
+                        answer["seconds"],
+                        answer["memory_mb"],
+                    )
                 )
     return found
 
@@ -62,7 +71,9 @@ def _write(folder: Path, law: str, rows: int, *, csv: bool) -> dict[str, object]
     parts = []
     for number, begin in enumerate(range(0, rows, _PART)):
         parts.append(folder / f"null-{number:03}.parquet")
-        _part(np.random.default_rng([11, number]), np.arange(begin, min(begin + _PART, rows)), rows, days, luck, wander).write_parquet(parts[-1])
+        _part(
+            np.random.default_rng([11, number]), np.arange(begin, min(begin + _PART, rows)), rows, days, luck, wander
+        ).write_parquet(parts[-1])
     pl.scan_parquet(parts).sink_parquet(where)
     for part in parts:
         part.unlink()
@@ -91,11 +102,16 @@ def _part(
 ) -> pl.DataFrame:
     day = np.minimum(places * days // rows, days - 1)
     count = len(places)
-    numbers = {f"number_{place}": rng.normal(size=count) + (0.2 * wander[day] if place < 2 else 0.0) for place in range(_NUMBERS)}
+    numbers = {
+        f"number_{place}": rng.normal(size=count) + (0.2 * wander[day] if place < 2 else 0.0)
+        for place in range(_NUMBERS)
+    }
     texts = {f"text_{place}": rng.choice(np.array(list("abcdefgh")), count) for place in range(_TEXTS)}
     margin = numbers["number_0"] - 1 + 0.5 * (texts["text_0"] == "a")
     score = 1 / (1 + np.exp(-margin))
     chance = 1 / (1 + np.exp(-(margin + 0.2 * luck[day])))
     moment = (places * (days * 86_400_000_000 / rows)).astype(np.int64) + 1_262_304_000_000_000
     at = pl.Series(moment).cast(pl.Datetime("us", "UTC"))
-    return pl.DataFrame({"at": at, "score": score, "label": (rng.random(count) < chance).astype(np.float64), **numbers, **texts})
+    return pl.DataFrame(
+        {"at": at, "score": score, "label": (rng.random(count) < chance).astype(np.float64), **numbers, **texts}
+    )

@@ -15,7 +15,10 @@ _TITLES = {one.name: one.title for one in EVERYBODY}
 def markdown(results: Results, cannot: Sequence[str]) -> str:
     """Everything, to be printed."""
     parts = [_goals(results)]
-    for part, title in (("faults", "Faults planted in the flights"), ("held_out", "Faults planted in streams that nothing was looked at for")):
+    for part, title in (
+        ("faults", "Faults planted in the flights"),
+        ("held_out", "Faults planted in streams that nothing was looked at for"),
+    ):
         if part in results:
             parts += [f"### {title}", _incidents(results[part]), _by_kind(results[part])]
     if "nulls" in results:
@@ -37,17 +40,31 @@ def goals(results: Results) -> list[dict[str, Any]]:
             seen = sum(one.delay is not None for one in costly) / len(costly)
             found.append(_goal(f"{part}: every costly fault is found", f"{seen:.0%} of {len(costly)}", met=seen == 1))
             first = sum(one.rank == 1 for one in costly) / len(costly)
-            found.append(_goal(f"{part}: the true cause of costly faults first in 8 of 10", f"{first:.0%}", met=first >= TRUE_CAUSES))
+            found.append(
+                _goal(
+                    f"{part}: the true cause of costly faults first in 8 of 10",
+                    f"{first:.0%}",
+                    met=first >= TRUE_CAUSES,
+                )
+            )
             found += _quicker(part, results[part], ours)
     for one in results.get("nulls", ()):
         if one.allowed is not None:
-            found.append(_goal(f"nulls, {one.law}: false pages within the budget of {one.allowed:.1f}", str(one.pages), met=one.pages <= one.allowed))
+            found.append(
+                _goal(
+                    f"nulls, {one.law}: false pages within the budget of {one.allowed:.1f}",
+                    str(one.pages),
+                    met=one.pages <= one.allowed,
+                )
+            )
     million = [one for one in results.get("size", ()) if one.rows == 1_000_000]
     mine = next((one for one in million if one.contestant == "loopline"), None)
     peers = [one.seconds for one in million if one.contestant != "loopline"]
     if mine is not None and peers:
         ahead = min(peers) / mine.seconds
-        found.append(_goal("1M x 25 in a tenth of the fastest peer's time", f"{ahead:.1f} times as fast", met=ahead >= TIMES))
+        found.append(
+            _goal("1M x 25 in a tenth of the fastest peer's time", f"{ahead:.1f} times as fast", met=ahead >= TIMES)
+        )
     return found
 
 
@@ -61,7 +78,11 @@ def _quicker(part: str, everything: Sequence[Any], ours: Sequence[Any]) -> list[
             continue
         sooner = sum(_delay(mine) <= _delay(other) for mine, other in both)
         found.append(
-            _goal(f"{part}: no later than {_TITLES[peer]}, which pages falsely no more", f"{sooner} of {len(both)}", met=sooner == len(both))
+            _goal(
+                f"{part}: no later than {_TITLES[peer]}, which pages falsely no more",
+                f"{sooner} of {len(both)}",
+                met=sooner == len(both),
+            )
         )
     return found
 
@@ -79,7 +100,9 @@ def _goal(goal: str, found: str, *, met: bool) -> dict[str, Any]:
 
 
 def _goals(results: Results) -> str:
-    return "\n".join(f"- {one['goal']}: {one['found']}, **{'met' if one['met'] else 'not met'}**" for one in goals(results))
+    return "\n".join(
+        f"- {one['goal']}: {one['found']}, **{'met' if one['met'] else 'not met'}**" for one in goals(results)
+    )
 
 
 def _incidents(trials: Sequence[Any]) -> str:
@@ -102,7 +125,12 @@ def _incidents(trials: Sequence[Any]) -> str:
 
 def _by_kind(trials: Sequence[Any]) -> str:
     mine = [one for one in trials if one.contestant == "loopline"]
-    lines = ["Loopline by kind of fault:", "", "| | trials | costly | found | costly found | rows until the page, median | true cause first | ... of costly |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "Loopline by kind of fault:",
+        "",
+        "| | trials | costly | found | costly found | rows until the page, median | true cause first | ... of costly |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for stream, kind in dict.fromkeys((one.stream, one.kind) for one in mine):
         these = [one for one in mine if (one.stream, one.kind) == (stream, kind)]
         costly = [one for one in these if one.costly]
@@ -121,21 +149,37 @@ def _share(given: Any) -> str:
 
 
 def _nulls(found: Sequence[Any]) -> str:
-    lines = ["| | rows | years | pages | allowed | pages per million rows | seconds | memory, MB |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| | rows | years | pages | allowed | pages per million rows | seconds | memory, MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for one in found:
         allowed = "" if one.allowed is None else f"{one.allowed:.1f}"
-        row = [f"{one.rows:,}", f"{one.years:.1f}", f"{one.pages:,}", allowed, f"{one.pages / one.rows * 1e6:,.1f}", f"{one.seconds:.0f}", f"{one.memory_mb:,.0f}"]
+        row = [
+            f"{one.rows:,}",
+            f"{one.years:.1f}",
+            f"{one.pages:,}",
+            allowed,
+            f"{one.pages / one.rows * 1e6:,.1f}",
+            f"{one.seconds:.0f}",
+            f"{one.memory_mb:,.0f}",
+        ]
         lines.append(f"| {_TITLES[one.contestant]}, {one.law} | {' | '.join(row)} |")
     return "\n".join(lines)
 
 
 def _changes(found: Sequence[Any]) -> str:
     lines = ["| | rows | marks | found | near no mark |", "|---|---|---|---|---|"]
-    lines += [f"| {one.series}: {_TITLES[one.contestant]} | {one.rows:,} | {one.marks} | {one.found} | {one.false} |" for one in found]
+    lines += [
+        f"| {one.series}: {_TITLES[one.contestant]} | {one.rows:,} | {one.marks} | {one.found} | {one.false} |"
+        for one in found
+    ]
     return "\n".join(lines)
 
 
 def _sizes(found: Sequence[Any]) -> str:
     lines = ["| | rows x 25 | seconds | memory, MB |", "|---|---|---|---|"]
-    lines += [f"| {_TITLES[one.contestant]} | {one.rows:,} | {one.seconds:,.1f} | {one.memory_mb:,.0f} |" for one in found]
+    lines += [
+        f"| {_TITLES[one.contestant]} | {one.rows:,} | {one.seconds:,.1f} | {one.memory_mb:,.0f} |" for one in found
+    ]
     return "\n".join(lines)

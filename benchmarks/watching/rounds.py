@@ -28,12 +28,19 @@ class Runner:
         where = folder / f"{self.contestant.name}.json"
         where.write_text(json.dumps(task))
         command = [str(self.python), str(APPS / self.contestant.app), str(where)]
-        environment = {"PATH": f"{self.python.parent}:/usr/bin:/bin", "HOME": str(folder), "DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT / "src")}
+        environment = {
+            "PATH": f"{self.python.parent}:/usr/bin:/bin",
+            "HOME": str(folder),
+            "DO_NOT_TRACK": "1",
+            "PYTHONPATH": str(ROOT / "src"),
+        }
         if self.contestant.role == "peer":
             environment["PYTHONPATH"] = str(APPS)
         environment |= dict.fromkeys(_THREADS, "1")
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=patience, check=False)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=patience, check=False
+            )
         except subprocess.TimeoutExpired:
             self.cannot = f"took more than {patience} s"
             return None

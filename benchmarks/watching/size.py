@@ -39,7 +39,15 @@ def sizes(runners: Sequence[Runner], most: int, folder: Path, say: Callable[[str
                 count = count + _REFERENCE
             say(f"size {count:,} {runner.contestant.title}")
             end = _REFERENCE + count
-            task = {"mode": "size", "stream": str(where), "reference": _REFERENCE, "ends": [end], "numbers": names, "categories": texts, "at_once": 250_000}
+            task = {
+                "mode": "size",
+                "stream": str(where),
+                "reference": _REFERENCE,
+                "ends": [end],
+                "numbers": names,
+                "categories": texts,
+                "at_once": 250_000,
+            }
             answer = runner.run(task, folder, 1200)
             if answer is not None:
                 found.append(Size(runner.contestant.name, count, answer["seconds"], answer["memory_mb"]))

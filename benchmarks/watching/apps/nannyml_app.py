@@ -27,7 +27,9 @@ if task["mode"] == "faults":
         metrics=["roc_auc"], chunk_size=size,
     ).fit(reference).calculate(later).to_df(multilevel=False)  # fmt: skip
     missing = nml.MissingValuesCalculator(column_names=columns, chunk_size=size).fit(reference).calculate(later)
-    unseen = nml.UnseenValuesCalculator(column_names=task["categories"], chunk_size=size).fit(reference).calculate(later)
+    unseen = (
+        nml.UnseenValuesCalculator(column_names=task["categories"], chunk_size=size).fit(reference).calculate(later)
+    )
     tables = [one.to_df(multilevel=False) for one in (missing, unseen)]
     if "period" in performance.columns:
         performance = performance[performance["period"] == "analysis"].reset_index(drop=True)
@@ -43,9 +45,15 @@ if task["mode"] == "faults":
         if bool(row.get("roc_auc_alert")) or wrong:
             by_drift = sorted(
                 columns,
-                key=lambda name: -max(
-                    (float(moved.loc[place, key]) for key in moved.columns if key.startswith(f"{name}_") and key.endswith("value")),
-                    default=0.0,
+                key=lambda name: (
+                    -max(
+                        (
+                            float(moved.loc[place, key])
+                            for key in moved.columns
+                            if key.startswith(f"{name}_") and key.endswith("value")
+                        ),
+                        default=0.0,
+                    )
                 ),
             )
             end = cut + int(row[next(key for key in performance.columns if key.endswith("end_index"))]) + 1

@@ -31,7 +31,9 @@ def main() -> None:
 
 def _request(task: dict) -> Request:  # type: ignore[type-arg]
     said = Said(at="at", score=("score",), label="label", features=(*task["numbers"], *task["categories"]))
-    return Request(task["stream"], said=said, block=task.get("block", ""), reference_blocks=task.get("reference_blocks"))
+    return Request(
+        task["stream"], said=said, block=task.get("block", ""), reference_blocks=task.get("reference_blocks")
+    )
 
 
 def _pages(watched: Watched, answer: Answer) -> None:

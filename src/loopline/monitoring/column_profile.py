@@ -137,5 +137,3 @@ def kept_new(names: list[str]) -> list[str]:
     """Those new values whose counts are kept: by their hash, not by their count, so that what two parts keep is what the whole keeps."""
     hashes = hashes_of_texts(names).tolist()
     return sorted(name for _, name in sorted(zip(hashes, names, strict=True))[:KEPT_NEW])
-
-

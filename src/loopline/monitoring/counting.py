@@ -34,9 +34,7 @@ def floats_of(column: pl.Series) -> Floats:
     return (numbers.fill_null(np.nan) if numbers.null_count() else numbers).to_numpy()
 
 
-def count_numbers(
-    values: Floats, edges: Sequence[float], bounds: Sequence[int]
-) -> tuple[list[NumberProfile], Places]:
+def count_numbers(values: Floats, edges: Sequence[float], bounds: Sequence[int]) -> tuple[list[NumberProfile], Places]:
     """The profile of each stretch, rows from one bound up to the next, and the place of each row."""
     places = np.empty(len(values), dtype=np.uint8)
     told = [_number(values, places, edges, int(first), int(last)) for first, last in pairwise(bounds)]
@@ -53,7 +51,9 @@ def _number(values: Floats, places: Places, edges: Sequence[float], first: int, 
         x, place = values[piece], places[piece]
         _place(x, edges, place)
         counts += np.bincount(place, minlength=bins + 1)
-        if math.isfinite(float(x.sum())):
+        with np.errstate(invalid="ignore"):
+            whole = math.isfinite(float(x.sum()))
+        if whole:
             sums.append(_moments(x))
             registers.add(hashes_of(x))
         else:

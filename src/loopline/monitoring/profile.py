@@ -55,7 +55,9 @@ class Binning(msgspec.Struct, frozen=True):
     def with_columns_of(self, other: "Binning") -> "Binning":
         """The bins of the columns of both."""
         return Binning(
-            {**self.numbers, **other.numbers}, {**self.categories, **other.categories}, {**self.derived, **other.derived}
+            {**self.numbers, **other.numbers},
+            {**self.categories, **other.categories},
+            {**self.derived, **other.derived},
         )
 
 

@@ -187,9 +187,7 @@ def _unit_change(
         size = f"{name} has changed its sign"
     else:
         size = f"{name} is {measure.factor:.4g} times what it was"
-    sentence = (
-        f"{size}{guess}: mean {now.mean:.4g} and deviation {now.deviation:.4g} instead of {before.mean:.4g} and {before.deviation:.4g}."
-    )
+    sentence = f"{size}{guess}: mean {now.mean:.4g} and deviation {now.deviation:.4g} instead of {before.mean:.4g} and {before.deviation:.4g}."
     yield DataFault(name, "unit_change", measure.factor, 1.0, sentence)
 
 
@@ -199,9 +197,7 @@ def _renamed(name: str, found: Rename) -> str:
         return f"{name}={found.old!r} no longer comes, and {new} has grown by what it had: {found.before:.1%} of rows."
     if found.kind == "category_rename":
         return f"{name}={found.old!r} no longer comes; {new} comes instead, in {found.share:.1%} of rows, where it had {found.before:.1%}."
-    return (
-        f"{name}={found.old!r} was split: {new} has {found.share:.1%} of rows, and {found.old!r} fell from {found.before:.1%} to {found.after:.1%}."
-    )
+    return f"{name}={found.old!r} was split: {new} has {found.share:.1%} of rows, and {found.old!r} fell from {found.before:.1%} to {found.after:.1%}."
 
 
 def _repeated(current: Profile, previous: Profile) -> list[DataFault]:

@@ -13,8 +13,8 @@ from loopline.app.alone.measure import Losses
 from loopline.app.alone.rows import Rows
 from loopline.app.alone.sample import Sample, columns_of, spread
 from loopline.monitoring.carriers import Carrier, SliceSums, carriers
-from loopline.monitoring.drift import Suspect, diagnose
 from loopline.monitoring.counting import Places
+from loopline.monitoring.drift import Suspect, diagnose
 from loopline.monitoring.importance import dependence
 from loopline.monitoring.profile import Binning, Profile, ReferenceProfile, freeze, merge, profile_places
 from loopline.monitoring.quality import DataFault, find_faults, stuck
@@ -240,7 +240,7 @@ def sums_of_slices(found: Inputs, blocks: int, weight: Floats, values: Floats) -
     block = found.sample.block
 
     def summed(codes: Ints, width: int, what: Floats) -> Floats:
-        return np.bincount(codes, weights=what, minlength=width * blocks).reshape(width, blocks)
+        return np.bincount(codes, weights=what, minlength=width * blocks).astype(np.float64).reshape(width, blocks)
 
     sums = {"": SliceBlocks(summed(block, 1, weight)[0], summed(block, 1, values)[0])}
     for column, slices in found.slices.items():

@@ -6,21 +6,20 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.causes import SCORE, suspects, sums_of_slices, unexplained_of
+from loopline.app.alone.causes import SCORE, suspects
+from loopline.app.alone.explained import lately_of, unexplained
 from loopline.app.alone.measure import loss_of
+from loopline.app.alone.pictures import distances, fault_picture, pictured, slice_picture
 from loopline.app.alone.study import Study, figure
 from loopline.monitoring.carriers import Carrier
-from loopline.monitoring.column_profile import CategoryProfile, NumberProfile
 from loopline.monitoring.diagnosis.blind import Blind
-from loopline.monitoring.diagnosis.cause import Cause, Picture, cause, ranked
+from loopline.monitoring.diagnosis.cause import Cause, cause, ranked
 from loopline.monitoring.diagnosis.cells import promising_cells
 from loopline.monitoring.diagnosis.links import Broken, broken_links, spread_of
 from loopline.monitoring.diagnosis.mix import traffic_mix
 from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
-from loopline.monitoring.drift import drift
-from loopline.monitoring.profile import Profile
 from loopline.monitoring.quality import DataFault
-from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm, watch_slices
+from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,8 +32,6 @@ _SURE = 3.0
 _BESIDE_FAULTS = 0.25
 """How surely a slice's loss rose by itself where an input is broken that surely contributes: slices that are looked for are always found."""
 _FROZEN = 0.3
-_LASTS = 2
-_MATTERS = 0.01
 _CLOCK = "time of day"
 _A_DAY = 86_400_000_000
 _LEAST_MIX = 0.1
@@ -43,9 +40,9 @@ _LEAST_MIX = 0.1
 class Diagnosis:
     """Looks for causes of what came in some blocks, against the reference."""
 
-    def __init__(self, study: Study, harms: Sequence[SliceHarm]) -> None:
-        self.study, self.harms, self.inputs = study, harms, study.inputs
-        self.weight, self.unexplained = _unexplained(study)
+    def __init__(self, study: Study, harms: Sequence[SliceHarm], sums: dict[str, SliceBlocks]) -> None:
+        self.study, self.harms, self.inputs, self._sums = study, harms, study.inputs, sums
+        self.weight, self.unexplained = unexplained(study)
         self.first, self.last = lately_of(study, harms)
         block = self.inputs.sample.block
         judged = self.weight > 0
@@ -80,7 +77,7 @@ class Diagnosis:
             list(self.inputs.places.values()),
             study.losses.scores[rows],
             study.rows.label[rows],
-            lambda scores, labels: loss.rows(scores, labels),
+            loss.rows,
             self._before[judged[self._before]],
             self._since[judged[self._since]],
         )
@@ -107,7 +104,9 @@ class Diagnosis:
         for stretch, faults in self.study.faults.items():
             for fault in faults:
                 seen.setdefault((fault.kind, fault.column), {})[stretch] = fault
-        inside = {key: min(one for one in told if one in self._stretches) for key, told in seen.items() if self._within(told)}
+        inside = {
+            key: min(one for one in told if one in self._stretches) for key, told in seen.items() if self._within(told)
+        }
         groups: list[tuple[str, int, list[str]]] = []
         for (kind, column), begin in sorted(inside.items(), key=lambda item: (item[1], item[0])):
             group = next((one for one in groups if one[0] == kind and begin - one[1] <= 1), None)
@@ -140,14 +139,18 @@ class Diagnosis:
             share=share,
             importance=self._importance(columns),
             timing=covered * (1 - earlier),
-            picture=self._picture(subject, kind),
+            picture=fault_picture(self.inputs, subject, kind),
         )
 
     def _joins(self, faults: list[Cause]) -> list[Cause]:
         """The faults, with what came by the same feed, and columns that no longer belong to their rows."""
         broken = {name for one in faults for name in one.columns if one.timing >= _HALF}
         codes = {name: places for name, places in self.inputs.places.items() if name not in broken}
-        frozen = [name for name in codes if spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])]
+        frozen = [
+            name
+            for name in codes
+            if spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])
+        ]
         faults = self._with_frozen(faults, frozen)
         codes = {name: places for name, places in codes.items() if name not in frozen}
         if not codes:
@@ -173,7 +176,7 @@ class Diagnosis:
             told = f"{_listed(columns)} hardly var{'ies' if len(columns) == 1 else 'y'} any more: stuck at the source?{self._accounts(share)}"
         made = cause(
             "stale_feature", columns[0], told, columns=columns, share=share, importance=self._importance(columns),
-            timing=known.timing if known else 1.0, picture=self._picture(columns[0], "stale_feature"),
+            timing=known.timing if known else 1.0, picture=fault_picture(self.inputs, columns[0], "stale_feature"),
         )  # fmt: skip
         return [*(one for one in faults if one is not known), made]
 
@@ -201,7 +204,9 @@ class Diagnosis:
         bounds = np.searchsorted(inputs.stretch[inputs.sample.block], np.arange(int(inputs.stretch[-1]) + 2))
         found = repeated_rows(inputs.hashes, bounds, inputs.reference)
         rows = np.diff(bounds)
-        broken = [place for place in self._stretches if jumped(float(found.shares[place]), found.usual, int(rows[place]))]
+        broken = [
+            place for place in self._stretches if jumped(float(found.shares[place]), found.usual, int(rows[place]))
+        ]
         if not broken:
             return
         earlier = range(inputs.reference, self._stretches.start)
@@ -213,35 +218,26 @@ class Diagnosis:
         told = min(max(lost / max(self.rise, self.study.setup.risk.tolerance), share), 1.0)
         timing = len(broken) / len(self._stretches) * (1 - len(before) / len(earlier) if earlier else 1.0)
         sentence = f"{share:.1%} of rows came before with the same features in the same stretch, where it was at most {found.usual:.1%}: rows are duplicated."
-        picture = Picture("share of repeated rows", self._firsts(), tuple(found.shares.tolist()), found.usual)
+        picture = pictured(inputs, "share of repeated rows", found.shares, found.usual)
         yield cause("duplicated_rows", "rows", sentence, columns=("rows",), share=told, timing=timing, picture=picture)
 
     def _drifts(self, broken: set[str]) -> Iterator[Cause]:
-        moved = [one for one in suspects(self.inputs, self.study.profile, self.first, self.last) if one.column not in broken]
+        moved = [
+            one for one in suspects(self.inputs, self.study.profile, self.first, self.last) if one.column not in broken
+        ]
         for one in moved[:_MOST_SUSPECTS]:
-            distances = self._distances(one.column)
+            moves = distances(self.inputs, self.study.profile, one.column)
             share = self._share([one.column])
-            picture = Picture("distance from the reference", self._firsts(), tuple(distances.tolist()), one.usual)
+            picture = pictured(self.inputs, "distance from the reference", moves, one.usual)
             yield cause(
                 "drift",
                 one.column,
                 f"{one.sentence}{self._accounts(share)}",
                 share=share,
                 importance=self._importance([one.column]),
-                timing=self._jump(distances),
+                timing=self._jump(moves),
                 picture=picture,
             )
-
-    def _distances(self, name: str) -> Floats:
-        reference = self.study.profile
-        kind = "numbers" if name in reference.binning.numbers else "categories"
-        before = getattr(reference.profile, kind)[name]
-        return np.array(
-            [
-                drift(before, getattr(one, kind)[name]).jensen_shannon if one.rows else 0.0
-                for one in self.inputs.profiles
-            ]
-        )
 
     def _jump(self, values: Floats) -> float:
         """How much of what a figure moved it moved at the onset: 1 where it was as in the reference just before, 0 where it had moved already."""
@@ -271,7 +267,7 @@ class Diagnosis:
                 f"In {name}, {rows_share:.0%} of the rows, the loss rose by {figure(rise)} more than was due, {min(share, 1.0):.0%} of the rise, and its inputs are "
                 "as before: what they mean for the label changed there."
             )
-            picture = self._slice_picture(name)
+            picture = slice_picture(self.inputs, self._sums, name)
             timing = self._jump(np.array(picture.values)) if picture else 1.0
             column = owner.get(name, name)
             yield cause(
@@ -328,10 +324,12 @@ class Diagnosis:
     def _mixes(self, broken: set[str]) -> Iterator[Cause]:
         inputs, rows, loss = self.inputs, {}, {}
         names = {name: told for name, told in inputs.names.items() if name not in broken and name in inputs.importance}
-        for name in names:
-            width, slices = len(names[name]), inputs.slices[name]
+        for name, told in names.items():
+            width, slices = len(told), inputs.slices[name]
 
-            def counted(places: Ints, what: Floats, slices: npt.NDArray[np.int16] = slices, width: int = width) -> Floats:
+            def counted(
+                places: Ints, what: Floats, slices: npt.NDArray[np.int16] = slices, width: int = width
+            ) -> Floats:
                 inside = places[slices[places] >= 0]
                 return np.bincount(slices[inside], weights=what[inside], minlength=width).astype(np.float64)
 
@@ -343,7 +341,9 @@ class Diagnosis:
             share = min(one.effect / total, 1.0)
             if share >= _LEAST_MIX:
                 sentence = f"{one.slice} makes {one.after:.0%} of the rows, where it made {one.before:.0%}: the mix of rows alone accounts for {share:.0%} of the rise."
-                timing = self._jump(self._distances(one.column)) if one.column != SCORE else 1.0
+                timing = (
+                    self._jump(distances(self.inputs, self.study.profile, one.column)) if one.column != SCORE else 1.0
+                )
                 yield cause("traffic_mix", one.slice, sentence, columns=(one.column,), share=share, timing=timing)
 
     def _versions(self) -> Iterator[Cause]:
@@ -361,111 +361,13 @@ class Diagnosis:
         if now == before:
             return
         part = float((since == now).mean() or 0.0)
-        sentence = f"Version {now} answers {part:.0%} of the rows since, where {before} did before: the rise began with it."
+        sentence = (
+            f"Version {now} answers {part:.0%} of the rows since, where {before} did before: the rise began with it."
+        )
         yield cause("model_version", f"version {now}", sentence, share=part)
 
     def _accounts(self, share: float | None) -> str:
         return "" if share is None or share < 0.01 else f" It accounts for {share:.0%} of the rise of the loss."  # noqa: PLR2004 - a percent
-
-    def _firsts(self) -> tuple[int, ...]:
-        return tuple(int(place) for place in np.searchsorted(self.inputs.stretch, range(int(self.inputs.stretch[-1]) + 1)))
-
-    def _picture(self, name: str, kind: str) -> Picture | None:
-        values = [_measured(_column(one, name), kind) for one in self.inputs.profiles]
-        if any(value is None for value in values) or name == SCORE:
-            return None
-        told = np.array(values, dtype=np.float64)
-        usual = float(np.nanmean(told[: self.inputs.reference]))
-        return Picture(_LABELS.get(kind, "mean"), self._firsts(), tuple(told.tolist()), usual)
-
-    def _slice_picture(self, name: str) -> Picture | None:
-        sums = sums_of_slices(self.inputs, len(self.study.blocks), self.weight, self.unexplained)
-        if name not in sums:
-            return None
-        part = sums[name]
-        width = int(self.inputs.stretch[-1]) + 1
-        rows, lost = (np.bincount(self.inputs.stretch, weights=one, minlength=width) for one in (part.rows, part.loss))
-        means = lost / np.maximum(rows, 1.0)
-        return Picture(
-            "loss above what was due", self._firsts(), tuple(means.tolist()), float(means[: self.inputs.reference].mean())
-        )
-
-
-_LABELS = {
-    "null_rate": "share missing",
-    "unseen_categories": "share of new values",
-    "category_split": "share of new values",
-    "category_rename": "share of new values",
-    "stale_feature": "different values, about",
-    "out_of_range": "share out of range",
-}
-
-
-def _measured(column: NumberProfile | CategoryProfile | None, kind: str) -> float | None:
-    if column is None:
-        return None
-    if kind == "null_rate":
-        return column.null_share
-    if isinstance(column, CategoryProfile):
-        return column.unseen / column.rows if column.rows else 0.0
-    if kind == "stale_feature":
-        return column.cardinality
-    if kind == "out_of_range":
-        return column.out_of_range / column.rows if column.rows else 0.0
-    return 0.0 if column.mean is None else column.mean
-
-
-def _column(profile: Profile, name: str) -> NumberProfile | CategoryProfile | None:
-    return profile.numbers.get(name) or profile.categories.get(name)
-
-
-def _unexplained(study: Study) -> tuple[Floats, Floats]:
-    promise = study.setup.promise
-    return unexplained_of(study.inputs, study.losses, promise.level, promise.surprise)
-
-
-def slice_sums_of(study: Study) -> dict[str, SliceBlocks]:
-    """Rows and unexplained loss of each slice in each block."""
-    return sums_of_slices(study.inputs, len(study.blocks), *_unexplained(study))
-
-
-def harmed_slices(study: Study, sums: dict[str, SliceBlocks]) -> list[SliceHarm]:
-    """Slices whose harm was found by themselves, those that were first found first."""
-    slices = {name: one for name, one in sums.items() if name}
-    return watch_slices(slices, sums[""], study.setup.risk, study.reference)
-
-
-def lately_of(study: Study, harms: Sequence[SliceHarm]) -> tuple[int, int]:
-    """First and last block of what is explained: the last episode of harm; or else since an input that matters broke that is still
-    broken; or the episode of the slice that was harmed first and still is; or since anything broke that lasts for some stretches; or the last quarter of what was watched.
-    """
-    if study.episodes:
-        return study.lately
-    final, stretch = len(study.blocks) - 1, study.inputs.stretch
-    begin, matters = _broken_since(study, int(stretch[-1]))
-    lasting = [harm for harm in harms if not harm.episode.ended]
-    if lasting and not matters:
-        return lasting[0].episode.first, final
-    short = begin is None or int(stretch[-1]) - begin < _LASTS
-    return study.lately if short else (int(np.searchsorted(stretch, begin)), final)
-
-
-def _broken_since(study: Study, final: int) -> tuple[int | None, bool]:
-    """The first stretch of the fault that lasts longest up to the end, and whether it lasts for some stretches in an input that matters."""
-    since: list[tuple[int, float]] = []
-    for column, kind in {(fault.column, fault.kind) for fault in study.faults.get(final, [])}:
-        begin = final
-        while begin - 1 in study.faults and _has(study.faults[begin - 1], column, kind):
-            begin -= 1
-        since.append((begin, study.inputs.importance.get(column, 0.0)))
-    long = [begin for begin, importance in since if final - begin >= _LASTS and importance >= _MATTERS]
-    if long:
-        return min(long), True
-    return min((begin for begin, _ in since), default=None), False
-
-
-def _has(faults: Sequence[DataFault], column: str, kind: str) -> bool:
-    return any((one.column, one.kind) == (column, kind) for one in faults)
 
 
 def _listed(names: Sequence[str]) -> str:

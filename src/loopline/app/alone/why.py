@@ -4,7 +4,8 @@ import numpy as np
 
 from loopline.app.alone.answers import FaultSpell, Why
 from loopline.app.alone.causes import carriers_of, suspects
-from loopline.app.alone.diagnosis import Diagnosis, harmed_slices, slice_sums_of
+from loopline.app.alone.diagnosis import Diagnosis
+from loopline.app.alone.explained import harmed_slices, slice_sums_of
 from loopline.app.alone.study import Study, figure
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceHarm
@@ -16,7 +17,7 @@ def answer_why(study: Study) -> Why:
     """Broken inputs, moved inputs and slices, of the last episode of harm or else of what came lately."""
     sums = slice_sums_of(study)
     harms = harmed_slices(study, sums)
-    looked = Diagnosis(study, harms)
+    looked = Diagnosis(study, harms, sums)
     first, last = looked.first, looked.last
     faults = _faults(study, first, last)
     moved = suspects(study.inputs, study.profile, first, last)
@@ -25,7 +26,15 @@ def answer_why(study: Study) -> Why:
     compared = f"{study.when(study.start_of(first))} to {study.when(study.end_of(last))} against the reference"
     sentences = [*(_slice_harm(study, one) for one in harms[:MOST]), *(one.sentence for one in causes[:MOST])]
     return Why(
-        causes, harms, spells_of(study), faults, moved, carry, study.inputs.importance, compared, sentences or [_nothing(study)]
+        causes,
+        harms,
+        spells_of(study),
+        faults,
+        moved,
+        carry,
+        study.inputs.importance,
+        compared,
+        sentences or [_nothing(study)],
     )
 
 
@@ -36,10 +45,8 @@ def spells_of(study: Study) -> list[FaultSpell]:
     told: list[tuple[str, str, int, int]] = []
     for place in range(study.inputs.reference, int(stretch[-1]) + 2):
         now = {(fault.column, fault.kind) for fault in study.faults.get(place, [])}
-        for key in [key for key in open_ if key not in now]:
-            told.append((*key, open_.pop(key), place - 1))
-        for key in now - set(open_):
-            open_[key] = place
+        told += [(*key, open_.pop(key), place - 1) for key in set(open_) - now]
+        open_ |= dict.fromkeys(now - set(open_), place)
     first = np.searchsorted(stretch, np.arange(int(stretch[-1]) + 2))
     spells = [
         FaultSpell(column, kind, int(first[begin]), int(first[begin + 1]) - 1, int(first[end + 1]) - 1)

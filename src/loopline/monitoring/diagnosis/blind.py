@@ -52,7 +52,9 @@ class Blind:
         if len(learnt) < _LEAST_ROWS or len(since) < _LEAST_ROWS or not len(codes):
             return
         everything = np.concatenate([learnt, _some(since, LEARNT_FROM, rng)])
-        self._model = HistGradientBoostingRegressor(max_iter=80, max_leaf_nodes=31, random_state=0, early_stopping=False)
+        self._model = HistGradientBoostingRegressor(
+            max_iter=80, max_leaf_nodes=31, random_state=0, early_stopping=False
+        )
         with threadpool_limits(limits=1):
             self._model.fit(self._rows(everything), scores[everything])
         self._low, self._high = float(scores[everything].min()), float(scores[everything].max())

@@ -44,6 +44,8 @@ REMEDIES: Mapping[str, str] = {
 }
 
 _LEAST_SHARE = 0.02
+_LEAST_SHARE_OF_SURE = 0.05
+_SURE = 0.9
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -89,8 +91,9 @@ def cause(
 
     `certainty` is that of the kind where it is not given.
     """
-    counted = max(share or 0.0, importance / 10, _LEAST_SHARE)
-    score = (CERTAINTY[kind] if certainty is None else certainty) * timing * min(counted, 1.0)
+    sure = CERTAINTY[kind] if certainty is None else certainty
+    counted = max(share or 0.0, importance / 10, _LEAST_SHARE_OF_SURE if sure >= _SURE else _LEAST_SHARE)
+    score = sure * timing * min(counted, 1.0)
     return Cause(kind, subject, tuple(columns) or (subject,), share, timing, score, sentence, REMEDIES[kind], picture)
 
 

@@ -41,7 +41,7 @@ def promising_cells(
         both = (slices[first] >= 0) & (slices[second] >= 0)
         code = slices[first][both].astype(np.int64) * high + slices[second][both]
         rows = np.bincount(code, minlength=wide * high).reshape(wide, high)
-        lost = np.bincount(code, weights=rise[both], minlength=wide * high).reshape(wide, high)
+        lost = np.bincount(code, weights=rise[both], minlength=wide * high).astype(np.float64).reshape(wide, high)
         found += _sharper((first, second), rows.astype(np.float64), lost)
     found.sort(key=lambda one: -one[0])
     return [cell for _, cell in found[:_MOST_CELLS]]
@@ -54,6 +54,4 @@ def _sharper(columns: tuple[str, str], rows: Floats, lost: Floats) -> list[tuple
     better = np.maximum(across[:, None], down[None, :])
     some = (rows >= _FEWEST) & (mean > 0) & (mean > _SHARPER * np.maximum(better, 0.0))
     weight = (mean - np.maximum(better, 0.0)) * np.sqrt(rows)
-    return [
-        (float(weight[a, b]), Cell(columns, (int(a), int(b)))) for a, b in zip(*np.nonzero(some), strict=True)
-    ]
+    return [(float(weight[a, b]), Cell(columns, (int(a), int(b)))) for a, b in zip(*np.nonzero(some), strict=True)]

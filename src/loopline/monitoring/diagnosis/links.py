@@ -4,6 +4,7 @@ A link is the mutual information of two columns, or of a column and its own valu
 breaks the links of all columns that it brings to all others, and leaves those among themselves.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,8 @@ def broken_links(codes: Mapping[str, Codes], before: Ints, since: Ints, fixed: S
 def _held(codes: Mapping[str, Codes], names: Sequence[str], before: Ints) -> Floats:
     """The least that each link has in the parts of the reference."""
     parts = [part for part in np.array_split(before, _WINDOWS) if len(part) >= _LEAST_ROWS] or [before]
-    return np.min([_links(codes, names, _window(part)) for part in parts], axis=0)
+    least: Floats = np.min([_links(codes, names, _window(part)) for part in parts], axis=0)
+    return least
 
 
 def _window(places: Ints) -> Ints:
@@ -111,7 +113,7 @@ def _information(first: Ints, width: int, second: Ints, other: int) -> float:
     expected = rows @ columns / total
     bits = float((joint[filled] / total * np.log2(joint[filled] / expected[filled])).sum())
     cells = int((rows > 0).sum() - 1) * int((columns > 0).sum() - 1)
-    return max(0.0, bits - cells / (2 * total * np.log(2)))
+    return max(0.0, bits - cells / (2 * float(total) * math.log(2)))
 
 
 def _lost_shares(held: Floats, now: Floats, material: Mask) -> Floats:

@@ -24,7 +24,9 @@ class Mix:
     after: float
 
 
-def traffic_mix(names: Mapping[str, list[str]], rows: Mapping[str, tuple[Floats, Floats]], loss: Mapping[str, Floats]) -> list[Mix]:
+def traffic_mix(
+    names: Mapping[str, list[str]], rows: Mapping[str, tuple[Floats, Floats]], loss: Mapping[str, Floats]
+) -> list[Mix]:
     """The columns by which the mix alone raises the loss, the most first.
 
     `rows` holds for each column the rows of each slice before and since, `loss` the mean loss of each slice before. Kitagawa, Components of a
