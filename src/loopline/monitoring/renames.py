@@ -93,7 +93,7 @@ def _into_known(
     gone = [
         place
         for place, (mean, least, _) in enumerate(usual)
-        if shares[place] == 0 and least > max(_LEAST_SHARE, _ERRORS * _error(mean, given))
+        if shares[place] == 0 and least > max(_LEAST_SHARE, _error(mean, given))
     ]
     for place in gone:
         mean = usual[place][0]

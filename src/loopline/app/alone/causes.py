@@ -31,7 +31,7 @@ Hashes = npt.NDArray[np.uint64]
 SCORE = "the score"
 """The name under which the score itself is profiled: a fallback's constant is a fault of it."""
 
-MOST_STRETCHES = 120
+MOST_STRETCHES = 250
 MOST_SLICES = 12
 _BINS = 4
 _FEW_VALUES = 12

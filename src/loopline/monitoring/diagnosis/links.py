@@ -48,12 +48,13 @@ def broken_links(codes: Mapping[str, Codes], before: Ints, since: Ints, fixed: S
     held = _held(codes, names, before)
     now = _links(codes, names, _window(since))
     material = held > _STRONG
-    lost = material & (now < _KEPT * held)
-    shares = _lost_shares(held, now, material)
     own = np.diag(held)
     shuffled = (own > _OWN) & (np.diag(now) < _KEPT * own)
-    if shuffled.any() and shuffled[own > _OWN].all() and (own > _OWN).sum() > 1:
-        shuffled[:] = False  # the rows come in another order: no column is wrong
+    if shuffled.sum() > 1 and shuffled[own > _OWN].all():
+        shuffled[:] = False  # the rows come in another order: that says nothing of a column
+        np.fill_diagonal(material, val=False)
+    lost = material & (now < _KEPT * held)
+    shares = _lost_shares(held, now, material)
     free = np.array([name not in fixed for name in names])
     group = [int(place) for place in np.flatnonzero(((shares > _LOST) | shuffled) & free)]
     group = [place for place in _kept_together(group, material, lost) if free[place]]
