@@ -85,7 +85,10 @@ def test_free_text_and_embeddings_are_profiled_by_what_is_read_from_them():
     centre = vectors.mean(axis=0)
     cosines = vectors @ centre / np.linalg.norm(vectors, axis=1) / np.linalg.norm(centre)
     assert told["nearness of embedding"].mean == pytest.approx(cosines.mean())
-    odd = pl.DataFrame({"review": [None, "abc"], "embedding": [[1.0, 2.0], None]}, {"review": pl.String, "embedding": pl.List(pl.Float64)})
+    odd = pl.DataFrame(
+        {"review": [None, "abc"], "embedding": [[1.0, 2.0], None]},
+        {"review": pl.String, "embedding": pl.List(pl.Float64)},
+    )
     strange = profile(odd, binning).numbers
     assert strange["length of review"].nulls == 1
     assert strange["nearness of embedding"].nulls == 2

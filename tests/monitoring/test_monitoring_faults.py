@@ -26,7 +26,9 @@ def reference():
 
 
 def faults(reference, rows, recent=None):
-    return {(one.column, one.kind): one for one in find_faults(reference, profile(rows, reference.binning), recent=recent)}
+    return {
+        (one.column, one.kind): one for one in find_faults(reference, profile(rows, reference.binning), recent=recent)
+    }
 
 
 def recent_of(reference, *more):

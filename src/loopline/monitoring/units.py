@@ -15,6 +15,8 @@ _AGREE = 0.1
 _ROOM = 0.5
 _LOOSE = 1.5
 _FAR_OFF = 2.0
+_CLOSE = 0.1
+_CLOSER = 0.15
 RECENT = 7
 
 
@@ -136,12 +138,16 @@ class _Usual:
     def distance(self, mean: float, deviation: float) -> float:
         return abs(mean - self.middle) / self._room + abs(math.log(deviation / self.typical))
 
-    def agrees(self, mean: float, deviation: float) -> bool:
-        """Whether mean and deviation changed by about the same factor; a mean near 0 says nothing."""
+    def agrees(self, mean: float, deviation: float, factor: float) -> bool:
+        """Whether mean and deviation changed by about the same factor, more nearly so for a small one, which a shift could be taken for.
+
+        A mean near 0 says nothing.
+        """
         if abs(self.middle) < _ROOM * self.typical:
             return True
         ratio = mean / self.middle
-        return ratio != 0 and abs(math.log(abs(ratio) * self.typical / deviation)) <= _ROOM
+        apart = abs(math.log(abs(ratio) * self.typical / deviation)) if ratio else math.inf
+        return apart <= min(_ROOM, _CLOSE + _CLOSER * abs(math.log(abs(factor))))
 
 
 def _measure(now: NumberProfile, stretches: Sequence[NumberProfile], *, offsets: bool) -> Measure | None:
@@ -151,11 +157,11 @@ def _measure(now: NumberProfile, stretches: Sequence[NumberProfile], *, offsets:
     mean, deviation = now.mean, now.deviation
     if usual.fits(mean, deviation, _FAR_OFF):
         return None
-    agree = usual.agrees(mean, deviation)
     may = [
         measure
         for measure in MEASURES
-        if (offsets if measure.offset else agree) and usual.fits(*measure.undone(mean, deviation), _LOOSE)
+        if (offsets if measure.offset else usual.agrees(mean, deviation, measure.factor))
+        and usual.fits(*measure.undone(mean, deviation), _LOOSE)
     ]
     return min(may, key=lambda measure: usual.distance(*measure.undone(mean, deviation)), default=None)
 

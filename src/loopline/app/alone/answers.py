@@ -193,5 +193,5 @@ class Watched(msgspec.Struct, frozen=True):
 
     @property
     def harmed(self) -> bool:
-        """Whether harm was found, and lasts."""
-        return self.verdict == HARM
+        """Whether harm was found, of all rows together or of a slice by itself, and lasts."""
+        return self.verdict == HARM or any(not one.episode.ended for one in self.why.slices)

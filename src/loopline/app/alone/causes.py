@@ -209,12 +209,17 @@ def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, l
     recent = Recent([one.numbers for one in found.profiles[: found.reference]])
     for place in range(found.reference, len(found.profiles)):
         told = find_faults(reference, found.profiles[place], recent=recent)
-        broken = [fault for fault in told if fault.kind != _REPEATED]
+        broken = [fault for fault in told if fault.kind != _REPEATED and _possible(fault)]
         one = stuck(SCORE, *found.stuck[place][:2], usual, found.stuck[place][2])
         broken += [one] if one else []
         if broken:
             faults[place] = broken
     return faults
+
+
+def _possible(fault: DataFault) -> bool:
+    """A score has no unit and no feed."""
+    return fault.column != SCORE or fault.kind not in {"unit_change", "stale_feature"}
 
 
 def suspects(found: Inputs, reference: ReferenceProfile, first: int, last: int) -> list[Suspect]:

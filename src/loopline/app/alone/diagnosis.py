@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,6 @@ from loopline.app.alone.measure import loss_of
 from loopline.app.alone.pictures import distances, fault_picture, pictured, slice_picture
 from loopline.app.alone.study import Study, figure
 from loopline.monitoring.carriers import Carrier
-from loopline.monitoring.diagnosis.blind import Blind
 from loopline.monitoring.diagnosis.cause import Cause, cause, ranked
 from loopline.monitoring.diagnosis.cells import promising_cells
 from loopline.monitoring.diagnosis.links import Broken, broken_links, spread_of
@@ -20,6 +20,9 @@ from loopline.monitoring.diagnosis.mix import traffic_mix
 from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm
+
+if TYPE_CHECKING:
+    from loopline.monitoring.diagnosis.blind import Blind
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -32,6 +35,7 @@ _SURE = 3.0
 _BESIDE_FAULTS = 0.25
 """How surely a slice's loss rose by itself where an input is broken that surely contributes: slices that are looked for are always found."""
 _FROZEN = 0.3
+_EMPTYING = frozenset({"null_rate", "constant", "stale_feature"})
 _CLOCK = "time of day"
 _A_DAY = 86_400_000_000
 _LEAST_MIX = 0.1
@@ -57,7 +61,9 @@ class Diagnosis:
     def causes(self, carriers: Sequence[Carrier]) -> list[Cause]:
         """The likeliest causes first, at most twelve; nothing where there are no features."""
         found = list(self._faults())
-        found = [*self._joins(found), *self._repeats()]
+        found = self._joins(found)
+        emptied = any(one.kind in _EMPTYING and one.timing >= _HALF for one in found)
+        found += [] if emptied else self._repeats()  # rows that lost what told them apart are equal, not copied
         broken = {name for one in found for name in one.columns if one.timing >= _HALF}
         found += self._drifts(broken)
         found += self._slices(carriers, broken)
@@ -65,8 +71,10 @@ class Diagnosis:
         return ranked(found)[:MOST]
 
     @cached_property
-    def blind(self) -> Blind | None:
+    def blind(self) -> "Blind | None":
         """Copies of the model that are blind to columns; None for models of several outputs and lists, and without features."""
+        from loopline.monitoring.diagnosis.blind import Blind  # noqa: PLC0415 - two seconds, which only a cause should wait for
+
         study = self.study
         if study.rows.kind not in {"binary", "regression"} or study.rows.hard or not self.inputs.places:
             return None

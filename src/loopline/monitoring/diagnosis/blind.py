@@ -20,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 LossOf = Callable[[Floats, Floats], Floats]
 
-LEARNT_FROM = 20_000
+LEARNT_FROM = 12_000
 JUDGED_ON = 10_000
 _DRAWS = 3
 _LEAST_ROWS = 500
@@ -53,7 +53,7 @@ class Blind:
             return
         everything = np.concatenate([learnt, _some(since, LEARNT_FROM, rng)])
         self._model = HistGradientBoostingRegressor(
-            max_iter=80, max_leaf_nodes=31, random_state=0, early_stopping=False
+            max_iter=60, max_leaf_nodes=31, random_state=0, early_stopping=False
         )
         with threadpool_limits(limits=1):
             self._model.fit(self._rows(everything), scores[everything])
