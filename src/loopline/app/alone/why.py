@@ -7,10 +7,12 @@ from loopline.app.alone.causes import carriers_of, suspects
 from loopline.app.alone.diagnosis import Diagnosis
 from loopline.app.alone.explained import harmed_slices, slice_sums_of
 from loopline.app.alone.study import Study, figure
+from loopline.monitoring.diagnosis.cause import Cause
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceHarm
 
 MOST = 5
+_WORDS = {"drift": "Moved", "traffic_mix": "Moved", "concept": "Changed", "model_version": "Changed"}
 
 
 def answer_why(study: Study) -> Why:
@@ -24,7 +26,7 @@ def answer_why(study: Study) -> Why:
     carry = carriers_of(sums, study.reference, first, last) if study.episodes or harms else []
     causes = looked.causes(carry)
     compared = f"{study.when(study.start_of(first))} to {study.when(study.end_of(last))} against the reference"
-    sentences = [*(_slice_harm(study, one) for one in harms[:MOST]), *(one.sentence for one in causes[:MOST])]
+    sentences = [*_told(causes), *(_slice_harm(study, one) for one in harms[:MOST])]
     return Why(
         causes,
         harms,
@@ -36,6 +38,12 @@ def answer_why(study: Study) -> Why:
         compared,
         sentences or [_nothing(study)],
     )
+
+
+def _told(causes: list[Cause]) -> list[str]:
+    """The likeliest causes, and what to do about the first."""
+    told = [f"{_WORDS.get(one.kind, 'Broken')}: {one.sentence}" for one in causes[:MOST]]
+    return [*told[:1], *(f"To do: {one.remedy}" for one in causes[:1]), *told[1:]]
 
 
 def spells_of(study: Study) -> list[FaultSpell]:
