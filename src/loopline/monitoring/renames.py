@@ -73,7 +73,8 @@ def _into_new(
         lost = mean - shares[place]
         error = _error(mean, given) + (most - least) / 2
         both = shares[place] + unseen
-        if lost <= 0 or not least - error <= both <= most + error:
+        near = _error(mean, given) / 2
+        if lost <= 0 or not least - near <= both <= most + near:
             continue
         alike = max(_alike(old, name) for name in names)
         surely = lost > error or alike >= _ALIKE
