@@ -16,11 +16,12 @@ _NUMBERS, _TEXTS = 18, 7
 
 @dataclass(frozen=True)
 class Size:
-    """`seconds` within the program, imports left out; the largest `memory_mb` of its process."""
+    """`seconds` and processor time `cpu` within the program, imports left out; the largest `memory_mb` of its process."""
 
     contestant: str
     rows: int
     seconds: float
+    cpu: float
     memory_mb: float
 
 
@@ -50,7 +51,7 @@ def sizes(runners: Sequence[Runner], most: int, folder: Path, say: Callable[[str
             }
             answer = runner.run(task, folder, 1200)
             if answer is not None:
-                found.append(Size(runner.contestant.name, count, answer["seconds"], answer["memory_mb"]))
+                found.append(Size(runner.contestant.name, count, answer["seconds"], answer["cpu"], answer["memory_mb"]))
     return found
 
 

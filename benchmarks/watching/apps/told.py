@@ -19,7 +19,7 @@ class Answer:
     def __init__(self) -> None:
         self.pages: list[dict[str, Any]] = []
         self.more: dict[str, Any] = {}
-        self._began = time.perf_counter()
+        self._began, self._worked = time.perf_counter(), time.process_time()
 
     def page(self, row: int, columns: list[str], kind: str = "drift") -> None:
         """`row` is the last row that was looked at; `columns` the likeliest causes first."""
@@ -28,5 +28,6 @@ class Answer:
     def tell(self) -> None:
         seconds = time.perf_counter() - self._began
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        said = {"pages": self.pages, "seconds": seconds, "memory_mb": memory, **self.more}
+        cpu = time.process_time() - self._worked
+        said = {"pages": self.pages, "seconds": seconds, "cpu": cpu, "memory_mb": memory, **self.more}
         print("\n" + json.dumps({"answer": said}), flush=True)
