@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from loopline.monitoring.carriers import SliceSums, carriers
-from loopline.monitoring.importance import codes_of, dependence
+from loopline.monitoring.counting import count_categories, count_numbers, floats_of
+from loopline.monitoring.importance import dependence
 from loopline.monitoring.quality import stuck
 
 
@@ -60,8 +61,9 @@ def test_the_correlation_ratio_is_that_of_the_bins():
 
 
 def test_missing_values_have_a_bin_of_their_own():
-    assert codes_of(pl.Series([0.5, None, 2.5, float("nan"), -1.0]), (0.0, 1.0, 2.0)).tolist() == [1, 4, 3, 4, 0]
-    assert len(set(codes_of(pl.Series(["a", None, "b", "a"]), ()).tolist())) == 3
+    values = floats_of(pl.Series([0.5, None, 2.5, float("nan"), -1.0, 2.0]))
+    assert count_numbers(values, (0.0, 1.0, 2.0), (0, 6))[1].tolist() == [1, 4, 3, 4, 0, 2]
+    assert count_categories(pl.Series(["a", None, "b", "a", "z"]), ("b", "a"), (0, 5))[1].tolist() == [1, 3, 0, 1, 2]
 
 
 def test_a_score_that_is_stuck_is_a_fault():

@@ -183,7 +183,9 @@ def test_ordinary_rows_have_no_fault(reference):
 
 
 def test_each_fault_is_found(reference):
-    assert set(faults(reference, frame(8, delay=[None] * 60 + [10.0, 11.0] * 270))) == {("delay", "null_rate")}
+    assert set(faults(reference, frame(8, delay=[None] * 60 + [10.0 + place / 50 for place in range(540)]))) == {
+        ("delay", "null_rate")
+    }
     assert set(faults(reference, frame(8, carrier=["AA", "DL"] * 270 + ["XX"] * 60))) == {
         ("carrier", "unseen_categories")
     }

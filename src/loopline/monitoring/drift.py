@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtri
 
-from loopline.monitoring.profile import CategoryProfile, NumberProfile, Profile, ReferenceProfile
+from loopline.monitoring.column_profile import CategoryProfile, ColumnProfile, NumberProfile
+from loopline.monitoring.profile import Profile, ReferenceProfile
 
 Floats = npt.NDArray[np.float64]
-ColumnProfile = NumberProfile | CategoryProfile
 
 FLOOR = 1e-4
 _UNUSUAL = 0.05

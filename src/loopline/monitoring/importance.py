@@ -2,22 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-def codes_of(column: pl.Series, edges: tuple[float, ...]) -> Ints:
-    """The place of each row's bin, shape (rows,): of a number below, in and above `edges`, of anything else by its value.
-
-    What is missing has a place of its own.
-    """
-    if column.dtype.is_numeric():
-        values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(np.array(edges), values, side="right"))
-    text = column.cast(pl.String).fill_null("\x00")
-    return text.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def dependence(codes: Ints, score: Floats) -> float:

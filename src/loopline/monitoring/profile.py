@@ -1,95 +1,64 @@
 """Profiles: exact counts of a model's inputs in bins frozen at training. Counts of two stretches add up to those of both."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from loopline.errors import InvalidInput
+from loopline.monitoring.column_profile import (
+    CategoryProfile,
+    ColumnProfile,
+    NumberProfile,
+    merge_categories,
+    merge_numbers,
+)
+from loopline.monitoring.counting import Places, count_categories, count_numbers, floats_of
+from loopline.monitoring.derived import Derived, derived_of, read_derived
 
-Floats = npt.NDArray[np.float64]
-
-_EXAMPLES = 5
+__all__ = [
+    "Binning",
+    "CategoryProfile",
+    "ColumnProfile",
+    "NumberProfile",
+    "Profile",
+    "ReferenceProfile",
+    "freeze",
+    "merge",
+    "profile",
+    "profile_parts",
+    "profile_places",
+    "profile_stretches",
+    "reference_profile",
+]
 
 
 class Binning(msgspec.Struct, frozen=True):
     """The frozen bins of each column.
 
     `numbers` holds rising edges e0 .. ek: a value is below e0, in one of the k bins [e, e'), where the last one is closed,
-    or above ek. `categories` holds the known values as text. A column is in one of the two.
+    or above ek. `categories` holds the known values as text. A column is in one of the two. `derived` says which of the numbers are read
+    from other columns, such as the length of a text.
     """
 
     numbers: dict[str, tuple[float, ...]]
     categories: dict[str, tuple[str, ...]]
+    derived: dict[str, Derived] = {}
 
+    def columns(self) -> list[str]:
+        """The columns that rows must have."""
+        given = [name for name in (*self.numbers, *self.categories) if name not in self.derived]
+        return list(dict.fromkeys([*given, *(one.of for one in self.derived.values())]))
 
-class NumberProfile(msgspec.Struct, frozen=True):
-    """Counts of a numeric column: below, each bin, above. NaN counts as null, an infinity as below or above.
-
-    `mean` and `squares` (the sum of squared distances from it), `low` and `high` are of the finite values, of which there are
-    `finite`; None where there are none.
-    """
-
-    nulls: int
-    counts: tuple[int, ...]
-    finite: int
-    mean: float | None
-    squares: float
-    low: float | None
-    high: float | None
-
-    @property
-    def rows(self) -> int:
-        """All rows, nulls too."""
-        return self.nulls + sum(self.counts)
-
-    @property
-    def null_share(self) -> float:
-        """Share of nulls among the rows; 0 without rows."""
-        return self.nulls / self.rows if self.rows else 0.0
-
-    @property
-    def out_of_range(self) -> int:
-        """Values below or above every value of the reference."""
-        return self.counts[0] + self.counts[-1]
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation, 0 without values."""
-        return math.sqrt(self.squares / self.finite) if self.finite else 0.0
-
-    @property
-    def masses(self) -> tuple[int, ...]:
-        """All counts that make the distribution, nulls last."""
-        return (*self.counts, self.nulls)
-
-
-class CategoryProfile(msgspec.Struct, frozen=True):
-    """Counts of the known categories in the order of the binning, of all others together, and a few of those by name."""
-
-    nulls: int
-    counts: tuple[int, ...]
-    unseen: int
-    examples: tuple[str, ...]
-
-    @property
-    def rows(self) -> int:
-        """All rows, nulls too."""
-        return self.nulls + self.unseen + sum(self.counts)
-
-    @property
-    def null_share(self) -> float:
-        """Share of nulls among the rows; 0 without rows."""
-        return self.nulls / self.rows if self.rows else 0.0
-
-    @property
-    def masses(self) -> tuple[int, ...]:
-        """All counts that make the distribution: the known, the unseen, nulls last."""
-        return (*self.counts, self.unseen, self.nulls)
+    def with_columns_of(self, other: "Binning") -> "Binning":
+        """The bins of the columns of both."""
+        return Binning(
+            {**self.numbers, **other.numbers},
+            {**self.categories, **other.categories},
+            {**self.derived, **other.derived},
+        )
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -111,30 +80,68 @@ class ReferenceProfile(msgspec.Struct, frozen=True):
 def freeze(frame: pl.DataFrame, *, bins: int = 20, categories: int = 100) -> Binning:
     """Bins from reference rows: equal masses for numbers, the most frequent values for texts, categories and booleans.
 
-    Values that many rows share get fewer, heavier bins. Columns of other types, and those without any number, are left out.
+    Values that many rows share get fewer, heavier bins. A text of more different values than `categories` is profiled by its length too,
+    a list of numbers by its norm and its nearness to the reference's mean. Columns of other types, and those without any number, are
+    left out.
     """
-    numbers = {name: _edges(frame[name], bins) for name in frame.columns if frame[name].dtype.is_numeric()}
     named = [name for name in frame.columns if frame[name].dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)]
-    return Binning(
-        {name: edges for name, edges in numbers.items() if edges},
-        {name: _most_frequent(frame[name], categories) for name in named},
-    )
+    known = {name: _most_frequent(frame[name], categories) for name in named}
+    derived: dict[str, Derived] = {}
+    for column in frame:
+        free_text = len(known.get(column.name, ())) == categories and column.n_unique() > categories + 1
+        derived |= derived_of(column, free_text=free_text)
+    numbers = {name: _edges(frame[name], bins) for name in frame.columns if frame[name].dtype.is_numeric()}
+    numbers |= {name: _edges(read_derived(frame[one.of], one), bins) for name, one in derived.items()}
+    some = {name: edges for name, edges in numbers.items() if edges}
+    return Binning(some, known, {name: one for name, one in derived.items() if name in some})
 
 
 def profile(frame: pl.DataFrame, binning: Binning) -> Profile:
     """Count the rows in the frozen bins. Raises `InvalidInput` where a column is missing or of another kind."""
-    for name in (*binning.numbers, *binning.categories):
+    return profile_stretches(frame, binning, (0, len(frame)))[0]
+
+
+def profile_parts(parts: Iterable[pl.DataFrame], binning: Binning) -> Profile:
+    """The profile of all parts, of which only one need be in memory at a time. Raises as `profile`."""
+    return reduce(merge, (profile(part, binning) for part in parts))
+
+
+def profile_stretches(frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]) -> list[Profile]:
+    """The profile of each stretch of the rows, from one of the `bounds` up to the next. Raises as `profile`."""
+    return profile_places(frame, binning, bounds)[0]
+
+
+def profile_places(
+    frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]
+) -> tuple[list[Profile], dict[str, Places]]:
+    """As `profile_stretches`, and where each row counts in each column, (rows,)."""
+    for name in binning.columns():
         if name not in frame.columns:
             raise InvalidInput(
                 "profile.no_column",
                 f"the rows have no column {name!r}",
                 remedy="Profile the columns the model was trained on.",
             )
-    return Profile(
-        len(frame),
-        {name: _numbers(frame[name], edges) for name, edges in binning.numbers.items()},
-        {name: _categories(frame[name], known) for name, known in binning.categories.items()},
-    )
+    numbers = {
+        name: count_numbers(floats_of(_column(frame, binning, name)), edges, bounds)
+        for name, edges in binning.numbers.items()
+    }
+    categories = {name: count_categories(frame[name], known, bounds) for name, known in binning.categories.items()}
+    profiles = [
+        Profile(
+            int(bounds[place + 1] - bounds[place]),
+            {name: parts[place] for name, (parts, _) in numbers.items()},
+            {name: parts[place] for name, (parts, _) in categories.items()},
+        )
+        for place in range(len(bounds) - 1)
+    ]
+    counted = {name: places for name, (_, places) in numbers.items()}
+    return profiles, counted | {name: places for name, (_, places) in categories.items()}
+
+
+def _column(frame: pl.DataFrame, binning: Binning, name: str) -> pl.Series:
+    one = binning.derived.get(name)
+    return frame[name] if one is None else read_derived(frame[one.of], one).alias(name)
 
 
 def reference_profile(blocks: Sequence[pl.DataFrame], *, bins: int = 20, categories: int = 100) -> ReferenceProfile:
@@ -154,23 +161,13 @@ def merge(first: Profile, second: Profile) -> Profile:
     """The profile of both stretches together. They must be of one binning."""
     return Profile(
         first.rows + second.rows,
-        {name: _merge_numbers(one, second.numbers[name]) for name, one in first.numbers.items()},
-        {name: _merge_categories(one, second.categories[name]) for name, one in first.categories.items()},
+        {name: merge_numbers(one, second.numbers[name]) for name, one in first.numbers.items()},
+        {name: merge_categories(one, second.categories[name]) for name, one in first.categories.items()},
     )
 
 
-def _floats(column: pl.Series) -> Floats:
-    if not (column.dtype.is_numeric() or column.dtype == pl.Null):
-        raise InvalidInput(
-            "profile.other_kind",
-            f"column {column.name!r} was numeric and is {column.dtype} now",
-            remedy="Cast it first.",
-        )
-    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
 def _edges(column: pl.Series, bins: int) -> tuple[float, ...]:
-    x = _floats(column)
+    x = floats_of(column)
     x = x[np.isfinite(x)]
     if not len(x):
         return ()
@@ -181,63 +178,3 @@ def _edges(column: pl.Series, bins: int) -> tuple[float, ...]:
 def _most_frequent(column: pl.Series, at_most: int) -> tuple[str, ...]:
     counted = column.cast(pl.String).drop_nulls().value_counts(name="_rows")
     return tuple(counted.sort("_rows", column.name, descending=[True, False])[column.name].head(at_most).to_list())
-
-
-def _numbers(column: pl.Series, edges: tuple[float, ...]) -> NumberProfile:
-    x = _floats(column)
-    known, finite = x[~np.isnan(x)], x[np.isfinite(x)]
-    place = np.searchsorted(np.array(edges), known, side="right")
-    place[known == edges[-1]] = len(edges) - 1
-    counts = np.bincount(place, minlength=len(edges) + 1)
-    mean = float(finite.mean()) if len(finite) else None
-    return NumberProfile(
-        nulls=len(x) - len(known),
-        counts=tuple(counts.tolist()),
-        finite=len(finite),
-        mean=mean,
-        squares=float(((finite - mean) ** 2).sum()) if mean is not None else 0.0,
-        low=float(finite.min()) if len(finite) else None,
-        high=float(finite.max()) if len(finite) else None,
-    )
-
-
-def _categories(column: pl.Series, known: tuple[str, ...]) -> CategoryProfile:
-    counted = column.cast(pl.String).drop_nulls().value_counts(name="_rows")
-    counts: dict[str, int] = dict(zip(counted[column.name].to_list(), counted["_rows"].to_list(), strict=True))
-    unseen = sorted(set(counts) - set(known))
-    return CategoryProfile(
-        nulls=column.null_count(),
-        counts=tuple(counts.get(value, 0) for value in known),
-        unseen=sum(counts[value] for value in unseen),
-        examples=tuple(unseen[:_EXAMPLES]),
-    )
-
-
-def _merge_numbers(first: NumberProfile, second: NumberProfile) -> NumberProfile:
-    finite = first.finite + second.finite
-    mean, squares = first.mean, first.squares + second.squares
-    if first.mean is None:
-        mean = second.mean
-    elif second.mean is not None:
-        # Chan, Golub and LeVeque, 1983: no difference of large sums.
-        gap = second.mean - first.mean
-        mean = first.mean + gap * second.finite / finite
-        squares += gap * gap * first.finite * second.finite / finite
-    return NumberProfile(
-        nulls=first.nulls + second.nulls,
-        counts=tuple(a + b for a, b in zip(first.counts, second.counts, strict=True)),
-        finite=finite,
-        mean=mean,
-        squares=squares,
-        low=min((low for low in (first.low, second.low) if low is not None), default=None),
-        high=max((high for high in (first.high, second.high) if high is not None), default=None),
-    )
-
-
-def _merge_categories(first: CategoryProfile, second: CategoryProfile) -> CategoryProfile:
-    return CategoryProfile(
-        nulls=first.nulls + second.nulls,
-        counts=tuple(a + b for a, b in zip(first.counts, second.counts, strict=True)),
-        unseen=first.unseen + second.unseen,
-        examples=tuple(sorted({*first.examples, *second.examples})[:_EXAMPLES]),
-    )

@@ -6,34 +6,26 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from loopline.monitoring.profile import CategoryProfile, NumberProfile, Profile, ReferenceProfile
+from loopline.monitoring.column_profile import CategoryProfile, NumberProfile
+from loopline.monitoring.profile import Profile, ReferenceProfile
+from loopline.monitoring.renames import Rename, find_rename
+from loopline.monitoring.units import Recent, changed_measure
 
 MIN_ROWS = 50
 _JUMP = 0.05
 _ERRORS = 4
 _IMPOSSIBLE = 1e-6
-_CLOSE = 0.03
-_FAR = 8.0
+_JUMP_FROM_NONE = 0.02
+_LEAST_DISTINCT = 8
+_STALE = 0.25
+_ENOUGH = 0.5
 _SPANS = 5
-
-UNITS = {
-    "feet and metres": 0.3048,
-    "inches and millimetres": 25.4,
-    "inches and centimetres": 2.54,
-    "miles and kilometres": 1.609344,
-    "knots and kilometres per hour": 1.852,
-    "pounds and kilograms": 0.45359237,
-    "seconds and minutes, or minutes and hours": 60.0,
-    "seconds and hours": 3600.0,
-    "shares and percent": 100.0,
-    "units and thousands": 1000.0,
-    "units and millions": 1e6,
-}
 
 
 class DataFault(msgspec.Struct, frozen=True):
-    """One broken column. `kind` is `null_rate`, `unseen_categories`, `out_of_range`, `constant`, `unit_change`, `repeated`,
-    `stuck` or `stale`; `value` is what was seen and `expected` what is usual, both in the measure of that kind.
+    """One broken column. `kind` is `null_rate`, `unseen_categories`, `category_split`, `category_rename`, `category_merge`, `out_of_range`,
+    `constant`, `unit_change`, `stale_feature`, `repeated`, `stuck` or `stale`; `value` is what was seen and `expected` what is usual, both
+    in the measure of that kind.
     """
 
     column: str
@@ -43,19 +35,23 @@ class DataFault(msgspec.Struct, frozen=True):
     sentence: str
 
 
-def find_faults(reference: ReferenceProfile, current: Profile, previous: Profile | None = None) -> list[DataFault]:
+def find_faults(
+    reference: ReferenceProfile, current: Profile, previous: Profile | None = None, recent: Recent | None = None
+) -> list[DataFault]:
     """What looks broken in the current rows, by column; none in a column of fewer than 50 rows.
 
     A share (of nulls, unseen categories, values out of range) is a fault five points above the most that any of the
-    reference's blocks has, and four standard errors; values out of range also reach five spans of the reference beyond it,
-    or they are drift. A column is constant where none of the reference's blocks is, and where independent rows would be so with a
-    probability below one in a million; its unit changed where mean and deviation both scaled by the factor of two known
-    units, and by more than they do between the reference's blocks; it is repeated where its counts are those of the
-    `previous` stretch again.
+    reference's blocks has (two points where none has any), and four standard errors; values out of range also reach five spans of the
+    reference beyond it, or they are drift. A column is constant where none of the reference's blocks is, and where independent rows
+    would be so with a probability below one in a million; it is stale where it has less than a quarter of the different values that
+    the poorest of the reference's blocks has; its unit changed where mean and deviation are far from those of all blocks and, read in
+    another measure, as usual; a category is split or renamed where new values have what one known value lost; a column is repeated
+    where its counts are those of the `previous` stretch again. With the `recent` stretches, which move on by the current one, a season is
+    not taken for another measure.
     """
     columns: list[DataFault] = []
     for name, number in current.numbers.items():
-        columns += _of_number(reference, name, number)
+        columns += _of_number(reference, name, number, recent)
     for name, category in current.categories.items():
         columns += _of_category(reference, name, category)
     return columns + (_repeated(current, previous) if previous else [])
@@ -70,7 +66,9 @@ def stale(source: str, newest: datetime | None, at: datetime, max_age: timedelta
     return DataFault(source, "stale", age, max_age.total_seconds(), f"{source} {since}.")
 
 
-def _of_number(reference: ReferenceProfile, name: str, now: NumberProfile) -> Iterator[DataFault]:
+def _of_number(
+    reference: ReferenceProfile, name: str, now: NumberProfile, recent: Recent | None
+) -> Iterator[DataFault]:
     if now.rows < MIN_ROWS:
         return
     own = [block.numbers[name] for block in _blocks(reference)]
@@ -80,12 +78,17 @@ def _of_number(reference: ReferenceProfile, name: str, now: NumberProfile) -> It
     known = now.rows - now.nulls
     if known < MIN_ROWS:
         return
-    yield from _out_of_range(name, now, reference.profile.numbers[name], known)
+    far = list(_out_of_range(name, now, reference.profile.numbers[name], known))
     varied = [block.low != block.high for block in own if block.finite]
     if now.low == now.high and all(varied) and _heaviest(reference.profile.numbers[name]) ** known < _IMPOSSIBLE:
         yield DataFault(name, "constant", 1.0, 0.0, f"{name} is {now.low:g} in all of {known} values.")
+    elif _stale(now, own):
+        yield _stale_feature(name, now, own)
     else:
-        yield from _unit_change(name, now, reference.profile.numbers[name], own)
+        changed = list(_unit_change(name, now, reference.profile.numbers[name], own, recent))
+        far = [] if changed else far
+        yield from changed
+    yield from far
 
 
 def _of_category(reference: ReferenceProfile, name: str, now: CategoryProfile) -> Iterator[DataFault]:
@@ -97,11 +100,14 @@ def _of_category(reference: ReferenceProfile, name: str, now: CategoryProfile) -
         yield _null_rate(name, now.null_share, usual)
     unseen, known = now.unseen / now.rows, now.rows - now.nulls
     usual = max(block.unseen / block.rows for block in own if block.rows)
-    if _jumped(unseen, usual, now.rows):
+    before = reference.profile.categories[name]
+    renamed = find_rename(reference.binning.categories[name], before, own, now) if not usual else None
+    if renamed is not None:
+        yield DataFault(name, renamed.kind, renamed.share, 0.0, _renamed(name, renamed))
+    elif _jumped(unseen, usual, now.rows):
         examples = ", ".join(repr(example) for example in now.examples)
         sentence = f"{name} has values not seen in training in {unseen:.1%} of rows: {examples}."
         yield DataFault(name, "unseen_categories", unseen, usual, sentence)
-    before = reference.profile.categories[name]
     varied = [max(block.counts, default=0) < block.rows - block.nulls for block in own if block.rows > block.nulls]
     only = max(now.counts, default=0) == known >= MIN_ROWS and all(varied)
     if only and (max(before.counts) / max(before.rows - before.nulls, 1)) ** known < _IMPOSSIBLE:
@@ -115,7 +121,7 @@ def _blocks(reference: ReferenceProfile) -> Sequence[Profile]:
 
 def _jumped(share: float, usual: float, rows: int) -> bool:
     error = math.sqrt(max(usual * (1 - usual), 1 / rows) / rows)
-    return share - usual > max(_JUMP, _ERRORS * error)
+    return share - usual > max(_JUMP if usual else _JUMP_FROM_NONE, _ERRORS * error)
 
 
 def _null_rate(name: str, share: float, usual: float) -> DataFault:
@@ -143,32 +149,55 @@ def _heaviest(number: NumberProfile) -> float:
     return max(number.counts) / max(sum(number.counts), 1)
 
 
+def _stale(now: NumberProfile, own: Sequence[NumberProfile]) -> bool:
+    """Whether as many rows as usual have far fewer different values."""
+    like = [block for block in own if block.finite and not math.isnan(block.cardinality)]
+    if not like or now.finite < _ENOUGH * min(block.finite for block in like):
+        return False
+    poorest = min(block.cardinality for block in like)
+    return poorest >= _LEAST_DISTINCT and now.cardinality < _STALE * poorest
+
+
+def _stale_feature(name: str, now: NumberProfile, own: Sequence[NumberProfile]) -> DataFault:
+    usual = min(block.cardinality for block in own if block.finite)
+    sentence = (
+        f"{name} has only about {now.cardinality:,.0f} different values in {now.finite:,} rows, where it had at least {usual:,.0f}: "
+        "it no longer follows its source."
+    )
+    return DataFault(name, "stale_feature", now.cardinality, usual, sentence)
+
+
 def _unit_change(
-    name: str, now: NumberProfile, before: NumberProfile, own: Sequence[NumberProfile]
+    name: str,
+    now: NumberProfile,
+    before: NumberProfile,
+    own: Sequence[NumberProfile],
+    recent: Recent | None,
 ) -> Iterator[DataFault]:
-    factor = _factor(before, now)
-    if factor is None:
+    measure = recent.goes_on(name, now) if recent else None
+    measure = measure or changed_measure(now, before, own, recent.of(name) if recent else ())
+    if recent:
+        recent.follow(name, now, measure)
+    if measure is None or now.mean is None or before.mean is None:
         return
-    seen = [abs(math.log(ratio)) for block in own if (ratio := _factor(before, block, close=math.inf)) is not None]
-    if abs(math.log(factor)) <= 2 * max(seen, default=0.0):
-        return
-    units = [units for units, known in UNITS.items() if min(_apart(factor, known), _apart(factor, 1 / known)) < _CLOSE]
-    if units or not 1 / _FAR < factor < _FAR:
-        guess = f", as between {units[0]}" if units else ""
-        sentence = f"{name} is {factor:.4g} times what it was, in mean and in spread{guess}."
-        yield DataFault(name, "unit_change", factor, 1.0, sentence)
+    guess = f", as between {measure.words}" if measure.words else ""
+    if measure.offset:
+        size = f"{name} reads in another measure"
+    elif measure.factor < 0:
+        size = f"{name} has changed its sign"
+    else:
+        size = f"{name} is {measure.factor:.4g} times what it was"
+    sentence = f"{size}{guess}: mean {now.mean:.4g} and deviation {now.deviation:.4g} instead of {before.mean:.4g} and {before.deviation:.4g}."
+    yield DataFault(name, "unit_change", measure.factor, 1.0, sentence)
 
 
-def _factor(before: NumberProfile, now: NumberProfile, close: float = 0.1) -> float | None:
-    """By how much values were multiplied, if mean and deviation agree on it within `close` (as a difference of logs)."""
-    if before.mean is None or now.mean is None or before.mean * now.mean <= 0 or not before.deviation * now.deviation:
-        return None
-    mean, deviation = now.mean / before.mean, now.deviation / before.deviation
-    return math.sqrt(mean * deviation) if _apart(mean, deviation) <= close else None
-
-
-def _apart(a: float, b: float) -> float:
-    return abs(math.log(a / b))
+def _renamed(name: str, found: Rename) -> str:
+    new = ", ".join(repr(one) for one in found.new)
+    if found.kind == "category_merge":
+        return f"{name}={found.old!r} no longer comes, and {new} has grown by what it had: {found.before:.1%} of rows."
+    if found.kind == "category_rename":
+        return f"{name}={found.old!r} no longer comes; {new} comes instead, in {found.share:.1%} of rows, where it had {found.before:.1%}."
+    return f"{name}={found.old!r} was split: {new} has {found.share:.1%} of rows, and {found.old!r} fell from {found.before:.1%} to {found.after:.1%}."
 
 
 def _repeated(current: Profile, previous: Profile) -> list[DataFault]:

@@ -9,12 +9,14 @@ from loopline.app.alone.columns import Columns
 from loopline.evaluation.intervals import Interval
 from loopline.evaluation.reliability import Reliability
 from loopline.monitoring.carriers import Carrier
+from loopline.monitoring.diagnosis.cause import Cause
 from loopline.monitoring.drift import Suspect
 from loopline.monitoring.due import Promise
 from loopline.monitoring.lateness import Lateness
 from loopline.monitoring.power import Power
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.risk import Reference, Risk
+from loopline.monitoring.slice_risk import SliceHarm
 
 HARM, ENDED, FINE = "harm", "harm_ended", "fine"
 
@@ -63,9 +65,25 @@ class Harm(msgspec.Struct, frozen=True):
     sentences: list[str]
 
 
-class Why(msgspec.Struct, frozen=True):
-    """What may explain it: broken inputs, inputs that moved, slices that carry it. `compared` says what with what."""
+class FaultSpell(msgspec.Struct, frozen=True):
+    """A fault of a column without a break: from block `first` to block `last`, by place; it could be told at the end of block `seen`."""
 
+    column: str
+    kind: str
+    first: int
+    seen: int
+    last: int
+
+
+class Why(msgspec.Struct, frozen=True):
+    """What may explain it: `causes`, the likeliest first, and what they are read from. `slices` were found to be harmed by themselves.
+
+    `compared` says what with what.
+    """
+
+    causes: list[Cause]
+    slices: list[SliceHarm]
+    spells: list[FaultSpell]
     faults: list[DataFault]
     suspects: list[Suspect]
     carriers: list[Carrier]
@@ -191,5 +209,5 @@ class Watched(msgspec.Struct, frozen=True):
 
     @property
     def harmed(self) -> bool:
-        """Whether harm was found, and lasts."""
-        return self.verdict == HARM
+        """Whether harm was found, of all rows together or of a slice by itself, and lasts."""
+        return self.verdict == HARM or any(not one.episode.ended for one in self.why.slices)

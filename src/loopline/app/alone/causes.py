@@ -13,26 +13,32 @@ from loopline.app.alone.measure import Losses
 from loopline.app.alone.rows import Rows
 from loopline.app.alone.sample import Sample, columns_of, spread
 from loopline.monitoring.carriers import Carrier, SliceSums, carriers
+from loopline.monitoring.counting import Places
 from loopline.monitoring.drift import Suspect, diagnose
-from loopline.monitoring.importance import codes_of, dependence
-from loopline.monitoring.profile import Binning, Profile, ReferenceProfile, freeze, merge, profile
+from loopline.monitoring.importance import dependence
+from loopline.monitoring.profile import Binning, Profile, ReferenceProfile, freeze, merge, profile_places
 from loopline.monitoring.quality import DataFault, find_faults, stuck
+from loopline.monitoring.slice_risk import SliceBlocks
 from loopline.monitoring.tally import Blocks
+from loopline.monitoring.units import Recent
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Slices = npt.NDArray[np.int16]
+Hashes = npt.NDArray[np.uint64]
 
 SCORE = "the score"
 """The name under which the score itself is profiled: a fallback's constant is a fault of it."""
 
-MOST_STRETCHES = 120
+MOST_STRETCHES = 250
 MOST_SLICES = 12
 _BINS = 4
 _FEW_VALUES = 12
 _NAMES_AN_ID = 0.5
 _LEAST_IMPORTANCE = 0.02
 _REPEATED = "repeated"
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass
@@ -48,8 +54,12 @@ class Inputs:
     binning: Binning = field(default_factory=lambda: Binning({}, {}))
     profiles: list[Profile] = field(default_factory=list)
     importance: dict[str, float] = field(default_factory=dict)
-    slices: dict[str, Ints] = field(default_factory=dict)
+    slices: dict[str, Slices] = field(default_factory=dict)
     """For each sliced column the place of each sampled row's slice, -1 for none."""
+    places: dict[str, Places] = field(default_factory=dict)
+    """For each column the bin of each sampled row."""
+    hashes: Hashes | None = None
+    """One hash of all features for each sampled row; None without features."""
     names: dict[str, list[str]] = field(default_factory=dict)
     stuck: list[tuple[float, float, int]] = field(default_factory=list)
     """For each stretch the score's most frequent value, its share of the rows, and how many these are."""
@@ -129,15 +139,19 @@ def _add(found: Inputs, column: pl.Series, bounds: Ints, scores: Floats) -> None
     one = freeze(column[:until].to_frame())
     if not one.numbers and not one.categories:
         return
-    parts = [profile(column[int(a) : int(b)].to_frame(), one) for a, b in pairwise(bounds)]
+    parts, places = profile_places(column.to_frame(), one, bounds.tolist())
     found.profiles = (
         parts if not found.profiles else [_with(old, new) for old, new in zip(found.profiles, parts, strict=True)]
     )
-    found.binning = Binning({**found.binning.numbers, **one.numbers}, {**found.binning.categories, **one.categories})
-    if name != SCORE:
-        codes = codes_of(column[:until], one.numbers.get(name, ()))
-        found.importance[name] = dependence(codes, scores[:until])
-        _slice(found, column, bounds)
+    found.binning = found.binning.with_columns_of(one)
+    if name == SCORE:
+        return
+    found.places |= places
+    for each, codes in places.items():
+        found.importance[each] = dependence(codes[:until].astype(np.int64), scores[:until])
+    _slice(found, column, bounds)
+    hashes = column.hash(seed=len(found.places)).to_numpy()
+    found.hashes = hashes if found.hashes is None else (found.hashes * _MIXER) ^ hashes
 
 
 def _with(first: Profile, second: Profile) -> Profile:
@@ -151,7 +165,7 @@ def _slice(found: Inputs, column: pl.Series, bounds: Ints) -> None:
         found.slices[column.name], found.names[column.name] = codes, names
 
 
-def _sliced(column: pl.Series, reference: pl.Series) -> tuple[Ints, list[str]]:
+def _sliced(column: pl.Series, reference: pl.Series) -> tuple[Slices, list[str]]:
     """The slice of each row and the slices' names: frequent values, or quarters of the reference's numbers; nulls for themselves."""
     few = reference.drop_nulls().n_unique() <= _FEW_VALUES
     if column.dtype.is_numeric() and not (few and not column.dtype.is_float()):
@@ -160,20 +174,20 @@ def _sliced(column: pl.Series, reference: pl.Series) -> tuple[Ints, list[str]]:
     counts = text.drop_nulls().value_counts(sort=True, name="_rows").head(MOST_SLICES)
     values = counts[column.name].to_list()
     index = {value: place for place, value in enumerate(values)}
-    codes = text.replace_strict(index, default=-1, return_dtype=pl.Int64).to_numpy().copy()
+    codes = text.replace_strict(index, default=-1, return_dtype=pl.Int16).to_numpy().copy()
     missing = text.is_null().to_numpy()
     codes[missing] = len(values)
     return codes, [f"{column.name}={value}" for value in values] + [f"{column.name} missing"]
 
 
-def _quarters(column: pl.Series, reference: pl.Series) -> tuple[Ints, list[str]]:
+def _quarters(column: pl.Series, reference: pl.Series) -> tuple[Slices, list[str]]:
     values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     known = reference.cast(pl.Float64).drop_nulls().to_numpy()
     known = known[np.isfinite(known)]
     if not len(known):
-        return np.full(len(column), -1), []
+        return np.full(len(column), -1, dtype=np.int16), []
     edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1], method="inverted_cdf"))
-    codes = np.searchsorted(edges, values, side="left")
+    codes = np.searchsorted(edges, values, side="left").astype(np.int16)
     codes[np.isnan(values)] = len(edges) + 1
     inner = [f"{low:g} < {column.name} <= {high:g}" for low, high in pairwise(edges)]
     return codes, [f"{column.name} <= {edges[0]:g}", *inner, f"{column.name} > {edges[-1]:g}", f"{column.name} missing"]
@@ -192,13 +206,20 @@ def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, l
     """What is broken in each stretch after the reference; stretches without faults are not named."""
     faults = {}
     usual = max(share for _, share, _ in found.stuck[: found.reference])
+    recent = Recent([one.numbers for one in found.profiles[: found.reference]])
     for place in range(found.reference, len(found.profiles)):
-        broken = [fault for fault in find_faults(reference, found.profiles[place]) if fault.kind != _REPEATED]
+        told = find_faults(reference, found.profiles[place], recent=recent)
+        broken = [fault for fault in told if fault.kind != _REPEATED and _possible(fault)]
         one = stuck(SCORE, *found.stuck[place][:2], usual, found.stuck[place][2])
         broken += [one] if one else []
         if broken:
             faults[place] = broken
     return faults
+
+
+def _possible(fault: DataFault) -> bool:
+    """A score has no unit and no feed."""
+    return fault.column != SCORE or fault.kind not in {"unit_change", "stale_feature"}
 
 
 def suspects(found: Inputs, reference: ReferenceProfile, first: int, last: int) -> list[Suspect]:
@@ -211,38 +232,40 @@ def suspects(found: Inputs, reference: ReferenceProfile, first: int, last: int) 
     return [one for one in diagnose(reference, current, weights) if one.column != SCORE]
 
 
-def carriers_of(
-    found: Inputs,
-    losses: Losses,
-    level: float,
-    surprise: float | None,
-    blocks: int,
-    reference: int,
-    first: int,
-    last: int,
-) -> list[Carrier]:
-    """The slices that carry the rise of unexplained loss in blocks `first` to `last` over the reference's."""
+def unexplained_of(found: Inputs, losses: Losses, level: float, surprise: float | None) -> tuple[Floats, Floats]:
+    """For each sampled row whether it is judged, as 1 or 0, and its loss above what it was expected to lose, 0 where it is not judged."""
     places = found.sample.rows
     judged = losses.judged[places]
     expected = level if losses.own_rows is None or surprise is None else losses.own_rows[places] + surprise
-    weight, unexplained = judged.astype(np.float64), np.where(judged, losses.rows[places] - expected, 0.0)
+    return judged.astype(np.float64), np.where(judged, losses.rows[places] - expected, 0.0)
+
+
+def sums_of_slices(found: Inputs, blocks: int, weight: Floats, values: Floats) -> dict[str, SliceBlocks]:
+    """Rows and values of each slice in each block, and under the empty name of all rows."""
+    block = found.sample.block
+
+    def summed(codes: Ints, width: int, what: Floats) -> Floats:
+        return np.bincount(codes, weights=what, minlength=width * blocks).astype(np.float64).reshape(width, blocks)
+
+    sums = {"": SliceBlocks(summed(block, 1, weight)[0], summed(block, 1, values)[0])}
+    for column, slices in found.slices.items():
+        names = found.names[column]
+        inside = slices >= 0
+        codes = slices[inside].astype(np.int64) * blocks + block[inside]
+        rows, lost = (summed(codes, len(names), what[inside]) for what in (weight, values))
+        sums |= {name: SliceBlocks(rows[place], lost[place]) for place, name in enumerate(names)}
+    return sums
+
+
+def carriers_of(sums: dict[str, SliceBlocks], reference: int, first: int, last: int) -> list[Carrier]:
+    """The slices that carry the rise of unexplained loss in blocks `first` to `last` over the reference's."""
     before, since = slice(0, reference), slice(first, last + 1)
-    sliced = {"": _sums("", found.sample.block, weight, unexplained, blocks, before, since)}
-    for column, codes in found.slices.items():
-        for place, name in enumerate(found.names[column]):
-            inside = codes == place
-            sliced[name] = _sums(
-                name, found.sample.block[inside], weight[inside], unexplained[inside], blocks, before, since
-            )
-    return carriers(sliced)
-
-
-def _sums(
-    name: str, block: Ints, weight: Floats, values: Floats, blocks: int, before: slice, since: slice
-) -> SliceSums:
-    rows: Floats = np.bincount(block, weights=weight, minlength=blocks).astype(np.float64)
-    lost: Floats = np.bincount(block, weights=values, minlength=blocks).astype(np.float64)
-    return SliceSums(name, rows[before], lost[before], rows[since], lost[since])
+    return carriers(
+        {
+            name: SliceSums(name, one.rows[before], one.loss[before], one.rows[since], one.loss[since])
+            for name, one in sums.items()
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The pictures of the report: loss and what was due, evidence, reliability, and how far inputs moved."""
 
+import math
 from collections.abc import Sequence
 
 from loopline.app.alone.answers import BlockFigures, Calibration, Watched
@@ -8,6 +9,7 @@ from loopline.app.report.figure import fixed
 from loopline.app.report.markup import Markup, element, join
 from loopline.app.report.scale import Scale, Tick, span, ticks, time_ticks
 from loopline.evidence.e_sr import log_threshold
+from loopline.monitoring.diagnosis.cause import Picture
 from loopline.monitoring.drift import Suspect
 from loopline.values import micros
 
@@ -127,6 +129,28 @@ def reliability_chart(calibration: Calibration, width: float, name: str) -> Mark
 
 def _bin(plot: Plot, point: tuple[float, float], class_: str) -> Markup:
     return element("circle", class_=f"dot {class_}", cx=plot.x.at(point[0]), cy=plot.y.at(point[1]), r=3)
+
+
+def cause_chart(watched: Watched, picture: Picture, width: float, name: str) -> Markup:
+    """What a cause is seen in, stretch by stretch, and where it usually lies."""
+    blocks = watched.blocks
+    points = [(micros(blocks[first].start), value) for first, value in zip(picture.first, picture.values, strict=True)]
+    limits = span([*(value for _, value in points if math.isfinite(value)), picture.usual])
+    x = Scale(micros(blocks[0].start), micros(blocks[-1].end), _LEFT, width - _RIGHT)
+    plot = Plot(x, Scale(*limits, 130, _TOP))
+    return svg(
+        name,
+        picture.label,
+        f"{picture.label}: usually {fixed(picture.usual, 3)}, at the end {fixed(picture.values[-1], 3)}.",
+        width,
+        130 + _BOTTOM,
+        text(0, 14, picture.label.capitalize(), "start", class_="panel"),
+        *_shades(plot, watched),
+        plot.axes(_places(watched, int(width / 70)), ticks(*limits, 3)),
+        plot.lines(points, _LOSS),
+        plot.level(picture.usual, "usual", "threshold"),
+        class_="loss",
+    )
 
 
 def drift_chart(suspects: Sequence[Suspect], width: float, name: str) -> Markup:

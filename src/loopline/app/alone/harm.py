@@ -1,5 +1,6 @@
 """Is it harmed, since when, how much."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from loopline.app.alone.answers import ENDED, FINE, HARM, Harm, HarmEpisode
 from loopline.app.alone.study import Study, bounds, figure
 from loopline.evaluation.intervals import Interval
 from loopline.monitoring.episode import Episode, find_episode
+from loopline.monitoring.slice_risk import SliceHarm
 from loopline.values import from_micros
 
 LEAST_SUSPECTED = 3
@@ -47,6 +49,18 @@ def headline(study: Study, harm: Harm) -> str:
         return f"Harmed since about {since}: the {study.loss_name} is {size} above what was due."
     until = study.when(study.end_of(study.episodes[-1].last))
     return f"Harmed from about {since} to {until}, and as due since then: the {study.loss_name} was {size} above."
+
+
+def headline_of_slices(study: Study, harm: Harm, slices: Sequence[SliceHarm]) -> str:
+    """Names the slices that are harmed by themselves, where the harm of all rows does not say it."""
+    lasting = [one for one in slices if not one.episode.ended]
+    if not lasting or harm.verdict == HARM:
+        return ""
+    first = lasting[0]
+    more = f", and {len(lasting) - 1} more slices" if len(lasting) > 1 else ""
+    return (
+        f" But {first.slice} is harmed by itself since about {study.when(study.start_of(first.episode.first))}{more}."
+    )
 
 
 def _but_broken(study: Study) -> str:

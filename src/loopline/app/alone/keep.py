@@ -223,8 +223,8 @@ def _open(tx: Transaction, watched: Watched, alarm: Alarm, now: datetime) -> Non
 
 
 def _diagnosis(watched: Watched) -> list[dict[str, Any]]:
-    """Faults first, then slices, then inputs that moved."""
-    causes = [*watched.why.faults, *watched.why.carriers, *watched.why.suspects]
+    """The likeliest causes first."""
+    causes = watched.why.causes
     return [msgspec.to_builtins(cause) for cause in causes[:_CAUSES]]
 
 

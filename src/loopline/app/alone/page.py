@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from loopline.app.alone.answers import Watched
-from loopline.app.alone.charts import drift_chart, loss_chart, reliability_chart
+from loopline.app.alone.charts import cause_chart, drift_chart, loss_chart, reliability_chart
 from loopline.app.alone.questions import questions
 from loopline.app.report.document import both, document, headed, section
 from loopline.app.report.figure import count, fixed, moment, percent
@@ -13,6 +13,7 @@ from loopline.evaluation.intervals import Interval
 
 _BARS = 12
 _ROWS = 15
+_PICTURES = 3
 
 
 def watch_html(watched: Watched) -> str:
@@ -83,6 +84,14 @@ def _blocks(watched: Watched) -> list[Markup]:
 
 def _causes(watched: Watched) -> list[Markup]:
     why, made = watched.why, []
+    if why.causes:
+        ranked = [
+            [one.kind.replace("_", " "), one.subject, "" if one.share is None else percent(one.share), fixed(one.score, 2), one.sentence, one.remedy]
+            for one in why.causes[:_ROWS]
+        ]  # fmt: skip
+        heads = ["Cause", "Of", "Of the rise", "Rank by", "What", "Remedy"]
+        made.append(_grid("The likeliest causes first.", heads, ranked, numbers=(2, 3)))
+        made += _behind(watched)
     if why.faults:
         faults = [[one.column, one.kind.replace("_", " "), one.sentence] for one in why.faults[:_ROWS]]
         made.append(_grid("What is broken.", ["Input", "Fault", "What"], faults, numbers=()))
@@ -113,6 +122,21 @@ def _causes(watched: Watched) -> list[Markup]:
         ]
         heads = ["Slice", "Of the rows", "Of the harm", "Its loss rose by", "p, corrected"]
         made.append(_grid("Where it hurts.", heads, slices, numbers=(1, 2, 3, 4)))
+    return made
+
+
+def _behind(watched: Watched) -> list[Markup]:
+    """The picture behind each of the first causes."""
+    made = []
+    for place, one in enumerate(watched.why.causes[:_PICTURES]):
+        picture = one.picture
+        if picture is None:
+            continue
+        drawn = both(lambda width, name, one=picture: cause_chart(watched, one, width, name), f"cause-{place}")  # type: ignore[misc]
+        caption = (
+            f"{one.subject}: {picture.label}. The line across is what was usual in the reference, which is shaded."
+        )
+        made.append(element("figure", drawn, element("figcaption", caption)))
     return made
 
 

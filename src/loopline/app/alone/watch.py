@@ -15,7 +15,7 @@ from loopline.app.alone.earlier import answer_earlier
 from loopline.app.alone.estimated import answer_unlabelled
 from loopline.app.alone.files import Table, open_table
 from loopline.app.alone.fresh import Request, check_request, study_afresh
-from loopline.app.alone.harm import answer_harm, headline
+from loopline.app.alone.harm import answer_harm, headline, headline_of_slices
 from loopline.app.alone.rows import Expected, Rows, read_rows
 from loopline.app.alone.study import Study
 from loopline.app.alone.why import answer_why
@@ -76,15 +76,16 @@ def answers(study: Study, request: Request, table: Table) -> Watched:
     """All answers of a study of the predictions in `table`."""
     harm, coverage, earlier = answer_harm(study), answer_coverage(study), answer_earlier(study)
     calibration, costs = answer_calibration(study), answer_costs(study, request.prices)
+    why = answer_why(study)
     return Watched(
         name=study.setup.name,
         verdict=harm.verdict,
-        headline=headline(study, harm),
+        headline=headline(study, harm) + headline_of_slices(study, harm, why.slices),
         start=from_micros(study.start_of(0)),
         end=from_micros(study.end_of(len(study.blocks) - 1)),
         setup=study.setup,
         harm=harm,
-        why=answer_why(study),
+        why=why,
         earlier=earlier,
         calibration=calibration,
         costs=costs,

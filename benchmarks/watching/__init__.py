@@ -1,0 +1,1 @@
+"""What `benchmarks/monitoring.py` is made of."""

@@ -1,0 +1,99 @@
+"""Loopline: `loopline watch` on the file; its pages are alarms of harm, of slices, and each fault of the inputs once it begins."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from told import Answer, given
+
+from loopline.app.alone.columns import Said
+from loopline.app.alone.fresh import Request
+from loopline.app.alone.watch import Watched, watch_files
+
+
+def main() -> None:
+    task = given()
+    answer = Answer()
+    if task["mode"] == "size":
+        _drift(task, answer)
+    elif task["mode"] == "series":
+        _series(task, answer)
+    else:
+        watched = watch_files(_request(task), lambda *_: None)
+        _pages(watched, answer)
+        answer.more = {
+            "causes": [{"kind": one.kind, "subject": one.subject, "columns": one.columns, "sentence": one.sentence} for one in watched.why.causes],
+            "blocks": len(watched.blocks),
+        }  # fmt: skip
+    answer.tell()
+
+
+def _request(task: dict) -> Request:  # type: ignore[type-arg]
+    said = Said(at="at", score=("score",), label="label", features=(*task["numbers"], *task["categories"]))
+    return Request(
+        task["stream"], said=said, block=task.get("block", ""), reference_blocks=task.get("reference_blocks")
+    )
+
+
+def _pages(watched: Watched, answer: Answer) -> None:
+    ends, row = [], 0
+    for block in watched.blocks:
+        row += block.predictions
+        ends.append(row)
+    for place, block in enumerate(watched.blocks):
+        if block.alarm:
+            answer.page(ends[place], [], "harm")
+    for harm in watched.why.slices:
+        for place in harm.alarms:
+            answer.page(ends[place], [harm.slice], "slice")
+    spells: dict[int, list[tuple[str, str]]] = {}
+    for fault in watched.why.spells:
+        spells.setdefault(fault.seen, []).append((fault.column, fault.kind))
+    for seen, faults in spells.items():
+        answer.page(ends[seen], [column for column, _ in faults], faults[0][1])
+    answer.pages.sort(key=lambda page: page["row"])
+
+
+def _drift(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
+    """The drift of every column, read in parts."""
+    import polars as pl
+
+    from loopline.monitoring.drift import diagnose
+    from loopline.monitoring.profile import profile_parts, reference_profile
+
+    names = [*task["numbers"], *task["categories"]]
+    rows = pl.scan_parquet(task["stream"]).select(names)
+    reference = reference_profile([rows.head(task["reference"]).collect()])
+    total = task["ends"][-1]
+    parts = (
+        rows.slice(begin, min(task["at_once"], total - begin)).collect()
+        for begin in range(task["reference"], total, task["at_once"])
+    )
+    found = diagnose(reference, profile_parts(parts, reference.binning))
+    answer.more = {"suspects": len(found)}
+
+
+def _series(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
+    """A forecast of no change is watched: the mean of the first tenth, in blocks of a hundredth of the series."""
+    import json
+
+    import numpy as np
+
+    from loopline.monitoring.risk import Risk
+    from loopline.monitoring.slice_risk import SliceBlocks, watch_slices
+
+    values = np.array(json.loads(Path(task["stream"]).read_text()))
+    cut = max(30, len(values) // 5)
+    loss = np.square((values - values[:cut].mean()) / (values[:cut].std() or 1.0))
+    ones = np.ones(len(values))
+    many = SliceBlocks(np.full(len(values), 100.0), 100.0 * loss)
+    whole = SliceBlocks(np.full(len(values), 200.0), 100.0 * loss + 100.0 * ones * loss[:cut].mean())
+    risk = Risk("squared_error", tolerance=0.5, block="1d", false_pages_per_year=0.5)
+    for harm in watch_slices({"series": many}, whole, risk, cut):
+        for place in harm.alarms:
+            answer.page(place + 1, [], "harm")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""river: ADWIN with its defaults on the loss of each row, as its documentation watches a model; in `size` on each numeric column."""
+
+import csv
+import json
+import math
+import sys
+
+from river.drift import ADWIN
+from told import Answer, given
+
+task = given()
+answer = Answer()
+if task["mode"] == "series":
+    series = ADWIN()
+    for place, value in enumerate(json.loads(open(task["stream"]).read())):
+        series.update(value)
+        if series.drift_detected:
+            answer.page(place + 1, [])
+    answer.tell()
+    sys.exit()
+with open(task["stream"].replace(".parquet", ".csv"), newline="") as file:
+    rows = csv.DictReader(file)
+    if task["mode"] == "faults":
+        detector, before = ADWIN(), 0.0
+        for place, row in enumerate(rows):
+            p = min(max(float(row["score"]), 1e-6), 1 - 1e-6)
+            before = detector.estimation
+            detector.update(-math.log(p if float(row["label"]) == 1 else 1 - p))
+            if detector.drift_detected and place >= task["reference"] and detector.estimation > before:
+                answer.page(place + 1, [])
+    else:
+        detectors = {name: ADWIN() for name in task["numbers"]}
+        for row in rows:
+            for name, one in detectors.items():
+                one.update(float(row[name]))
+answer.tell()

@@ -1,0 +1,118 @@
+"""Part (a): faults planted in served models' streams; who pages, how soon, how often falsely, and what it calls the cause."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from watching.contestants import Contestant
+from watching.faults import Planted, plant
+from watching.rounds import Runner
+from watching.streams import Stream, log_losses
+
+_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A fault of one seed, who looked at it, and what came of it. `delay` is in rows, None where it was not found; `rank` of the true cause."""
+
+    stream: str
+    kind: str
+    seed: int
+    cost: float
+    costly: bool
+    contestant: str
+    false_pages: int
+    rows_before: int
+    delay: int | None
+    rank: int | None
+    seconds: float
+    sentence: str = ""
+
+
+def trials(
+    streams: Sequence[Callable[[], Stream]],
+    kinds: Sequence[str],
+    seeds: int,
+    runners: Sequence[Runner],
+    peer_seeds: int,
+    folder: Path,
+    say: Callable[[str], None],
+) -> list[Trial]:
+    """Every fault of every seed, by everybody; peers get the first `peer_seeds`."""
+    found = []
+    for make in streams:
+        stream = make()
+        for kind in kinds:
+            for seed in range(seeds):
+                planted = plant(stream, kind, seed)
+                for runner in runners:
+                    if runner.cannot or (runner.contestant.role == "peer" and seed >= peer_seeds):
+                        continue
+                    say(f"{stream.name} {kind} {seed} {runner.contestant.title}")
+                    answer = runner.run(_task(stream, planted, runner.contestant, folder), folder, 900)
+                    if answer is not None:
+                        found.append(_judged(stream, planted, seed, runner.contestant, answer))
+    return found
+
+
+def _task(stream: Stream, planted: Planted, contestant: Contestant, folder: Path) -> dict[str, Any]:
+    """All get the same reference, the first 30 % of the days, and then the days that follow, or weeks."""
+    rows = planted.frame.select("at", "score", "label", *stream.features)
+    where = folder / "stream.parquet"
+    rows.write_parquet(where)
+    if contestant.name == "river":
+        rows.select("score", "label").write_csv(where.with_suffix(".csv"))
+    days = rows["at"].dt.truncate("1d").rle_id().to_numpy()
+    ends = np.flatnonzero(np.diff(days)) + 1
+    cut = round(0.3 * len(ends))
+    numbers = [name for name in stream.features if rows[name].dtype.is_numeric()]
+    return {
+        "mode": "faults",
+        "stream": str(where),
+        "reference": int(ends[cut - 1]),
+        "ends": [int(end) for end in ends[cut + contestant.chunk - 1 :: contestant.chunk]],
+        "numbers": numbers,
+        "categories": [name for name in stream.features if name not in numbers],
+    }
+
+
+def _judged(stream: Stream, planted: Planted, seed: int, contestant: Contestant, answer: dict[str, Any]) -> Trial:
+    before = [page for page in answer["pages"] if page["row"] <= planted.first]
+    after = [page for page in answer["pages"] if page["row"] > planted.first]
+    right = [page for page in after if _right(page, planted)]
+    delay = right[0]["row"] - planted.first if right else None
+    level = float(
+        log_losses(
+            planted.frame["score"].to_numpy()[: planted.first], planted.frame["label"].to_numpy()[: planted.first]
+        ).mean()
+    )
+    causes = answer.get("causes", [])
+    if contestant.role == "ours":
+        rank = next((place + 1 for place, one in enumerate(causes) if _is_cause(one, planted)), None)
+    else:
+        columns = right[0]["columns"] if right else []
+        rank = next((place + 1 for place, name in enumerate(columns) if name in planted.truth), None)
+        rank = None if planted.kind == "concept" else rank
+    return Trial(
+        stream.name, planted.kind, seed, planted.cost, planted.cost > _TOLERANCE * level, contestant.name, len(before),
+        planted.first, delay, rank, answer["seconds"], causes[0]["sentence"] if causes else "",
+    )  # fmt: skip
+
+
+def _right(page: dict[str, Any], planted: Planted) -> bool:
+    """Whether a page can be of this fault: of the model's loss, or of an input that is broken."""
+    if page["kind"] in {"harm", "drift", "performance or quality"}:
+        return True
+    if page["kind"] == "slice":
+        return planted.kind != "concept" or page["columns"] == [f"{planted.truth[0]}={planted.value}"]
+    return bool(set(page["columns"]) & set(planted.truth))
+
+
+def _is_cause(told: dict[str, Any], planted: Planted) -> bool:
+    if planted.kind == "concept":
+        return told["kind"] == "concept" and told["subject"] == f"{planted.truth[0]}={planted.value}"
+    return told["kind"] in planted.kinds and bool(set(told["columns"]) & set(planted.truth))

@@ -1,0 +1,145 @@
+"""Columns whose links to the others are broken, though each still looks as it did: what a join on the wrong key does.
+
+A link is the mutual information of two columns, or of a column and its own value in the row before, less what chance gives. A join that goes wrong
+breaks the links of all columns that it brings to all others, and leaves those among themselves.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+_MOST_ROWS = 20_000
+_WINDOWS = 4
+_LEAST_ROWS = 1000
+_STRONG = 0.05
+_KEPT = 0.5
+_LOST = 0.6
+_OWN = 0.2
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Columns that lost their links: `before` and `since` are the sums of their links to other columns and to their own past, in bits."""
+
+    columns: tuple[str, ...]
+    before: float
+    since: float
+    strongest: str
+    strongest_before: float
+    strongest_since: float
+
+
+def broken_links(codes: Mapping[str, Codes], before: Ints, since: Ints, fixed: Sequence[str] = ()) -> Broken | None:
+    """The group of columns that lost most of their links between the rows `before` and `since`, places in the order of time.
+
+    `fixed` are columns that cannot be wrong, such as the time of day. None where no link broke that held in each quarter of `before`.
+    """
+    if min(len(before), len(since)) < _LEAST_ROWS:
+        return None
+    names = list(codes)
+    held = _held(codes, names, before)
+    now = _links(codes, names, _window(since))
+    material = held > _STRONG
+    own = np.diag(held)
+    shuffled = (own > _OWN) & (np.diag(now) < _KEPT * own)
+    if shuffled.sum() > 1 and shuffled[own > _OWN].all():
+        shuffled[:] = False  # the rows come in another order: that says nothing of a column
+        np.fill_diagonal(material, val=False)
+    lost = material & (now < _KEPT * held)
+    shares = _lost_shares(held, now, material)
+    free = np.array([name not in fixed for name in names])
+    group = [int(place) for place in np.flatnonzero(((shares > _LOST) | shuffled) & free)]
+    group = [place for place in _kept_together(group, material, lost) if free[place]]
+    if not group:
+        return None
+    outside = [place for place in range(len(names)) if place not in group]
+    pairs = [(a, b) for a in group for b in (*outside, a) if lost[a, b]]
+    if not pairs:
+        return None
+    a, b = max(pairs, key=lambda pair: held[pair])
+    strongest = f"{names[a]} and the {names[a]} before" if a == b else f"{names[a]} and {names[b]}"
+    total = [float(sum(one[x, y] for x in group for y in (*outside, x) if material[x, y])) for one in (held, now)]
+    return Broken(
+        tuple(names[place] for place in group), total[0], total[1], strongest, float(held[a, b]), float(now[a, b])
+    )
+
+
+def _held(codes: Mapping[str, Codes], names: Sequence[str], before: Ints) -> Floats:
+    """The least that each link has in the parts of the reference."""
+    parts = [part for part in np.array_split(before, _WINDOWS) if len(part) >= _LEAST_ROWS] or [before]
+    least: Floats = np.min([_links(codes, names, _window(part)) for part in parts], axis=0)
+    return least
+
+
+def _window(places: Ints) -> Ints:
+    """Neighbouring rows from all over: a few runs, so that the row before is the row before."""
+    if len(places) <= _MOST_ROWS:
+        return places
+    runs = 20
+    size = _MOST_ROWS // runs
+    starts = np.linspace(0, len(places) - size, runs).astype(np.int64)
+    return np.concatenate([places[start : start + size] for start in starts])
+
+
+def _links(codes: Mapping[str, Codes], names: Sequence[str], places: Ints) -> Floats:
+    """Symmetric (columns, columns); on the diagonal the link of a column to itself in the row before."""
+    given = [_dense(codes[name][places]) for name in names]
+    found = np.zeros((len(names), len(names)))
+    for a, (first, width) in enumerate(given):
+        found[a, a] = _information(first[1:], width, first[:-1], width)
+        for b in range(a):
+            found[a, b] = found[b, a] = _information(first, width, *given[b])
+    return found
+
+
+def _dense(values: Codes) -> tuple[Ints, int]:
+    distinct, places = np.unique(values, return_inverse=True)
+    return places.astype(np.int64), len(distinct)
+
+
+def _information(first: Ints, width: int, second: Ints, other: int) -> float:
+    """Mutual information in bits, less its bias by chance (Miller and Madow, Note on the bias of information estimates, 1955)."""
+    joint = np.bincount(first * other + second, minlength=width * other).reshape(width, other).astype(np.float64)
+    total = joint.sum()
+    rows, columns = joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True)
+    filled = joint > 0
+    expected = rows @ columns / total
+    bits = float((joint[filled] / total * np.log2(joint[filled] / expected[filled])).sum())
+    cells = int((rows > 0).sum() - 1) * int((columns > 0).sum() - 1)
+    return max(0.0, bits - cells / (2 * float(total) * math.log(2)))
+
+
+def _lost_shares(held: Floats, now: Floats, material: Mask) -> Floats:
+    """The share of each column's links that is gone."""
+    before = np.where(material, held, 0.0).sum(axis=1)
+    gone = np.where(material, np.maximum(held - now, 0.0), 0.0).sum(axis=1)
+    shares: Floats = np.divide(gone, before, out=np.zeros(len(held)), where=before > 0)
+    return shares
+
+
+def _kept_together(group: list[int], material: Mask, lost: Mask) -> list[int]:
+    """With the columns that kept their link to one of the group and lost one to a column outside of it: they came by the same join."""
+    together = list(group)
+    for place in range(len(lost)):
+        if place in together or not together:
+            continue
+        kept = any(material[place, one] and not lost[place, one] for one in together)
+        broke = bool(lost[place, place]) or any(lost[place, one] for one in range(len(lost)) if one not in together)
+        if kept and broke:
+            together.append(place)
+    return sorted(together)
+
+
+def spread_of(values: Codes) -> float:
+    """The entropy of the bins, in bits."""
+    counts = np.bincount(values)
+    shares = counts[counts > 0] / max(len(values), 1)
+    return float(-(shares * np.log2(shares)).sum())

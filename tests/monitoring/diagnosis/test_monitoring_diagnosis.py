@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from loopline.evaluation.losses import log_loss
+from loopline.monitoring.diagnosis.blind import Blind
+from loopline.monitoring.diagnosis.cause import CERTAINTY, REMEDIES, cause, ranked
+from loopline.monitoring.diagnosis.cells import promising_cells
+from loopline.monitoring.diagnosis.links import broken_links
+from loopline.monitoring.diagnosis.mix import traffic_mix
+from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
+
+ROWS = 12_000
+BEFORE, SINCE = np.arange(ROWS // 2), np.arange(ROWS // 2, ROWS)
+
+
+def codes_of(values):
+    return np.searchsorted(np.quantile(values, np.linspace(0, 1, 16)[1:-1]), values).astype(np.uint8)
+
+
+def test_what_a_column_contributes_is_what_mending_it_would_save():
+    """Two inputs; since the middle the model is given the first one of other rows."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, ROWS))
+    label = (rng.random(ROWS) < 1 / (1 + np.exp(-1.5 * first - second))).astype(float)
+    given = first.copy()
+    given[SINCE] = rng.permutation(first[SINCE])
+    score, sound = (1 / (1 + np.exp(-1.5 * one - second)) for one in (given, first))
+    cost = float((log_loss(score, label) - log_loss(sound, label))[SINCE].mean())
+    codes = [codes_of(given), codes_of(second)]
+    blind = Blind(codes, score, label, log_loss, BEFORE, SINCE)
+    assert blind.faithful
+    culprit, other = blind.share([0]), blind.share([1])
+    assert culprit.contribution == pytest.approx(cost, rel=0.4)
+    assert culprit.contribution > 10 * culprit.error
+    assert abs(other.contribution) < 0.2 * culprit.contribution
+
+
+def test_a_model_that_the_columns_do_not_tell_is_not_explained():
+    rng = np.random.default_rng(1)
+    score = rng.random(ROWS)
+    blind = Blind([codes_of(rng.normal(size=ROWS))], score, (score > 0.5).astype(float), log_loss, BEFORE, SINCE)
+    assert not blind.faithful
+
+
+@pytest.fixture(scope="module")
+def joined():
+    """Weather that goes with the hour and lasts from row to row, and a column that goes with the hour."""
+    rng = np.random.default_rng(2)
+    hour = (np.arange(ROWS) // 50 % 24).astype(float)
+    temp = hour + np.repeat(rng.normal(0, 4, ROWS // 50), 50)
+    damp = -temp + rng.normal(0, 2, ROWS)
+    load = hour + rng.normal(0, 3, ROWS)
+    return {"hour": hour.astype(np.uint8), "temp": temp, "damp": damp, "load": load}
+
+
+def coded(columns):
+    return {name: one if one.dtype == np.uint8 else codes_of(one) for name, one in columns.items()}
+
+
+def test_a_join_on_the_wrong_rows_is_told_by_the_links_it_breaks(joined):
+    order = np.concatenate([BEFORE, np.random.default_rng(3).permutation(SINCE)])
+    broken = joined | {name: joined[name][order] for name in ("temp", "damp")}
+    found = broken_links(coded(broken), BEFORE, SINCE, ("hour",))
+    assert found is not None
+    assert set(found.columns) == {"temp", "damp"}
+    assert found.strongest_since < 0.2 * found.strongest_before
+
+
+def test_links_that_hold_are_no_fault(joined):
+    assert broken_links(coded(joined), BEFORE, SINCE, ("hour",)) is None
+
+
+def test_rows_in_another_order_are_no_wrong_join(joined):
+    order = np.concatenate([BEFORE, np.random.default_rng(4).permutation(SINCE)])
+    moved = {name: one[order] for name, one in joined.items()}
+    found = broken_links(coded(moved), BEFORE, SINCE)
+    assert found is None
+
+
+def test_repeats_are_counted_by_stretch():
+    rng = np.random.default_rng(5)
+    hashes = rng.integers(0, 2**60, 3000).astype(np.uint64)
+    hashes[2500:2700] = hashes[2000:2200]
+    found = repeated_rows(hashes, np.array([0, 1000, 2000, 3000]), 2)
+    assert found.shares.tolist() == [0.0, 0.0, 0.2]
+    assert found.repeated.nonzero()[0].tolist() == list(range(2500, 2700))
+    assert jumped(0.2, 0.0, 1000)
+    assert not jumped(0.2, 0.15, 1000)
+    assert not jumped(0.01, 0.0, 1000)
+
+
+def test_where_two_columns_meet_is_found():
+    rng = np.random.default_rng(6)
+    slices = {name: rng.integers(0, 4, 20_000).astype(np.int16) for name in "abc"}
+    rise = rng.normal(0, 1, 20_000) + 0.8 * ((slices["a"] == 1) & (slices["c"] == 2))
+    cells = promising_cells(slices, dict.fromkeys("abc", 4), rise - rise.mean(), ["a", "b", "c"])
+    assert (cells[0].columns, cells[0].places) == (("a", "c"), (1, 2))
+
+
+def test_the_mix_alone_is_counted_with_the_losses_of_before():
+    names = {"region": ["north", "south"]}
+    rows = {"region": (np.array([80.0, 20.0]), np.array([50.0, 50.0]))}
+    (found,) = traffic_mix(names, rows, {"region": np.array([0.1, 0.5])})
+    assert found.effect == pytest.approx(0.3 * 0.4)
+    assert (found.slice, found.before, found.after) == ("south", 0.2, 0.5)
+    assert not traffic_mix(names, {"region": (np.array([80.0, 20.0]), np.array([81.0, 19.0]))}, {"region": np.ones(2)})
+
+
+def test_what_is_surely_wrong_and_costs_most_comes_first():
+    told = [
+        cause("drift", "temp", "", share=0.9, timing=0.3),
+        cause("null_rate", "gap", "", share=0.0),
+        cause("unit_change", "distance", "", share=0.6),
+        cause("concept", "carrier=DL", "", share=0.7),
+    ]
+    assert [one.subject for one in ranked(told)] == ["distance", "carrier=DL", "temp", "gap"]
+    assert set(CERTAINTY) == set(REMEDIES)
