@@ -1,10 +1,9 @@
 """A crew: an executor that several threads give jobs to, each waiting for what it gave. What is lost is run again."""
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +14,7 @@ import structlog
 from loopline import errors
 from loopline.errors import LooplineError, Unavailable
 from loopline.executors.executor import Executor, Finished, Job, Lost
+from loopline.executors.transit import parcelled, transit_url, unparcelled
 from loopline.pipelines.codecs import Value, bring, keep
 from loopline.pipelines.engine import MOST_LOSSES
 from loopline.pipelines.failure import Failure
@@ -22,12 +22,6 @@ from loopline.pipelines.graph import Constant
 from loopline.storage.artifacts import ArtifactStore, open_artifacts
 
 log = structlog.get_logger(__name__)
-
-TRANSIT = "transit"
-"""Below the home's artifacts: what goes to jobs and comes back from them, and is removed when it has arrived."""
-
-PARCEL = b"loopline parcel\x00"
-_SALT = 16  # bytes: no two parcels have one name, so that each can be removed by itself
 
 _LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 120.0
@@ -78,8 +72,8 @@ class Crew:
         durable: bool = True,
     ) -> None:
         self.artifacts_url, self.width, self.durable = artifacts_url, width, durable
-        self._transit_url = f"{artifacts_url.rstrip('/')}/{TRANSIT}"
-        self.transit: ArtifactStore = open_artifacts(self._transit_url, durable=False)  # lost ones are sent again
+        self.transit_url = transit_url(artifacts_url)
+        self.transit: ArtifactStore = open_artifacts(self.transit_url, durable=False)  # lost ones are sent again
         self._make = make
         self._numbers = count(1)
         self._changed = threading.Condition()
@@ -123,6 +117,11 @@ class Crew:
         self._remove(value)
         return unparcelled(content)
 
+    def forget(self, future: "Future[Value]") -> None:
+        """Want it no more: its job is killed, or what it returned removed."""
+        if not future.cancel() and future.exception() is None:
+            self._remove(future.result())
+
     def close(self) -> None:
         """Kill what runs, and end."""
         with self._changed:
@@ -149,7 +148,7 @@ class Crew:
         running: dict[int, _Sent] = {}
         stopped: Exception = Unavailable("executor.closed", "it was stopped", remedy="Run it again.")
         try:
-            with self._make(self._transit_url) as executor:
+            with self._make(self.transit_url) as executor:
                 try:
                     while self._go_on(running):
                         self._feed(executor, running)
@@ -173,7 +172,11 @@ class Crew:
     def _feed(self, executor: Executor, running: dict[int, _Sent]) -> None:
         now = time.monotonic()
         with self._changed:
+            self._waiting = [one for one in self._waiting if not one.future.cancelled()]
+            unwanted = [one for one in running.values() if one.future.cancelled()]
             due = [one for one in self._waiting if one.not_before <= now][: max(0, self.width - len(running))]
+        for sent in unwanted:
+            executor.kill(running.pop(sent.number).job.key)
         for sent in due:
             job = sent.job
             if running and executor.room().cores < job.cores:
@@ -188,15 +191,15 @@ class Crew:
         if isinstance(ended, Lost):
             self._lost(sent, ended.because)
         elif ended.performed.failure is not None:
-            sent.future.set_exception(_error(sent.errand, ended.performed.failure))
-        elif ended.performed.result is not None:
-            sent.future.set_result(ended.performed.result)
+            _settle(sent, _error(sent.errand, ended.performed.failure))
+        elif ended.performed.result is not None and not _settle(sent, ended.performed.result):
+            self._remove(ended.performed.result)
 
     def _lost(self, sent: _Sent, because: str) -> None:
         log.warning("job_lost", job=sent.errand.name, attempt=sent.attempt, because=because)
         if sent.attempt >= MOST_LOSSES:
             said = f"{sent.errand.name} was lost {MOST_LOSSES} times, the last time since {because}"
-            sent.future.set_exception(_failed(said))
+            _settle(sent, _failed(said))
             return
         sent.not_before = time.monotonic() + _FIRST_WAIT * 4 ** (sent.attempt - 1)
         sent.attempt += 1
@@ -207,17 +210,19 @@ class Crew:
         with self._changed:
             left, self._waiting = [*running.values(), *self._waiting], []
         for sent in left:
-            sent.future.set_exception(error)
+            _settle(sent, error)
 
 
-def parcelled(content: bytes) -> bytes:
-    """Bytes under a name that nothing else has, even if its content is the same."""
-    return PARCEL + secrets.token_bytes(_SALT) + content
-
-
-def unparcelled(content: bytes) -> bytes:
-    """What `parcelled` was given."""
-    return content[len(PARCEL) + _SALT :]
+def _settle(sent: _Sent, outcome: Value | Exception) -> bool:
+    """Tell whoever waits; False where nobody does any more."""
+    try:
+        if isinstance(outcome, Exception):
+            sent.future.set_exception(outcome)
+        else:
+            sent.future.set_result(outcome)
+    except InvalidStateError:
+        return False
+    return True
 
 
 def _error(errand: Errand, failure: Failure) -> LooplineError:

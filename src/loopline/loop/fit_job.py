@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from loopline.evaluation.calibrators import Calibration
-from loopline.executors.crew import Crew, Errand, parcelled, unparcelled
+from loopline.executors.crew import Crew, Errand
+from loopline.executors.transit import parcelled, unparcelled
 from loopline.loop.abroad import Abroad, abroad, fit_function
 from loopline.loop.declare import Model
 from loopline.loop.resources import Resources

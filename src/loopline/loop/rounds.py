@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loopline.evaluation.losses import Loss, named
-from loopline.executors.crew import Crew, Errand, unparcelled
+from loopline.executors.crew import Crew, Errand
+from loopline.executors.transit import unparcelled
 from loopline.loop.abroad import Abroad, abroad, fit_function
 from loopline.loop.declare import Model
 from loopline.pipelines.codecs import Value, bring
@@ -112,9 +113,13 @@ def _sent(crew: Crew, place: Abroad, asked: Asked) -> Iterator[Making]:
                 crew.start(_errand(crew, place, asked, {"number": number, "params": params}, shared))
                 for number, params in wanted.items()
             ]
-            for ended in as_completed(started):
-                trial: Trial = bring(ended.result(), Trial, crew.transit)
-                yield trial
+            try:
+                for ended in as_completed(started):
+                    trial: Trial = bring(ended.result(), Trial, crew.transit)
+                    yield trial
+            finally:
+                for one in started:
+                    crew.forget(one)
 
         yield make
 
