@@ -115,10 +115,13 @@ class RaySite:
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker beside the head."""
-        program = "from loopline.cli.main import main; main()"
-        command = [sys.executable, "-c", program, "worker", "--executor", "ray", "--until-idle"]
-        with (self.folder / "worker.log").open("ab") as log:
-            started = subprocess.Popen(_within(self.hosts[0], command), env=self.environment, stdout=log, stderr=log)
+        return self.command("worker", "--executor", "ray", "--until-idle", log="worker")
+
+    def command(self, *arguments: str, log: str) -> subprocess.Popen[bytes]:
+        """Start a command of ours beside the head; what it prints goes to `LOG.out`, what it logs to `LOG.log`."""
+        command = [sys.executable, "-c", "from loopline.cli.main import main; main()", *arguments]
+        with (self.folder / f"{log}.out").open("ab") as out, (self.folder / f"{log}.log").open("ab") as told:
+            started = subprocess.Popen(_within(self.hosts[0], command), env=self.environment, stdout=out, stderr=told)
         self.started.append(started)
         return started
 

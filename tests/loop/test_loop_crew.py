@@ -173,4 +173,4 @@ def test_a_replay_that_trains_on_processes_ends_with_the_same_ledger(searching, 
         resources.database.close()
     assert told[0] == told[1]
     assert len(told[0][2]) == 1
-    assert (tmp_path / "crew" / "executor" / "log").exists(), "it was not done in this process"
+    assert (tmp_path / "crew" / "crew" / "log").exists(), "it was not done in this process"

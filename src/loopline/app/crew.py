@@ -12,6 +12,7 @@ from loopline.errors import InvalidInput
 from loopline.executors.crew import Crew
 from loopline.executors.executor import Executor
 
+_FOLDER = "crew"
 _ON_RAY = 32  # at most; the cluster's own room decides
 
 
@@ -38,7 +39,7 @@ def crew_of(settings: Settings) -> Crew | None:
     width = settings.executor_cores or (_ON_RAY if name == "ray" else os.cpu_count() or 1)
 
     def make(artifacts_url: str) -> AbstractContextManager[Executor]:
-        return executor_of(name, settings, artifacts_url, cores=settings.executor_cores)
+        return executor_of(name, settings, artifacts_url, folder=_FOLDER, cores=settings.executor_cores)
 
     crew = Crew(make, settings.artifacts_url, width=width, durable=settings.durable)
     atexit.register(crew.close)

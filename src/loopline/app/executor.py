@@ -14,15 +14,21 @@ ExecutorName = Literal["local", "ray"]
 
 @contextmanager
 def executor_of(
-    name: ExecutorName, settings: Settings, artifacts_url: str, *, cores: float | None = None, memory: int | None = None
+    name: ExecutorName,
+    settings: Settings,
+    artifacts_url: str,
+    *,
+    folder: str = "executor",
+    cores: float | None = None,
+    memory: int | None = None,
 ) -> Iterator[Executor]:
     """The executor `name`, whose jobs find what they need in `artifacts_url`; for `ray` also the connection to the cluster of the settings.
 
-    Raises what connecting raises.
+    `folder`, below the home, is for local ones: no two executors of a process share one. Raises what connecting raises.
     """
     if name == "local":
-        folder = settings.home / "executor"
-        yield LocalExecutor(artifacts_url, folder, cores=cores, memory=memory, durable=settings.durable)
+        place = settings.home / folder
+        yield LocalExecutor(artifacts_url, place, cores=cores, memory=memory, durable=settings.durable)
         return
     from loopline.executors.ray import RayExecutor  # noqa: PLC0415 - an extra, which takes seconds to load
     from loopline.executors.ray_cluster import RayCluster  # noqa: PLC0415 - as above
