@@ -71,7 +71,8 @@ class Scripted:
                 raise Unavailable("executor.ray_unreachable", "the head does not answer", remedy="Start it.")
             case _:
                 given = job.arguments["number"].value
-                return Finished(job.key, Performed(given))
+                log = self.artifacts.put(b"it says\n") if self._word(job) == "prints" else None
+                return Finished(job.key, Performed(given), log)
 
     def _failed(self, job: Job, error: Exception) -> Finished:
         return Finished(job.key, Performed(failure=Failure.of(error)))
@@ -167,6 +168,12 @@ def test_what_nobody_wants_any_more_is_killed_or_removed(crew, made):
     crew.forget(kept)
     assert told(crew, "ok") == 1
     assert made[0].killed == made[0].begun[:1]
+    assert list(crew.transit.digests()) == []
+
+
+def test_what_jobs_print_is_shown_and_kept_nowhere(crew, capsys):
+    assert [told(crew, "prints", number) for number in (1, 2)] == [1, 2]
+    assert capsys.readouterr() == ("", "it says\nit says\n")
     assert list(crew.transit.digests()) == []
 
 

@@ -153,7 +153,7 @@ def files_of(resources: Resources) -> dict[str, bytes]:
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in found if path.is_file()}
 
 
-def test_parts_on_processes_give_the_same_files_killed_or_not(copied, orders, tmp_path):
+def test_parts_on_processes_give_the_same_files_killed_or_not(copied, orders, tmp_path, quick_processes):
     pl.read_parquet(orders).with_columns(
         way=pl.when(pl.int_range(pl.len()) == 45).then(float("inf")).otherwise("way")
     ).write_parquet(orders)

@@ -57,7 +57,7 @@ def local(folder: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def crew(home: Resources) -> Iterator[Crew]:
+def crew(home: Resources, quick_processes: None) -> Iterator[Crew]:
     made = crew_of(local(home.manifests.parent))
     assert made is not None
     with closing(made):
@@ -155,7 +155,7 @@ def unsigned(lineage: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in lineage.items() if name != BACKGROUND}
 
 
-def test_a_replay_that_trains_on_processes_ends_with_the_same_ledger(searching, tmp_path):
+def test_a_replay_that_trains_on_processes_ends_with_the_same_ledger(searching, tmp_path, quick_processes):
     period = Period(START, START + timedelta(days=14))
     [lane] = lanes(searching, seed=5, compare=False)
     spec = msgspec.structs.replace(lane.operation.model.search, at_once=2, trials=4)

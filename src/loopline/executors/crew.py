@@ -1,10 +1,11 @@
 """A crew: an executor that several threads give jobs to, each waiting for what it gave. What is lost is run again."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import structlog
 
 from loopline import errors
-from loopline.errors import LooplineError, Unavailable
+from loopline.errors import LooplineError, NotFound, Unavailable
 from loopline.executors.executor import Executor, Finished, Job, Lost
 from loopline.executors.transit import parcelled, transit_url, unparcelled
 from loopline.pipelines.codecs import Value, bring, keep
@@ -188,12 +189,20 @@ class Crew:
 
     def _ended(self, ended: Finished | Lost, running: dict[int, _Sent]) -> None:
         sent = running.pop(ended.key[1])
+        if isinstance(ended, Finished) and ended.log is not None:
+            self._show(ended.log)
         if isinstance(ended, Lost):
             self._lost(sent, ended.because)
         elif ended.performed.failure is not None:
             _settle(sent, _error(sent.errand, ended.performed.failure))
         elif ended.performed.result is not None and not _settle(sent, ended.performed.result):
             self._remove(ended.performed.result)
+
+    def _show(self, printed: str) -> None:
+        """What a job printed is shown as if it had been printed here, where results go to standard output."""
+        with suppress(NotFound):  # another job printed the same
+            sys.stderr.write(self.transit.get(printed).decode(errors="replace"))
+            self.transit.remove(printed)
 
     def _lost(self, sent: _Sent, because: str) -> None:
         log.warning("job_lost", job=sent.errand.name, attempt=sent.attempt, because=because)

@@ -23,9 +23,10 @@ _FIT = f"{__name__}:fit_abroad"
 
 
 class _Rows(msgspec.Struct, frozen=True):
-    """What goes to the fit: the training set, and the rows that are explained."""
+    """What goes to the fit: the training set with its signature, whose bounds and categories are of rows too, and the rows that are explained."""
 
     sets: bytes
+    signature: Signature
     explained: bytes | None = None
 
 
@@ -56,10 +57,9 @@ def made(
     crew, place = resources.crew, abroad(resources.crew, model, params)
     if crew is None or place is None:
         return fit_outcome(model.fit, params, signature, whole, resources.artifacts, seed=seed, explained=explained)
-    rows = _Rows(carried([whole]), None if explained is None else array_bytes(explained.rows))
+    rows = _Rows(carried([whole]), signature, None if explained is None else array_bytes(explained.rows))
     given = {
         "params": dict(params),
-        "signature": signature,
         "seed": seed,
         "of_rows": None if explained is None else explained.of_rows,
     }
@@ -69,7 +69,6 @@ def made(
 def fit_abroad(
     fit: str,
     params: dict[str, Any],
-    signature: Signature,
     seed: int,
     of_rows: str | None,
     rows: bytes,
@@ -81,7 +80,8 @@ def fit_abroad(
     [whole] = brought(given.sets)
     explained = None if given.explained is None else Explained(array_of(given.explained), of_rows or "")
     artifacts = open_artifacts(artifacts_url, durable=durable)
-    found = fit_outcome(fit_function(fit), params, signature, whole, artifacts, seed=seed, explained=explained)
+    function, signature = fit_function(fit), given.signature
+    found = fit_outcome(function, params, signature, whole, artifacts, seed=seed, explained=explained)
     scores, labels = array_bytes(found.unseen_scores), array_bytes(found.unseen_labels)
     told = _Outcome(found.package.encoded(), found.calibration, scores, labels, found.summary)
     return parcelled(msgspec.msgpack.encode(told))
