@@ -105,6 +105,22 @@ def test_a_head_that_is_killed_costs_a_new_start_and_no_finished_step(site, caps
     _check(site, execution, capsys, fault, "head and worker killed, started again")
 
 
+@pytest.mark.heavy
+def test_a_cluster_that_grows_starts_nodes_that_have_what_steps_declare(site, capsys):
+    site.start_growing({"plain": {"CPU": 1}, "recorder": {"CPU": 2, "tape": 1}})
+    site.environment["LOOPLINE_RAY_GROWS_TO"] = "4"
+    begun, execution = time.monotonic(), site.submit("growing", number=3)
+    worker = site.worker()
+    site.until(lambda: site.state(execution) == "done")
+    took = time.monotonic() - begun
+    assert worker.wait(120) == 0
+    assert site.result(execution) == 3
+    assert [number for _, number, _ in site.lines()] == [3, 3]
+    assert not [one for one in site.events(execution) if one.kind in {"failed", "retrying", "lost"}]
+    with capsys.disabled():
+        print(f"\ngrowing: from no core to a node for each of two steps, done after {took:.1f} s")
+
+
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
 SAY = """
 

@@ -59,4 +59,5 @@ def executor_as(settings: Settings, above: Settings) -> Settings:
         executor_cores=above.executor_cores,
         ray_address=above.ray_address,
         ray_token_path=above.ray_token_path,
+        ray_grows_to=above.ray_grows_to,
     )

@@ -35,4 +35,11 @@ def executor_of(
 
     token, address = Path(settings.ray_token_path), settings.ray_address
     with closing(RayCluster(token, address, cores=cores, memory=memory or None)) as cluster:
-        yield RayExecutor(cluster, artifacts_url, cores=cores, memory=memory, durable=settings.durable)
+        yield RayExecutor(
+            cluster,
+            artifacts_url,
+            cores=cores,
+            memory=memory,
+            durable=settings.durable,
+            grows_to=settings.ray_grows_to,
+        )

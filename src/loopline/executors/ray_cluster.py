@@ -1,5 +1,6 @@
 """Ray as this process is connected to it: a cluster that runs, or a small one of its own that ends with it. Never without the token."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -33,6 +34,9 @@ except ImportError as problem:
     raise Unavailable(
         "executor.ray_missing", "running steps on Ray needs Ray", remedy="pip install 'loopline[ray]'"
     ) from problem
+
+# In a thread Ray leaves SIGTERM alone, which is as it should be, and says so each time.
+logging.getLogger("ray._private.worker").addFilter(lambda record: "SIGTERM" not in record.getMessage())
 
 __all__ = ["Node", "RayCluster", "ray", "read_token"]  # whoever needs Ray takes it from here, loaded as it has to be
 
