@@ -179,7 +179,7 @@ def _came_to(home: Path, out: Path) -> tuple[dict[str, str], dict[str, str]]:
 @pytest.mark.heavy
 def test_the_flights_loop_comes_to_the_same_on_two_nodes_of_which_one_dies(site, capsys):
     file, told = _flights(site.folder / "flights"), {}
-    period = ("--from", "2013-01-01", "--until", "2013-03-08", "--json")
+    period = ("--from", "2013-01-01", "--until", "2013-02-15", "--json")
     begun = time.monotonic()
     alone = site.command("replay", str(file), *period, "--home", str(site.folder / "alone"), log="alone")
     assert alone.wait(1200) == 0, site.logs()
@@ -249,7 +249,7 @@ def _score_on_two_nodes(site, capsys) -> None:
     tables = [Tables(str(site.folder / name / "tables")).open("scores.all") for name in ("alone", "on-ray")]
     rows = [table.read().sort("_key") for table in tables]
     assert rows[0].equals(rows[1])
-    assert rows[0].height > 50_000
+    assert rows[0].height > 30_000
     lost = (site.folder / "score.log").read_text().count("job_lost")
     with capsys.disabled():
         print(

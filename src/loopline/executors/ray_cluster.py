@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from loopline.errors import AccessDenied, Conflict, InvalidInput, NotFound, Unavailable
 
 # Ray reads how it authenticates once, when it is loaded. What it would tell its makers, and what it would do for `uv run`, is not wanted.
@@ -34,6 +36,16 @@ except ImportError as problem:
     raise Unavailable(
         "executor.ray_missing", "running steps on Ray needs Ray", remedy="pip install 'loopline[ray]'"
     ) from problem
+
+log = structlog.get_logger(__name__)
+
+
+def _log_what_ray_tells(told: dict[str, Any], ignore_prefix: bool = False) -> None:  # noqa: ARG001, FBT001, FBT002 - as Ray calls it
+    """Of nodes that died, for example: Ray would print it on standard output, amidst a command's answer."""
+    log.warning("ray_told", said=" ".join(map(str, told.get("lines", ())))[:_LONGEST_SAID])
+
+
+ray._private.worker.print_to_stdstream = _log_what_ray_tells  # noqa: SLF001 - there is no setting for it
 
 # In a thread Ray leaves SIGTERM alone, which is as it should be, and says so each time.
 logging.getLogger("ray._private.worker").addFilter(lambda record: "SIGTERM" not in record.getMessage())
