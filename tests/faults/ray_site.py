@@ -242,11 +242,11 @@ class RaySite:
         with self.home.database.reading() as tx:
             return reading.result_of(tx, execution, self.home.engine.artifacts)
 
-    def until(self, holds) -> float:
+    def until(self, holds, within: float = WITHIN) -> float:
         """Wait until it holds; how many seconds that took."""
         begun = time.monotonic()
         while not holds():
-            assert time.monotonic() < begun + WITHIN, self.logs()
+            assert time.monotonic() < begun + within, self.logs()
             time.sleep(0.05)
         return time.monotonic() - begun
 
