@@ -157,6 +157,8 @@ class RaySite:
             "provider": {
                 "type": "fake_multinode",
                 "gcs_address": f"10.77.0.1:{PORT}",
+                "disable_node_updaters": True,
+                "disable_launch_config_check": True,
                 "head_node_id": "fffffffffffffffffffffffffffffffffffffffffffffffffff00000",
             },
             "available_node_types": node_types,
