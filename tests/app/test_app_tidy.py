@@ -72,6 +72,7 @@ def litter(settings: Settings) -> list[Path]:
         aged(settings.home / "artifacts" / spare[7:9] / spare[9:], 31),
         aged(settings.spool_path / "0000" / "0000000001.torn", 31),
         aged(settings.home / "manifests" / ".pending-x", 3),
+        aged(settings.home / "artifacts" / "transit" / spare[7:9] / spare[9:], 3),
         aged(settings.home / "tables" / "parcels.sendings" / "part-0.parquet", 3),
     ]
 

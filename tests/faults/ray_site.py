@@ -1,5 +1,6 @@
 """Two hosts, as far as the network goes: two namespaces joined by a cable, each with a node of one Ray cluster; and a home that both see."""
 
+import json
 import os
 import secrets
 import signal
@@ -19,6 +20,18 @@ from loopline.pipelines.planning import plan
 WITHIN = 240.0
 PORT = 6379
 _STARTS = 4
+
+# `ray start`, with more patience than the half minute that is written into it: this machine may have much else to do.
+START = """
+import time
+from types import SimpleNamespace
+
+import ray._private.node
+from ray.scripts.scripts import main
+
+ray._private.node.time = SimpleNamespace(**{**vars(time), "monotonic": lambda: time.monotonic() / 6})
+main()
+"""
 
 PIPELINE = """
 import os
@@ -44,6 +57,23 @@ def square(number: int, seconds: float) -> int:
 @ll.step
 def total(squares: list[int]) -> int:
     return sum(squares)
+
+
+@ll.step(cores=2, hints={"ray": {"resources": {"tape": 1}}})
+def record(number: int) -> int:
+    say(f"begun {number}")
+    return number
+
+
+@ll.step
+def nothing(number: int) -> int:
+    say(f"begun {number}")
+    return number
+
+
+@ll.pipeline
+def growing(number: int):
+    return record(nothing(number))
 
 
 @ll.pipeline
@@ -92,7 +122,7 @@ class RaySite:
         file = folder / f"{name}.py"  # no two tests of a process share one
         file.write_text(PIPELINE)
         self.home = PipelineHome(Settings.read(folder / "home", self.environment))
-        [self.pipeline] = pipelines_in(file)
+        self.pipelines = {one.name: one for one in pipelines_in(file)}
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -113,18 +143,66 @@ class RaySite:
         self._ray(self.hosts[0], "--head", "--node-ip-address=10.77.0.1", *head)
         self._ray(self.hosts[1], f"--address=10.77.0.1:{PORT}", "--node-ip-address=10.77.0.2")
 
+    def start_growing(self, kinds: dict[str, dict[str, object]]) -> None:
+        """Start a head without a core to spare, alone, whose autoscaler adds nodes of these kinds, which are processes beside it."""
+        node_types = {
+            name: {"resources": has, "node_config": {}, "min_workers": 0, "max_workers": 2}
+            for name, has in kinds.items()
+        }
+        node_types["head"] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+        config = {
+            "cluster_name": "growing",
+            "max_workers": 4,
+            "idle_timeout_minutes": 0.05,
+            "provider": {
+                "type": "fake_multinode",
+                "gcs_address": f"10.77.0.1:{PORT}",
+                "disable_node_updaters": True,
+                "disable_launch_config_check": True,
+                "head_node_id": "fffffffffffffffffffffffffffffffffffffffffffffffffff00000",
+            },
+            "available_node_types": node_types,
+            "head_node_type": "head",
+            "upscaling_speed": 1.0,
+            "auth": {},
+            "docker": {},
+            "initialization_commands": [],
+            "setup_commands": [],
+            "head_setup_commands": [],
+            "worker_setup_commands": [],
+            "head_start_ray_commands": [],
+            "worker_start_ray_commands": [],
+            "file_mounts": {},
+            "cluster_synced_files": [],
+            "file_mounts_sync_continuously": False,
+            "rsync_exclude": [],
+            "rsync_filter": [],
+        }
+        file = self.folder / "autoscaler.json"
+        file.write_text(json.dumps(config))
+        self.environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        head = (f"--port={PORT}", f"--temp-dir={self.short}", "--include-dashboard=false", "--disable-usage-stats")
+        self.kill(self.hosts[1])
+        self.kill(self.hosts[0])
+        self._ray(
+            self.hosts[0], "--head", "--node-ip-address=10.77.0.1", f"--autoscaling-config={file}", *head, cores=0
+        )
+
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker beside the head."""
-        program = "from loopline.cli.main import main; main()"
-        command = [sys.executable, "-c", program, "worker", "--executor", "ray", "--until-idle"]
-        with (self.folder / "worker.log").open("ab") as log:
-            started = subprocess.Popen(_within(self.hosts[0], command), env=self.environment, stdout=log, stderr=log)
+        return self.command("worker", "--executor", "ray", "--until-idle", log="worker")
+
+    def command(self, *arguments: str, log: str) -> subprocess.Popen[bytes]:
+        """Start a command of ours beside the head; what it prints goes to `LOG.out`, what it logs to `LOG.log`."""
+        command = [sys.executable, "-c", "from loopline.cli.main import main; main()", *arguments]
+        with (self.folder / f"{log}.out").open("ab") as out, (self.folder / f"{log}.log").open("ab") as told:
+            started = subprocess.Popen(_within(self.hosts[0], command), env=self.environment, stdout=out, stderr=told)
         self.started.append(started)
         return started
 
-    def submit(self, **params: object) -> str:
+    def submit(self, pipeline: str = "squares", **params: object) -> str:
         """Submit an execution; its id."""
-        planned = plan(self.pipeline, params, self.home.engine.artifacts)
+        planned = plan(self.pipelines[pipeline], params, self.home.engine.artifacts)
         with self.home.database.transaction() as tx:
             return submit(tx, self.home.engine, planned)[0]
 
@@ -166,11 +244,11 @@ class RaySite:
         with self.home.database.reading() as tx:
             return reading.result_of(tx, execution, self.home.engine.artifacts)
 
-    def until(self, holds) -> float:
+    def until(self, holds, within: float = WITHIN) -> float:
         """Wait until it holds; how many seconds that took."""
         begun = time.monotonic()
         while not holds():
-            assert time.monotonic() < begun + WITHIN, self.logs()
+            assert time.monotonic() < begun + within, self.logs()
             time.sleep(0.05)
         return time.monotonic() - begun
 
@@ -189,12 +267,14 @@ class RaySite:
             process.wait()
         self.home.close()
 
-    def _ray(self, host: str, *options: str) -> None:
+    def _ray(self, host: str, *options: str, cores: int = 1) -> None:
         command = [
-            str(Path(sys.executable).parent / "ray"),
+            sys.executable,
+            "-c",
+            START,
             "start",
             *options,
-            "--num-cpus=1",
+            f"--num-cpus={cores}",
             "--object-store-memory=80000000",
         ]
         for _ in range(_STARTS):  # on a busy machine Ray gives up after 30 seconds

@@ -1,6 +1,7 @@
 """One small loop, replayed once with its policies; tests that change things work on a copy of its home."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,3 +86,12 @@ def refused(tmp_path: Path) -> Callable[[str], DeclarationError]:
         return caught.value
 
     return load
+
+
+@pytest.fixture(scope="session")
+def quick_processes() -> Iterator[None]:
+    """Processes that are started share their bytecode: without, each would compile all it imports again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "")
+        patch.setenv("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / "loopline-tests-bytecode"))
+        yield

@@ -1,7 +1,10 @@
 """Batch scoring: what the loop itself scored, whatever the rows come from; pinned, done once, and found by an erasure."""
 
+import shutil
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -9,6 +12,8 @@ from loopline.access.erasure import Person, Target, Traces
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.app.erasure import batches
+from loopline.app.home import open_home
+from loopline.config import Settings
 from loopline.errors import Conflict, InvalidInput, LooplineError, NotFound, NotPermitted
 from loopline.ledger import chain
 from loopline.loop.batch import BatchRequest, folder_of, score_batch
@@ -140,6 +145,43 @@ def begun(copied: Resources, source, **changed) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         score_batch(copied, request(source, part_rows=20, **changed), CALLER, progress=dying)
+
+
+def files_of(resources: Resources) -> dict[str, bytes]:
+    """The files of the table of scores and of its quarantine."""
+    found = [path for into in (INTO, INTO + ".quarantine") for path in Path(resources.tables.open(into).uri).glob("*")]
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in found if path.is_file()}
+
+
+def test_parts_on_processes_give_the_same_files_killed_or_not(copied, orders, tmp_path, quick_processes):
+    pl.read_parquet(orders).with_columns(
+        way=pl.when(pl.int_range(pl.len()) == 45).then(float("inf")).otherwise("way")
+    ).write_parquet(orders)
+    source, asked = WholeFiles(str(orders)), {"part_rows": 20, "policy": "quarantine"}
+    with copied.database.transaction():
+        shutil.copytree(tmp_path / "home", tmp_path / "other")
+    told, told_by_crew, waiting = [], [], []
+    done = score_batch(copied, request(source, **asked), CALLER, progress=lambda *said: told.append(said))
+    said = {"LOOPLINE_DURABLE": "0", "LOOPLINE_EXECUTOR": "local", "LOOPLINE_EXECUTOR_CORES": "2"}
+    other = open_home(Settings.read(tmp_path / "other", environment=said), clock=copied.clock, silent=True)
+    assert other.crew is not None
+
+    def progress(*said: object) -> None:
+        told_by_crew.append(said)
+        waiting.append(sum(1 for _ in other.crew.transit.digests()))
+
+    with closing(other.crew):
+        begun(other, source, policy="quarantine")
+        left = set(other.crew.transit.digests())  # what was just being written when its process was killed
+        resumed = score_batch(other, request(source, **asked), CALLER, progress=progress)
+    other.database.close()
+    assert resumed.resumed
+    assert msgspec.structs.replace(resumed, resumed=False) == done
+    assert (done.refused, len(files_of(copied)) > 5) == (1, True)
+    assert files_of(other) == files_of(copied)
+    assert told_by_crew == [one for one in told if one[2] != "reading"][-len(told_by_crew) :]
+    assert max(waiting) <= 2 * (2 + 1) + 1, "no more is on its way than the executor has at a time"
+    assert set(other.crew.transit.digests()) <= left
 
 
 def test_files_that_changed_meanwhile_are_refused(copied, orders, logged):

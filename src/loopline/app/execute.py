@@ -4,17 +4,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
+from loopline.app.executor import ExecutorName, executor_of
 from loopline.app.healing import start_postponed, telling
 from loopline.app.stopping import stopping
-from loopline.config import Settings
 from loopline.errors import told
-from loopline.executors.executor import Executor
-from loopline.executors.local import LocalExecutor
 from loopline.executors.planner import LocalPlanner
 from loopline.executors.worker import Worker
 from loopline.pipelines import reading
@@ -26,7 +23,6 @@ log = structlog.get_logger(__name__)
 
 _EVERY = 30.0
 Note = Callable[[dict[str, int]], None]
-ExecutorName = Literal["local", "ray"]
 
 
 def execute(
@@ -108,25 +104,9 @@ def _worker(
     cores: float | None = None,
     memory: str | None = None,
 ) -> Iterator[Worker]:
-    made = _ray if name == "ray" else _local
+    settings = opened.settings
     with (
-        made(opened.settings, cores, memory_in_bytes(memory)) as executor,
+        executor_of(name, settings, settings.artifacts_url, cores=cores, memory=memory_in_bytes(memory)) as executor,
         closing(Worker(opened.engine, opened.database, executor, execution=execution)) as worker,
     ):
         yield worker
-
-
-@contextmanager
-def _local(settings: Settings, cores: float | None, memory: int) -> Iterator[Executor]:
-    folder = settings.home / "executor"
-    yield LocalExecutor(settings.artifacts_url, folder, cores=cores, memory=memory, durable=settings.durable)
-
-
-@contextmanager
-def _ray(settings: Settings, cores: float | None, memory: int) -> Iterator[Executor]:
-    from loopline.executors.ray import RayExecutor  # noqa: PLC0415 - an extra, which takes seconds to load
-    from loopline.executors.ray_cluster import RayCluster  # noqa: PLC0415 - as above
-
-    token, address = Path(settings.ray_token_path), settings.ray_address
-    with closing(RayCluster(token, address, cores=cores, memory=memory or None)) as cluster:
-        yield RayExecutor(cluster, settings.artifacts_url, cores=cores, memory=memory, durable=settings.durable)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loopline.access.pseudonyms import Pseudonyms
+from loopline.app.crew import crew_of
 from loopline.clock import Clock, SystemClock
 from loopline.config import Settings
 from loopline.incidents.email import EmailChannel, MailServer, read_addresses
@@ -25,7 +26,7 @@ PSEUDONYMS = "pseudonyms.key"
 def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, silent: bool = False) -> Resources:
     """Open the home, making and migrating what is missing.
 
-    With `silent` nobody is told of anything. Raises `Unavailable` where the database cannot be reached or is unsafe.
+    With `silent` nobody is told of anything. Raises `Unavailable` where the database cannot be reached or is unsafe, and as `crew_of`.
     """
     used = clock or SystemClock()
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,7 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
         pseudonyms=pseudonyms,
         activity=SharedLock(settings.home / "activity.lock"),
         erasing=lambda: _erasing(settings, resources),
+        crew=crew_of(settings),
     )
     return resources
 

@@ -1,5 +1,6 @@
 """A replay from the loop to the report: the home it lives in, its lanes, its comparison."""
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -47,7 +48,8 @@ def run_replay(
     def works(history: History) -> list[LaneWork]:
         return lane_works(resources, loop, history, compare=True)
 
-    replay(resources, loop, period, works, progress=progress, seconds=seconds)
+    with closing(resources.crew) if resources.crew else nullcontext():
+        replay(resources, loop, period, works, progress=progress, seconds=seconds)
     results = [_result(resources, loop, model, period, report) for model in loop.operations]
     with resources.database.transaction() as tx:
         found = store.one_replay(tx, loop.name)

@@ -18,6 +18,7 @@ from loopline.app.references import unnamed
 from loopline.clock import SystemClock
 from loopline.config import Settings
 from loopline.errors import Conflict, told
+from loopline.executors import transit
 from loopline.loop.resources import Resources
 from loopline.pipelines.prune import prune
 from loopline.scoring.spool_folder import TORN, Lock, SpoolFolder
@@ -125,6 +126,12 @@ def _leftovers(work: _Work) -> Iterator[Tidied]:
     if old:
         _drop(old, work)
         yield Tidied("home", "unfinished files removed", len(old), "a killed command left them")
+    url = work.settings.artifacts_url
+    lost = list(transit.older(url, work.now - _STRAY))
+    if lost:
+        if not work.dry:
+            transit.drop(url, iter(lost))
+        yield Tidied("artifacts", "removed in transit", len(lost), "a killed command sent them to jobs")
 
 
 def _replays(work: _Work) -> Iterator[Tidied]:

@@ -92,6 +92,8 @@ class Up:
         self._scoring.stop()
         self._operating.ship()
         self._pipelines.stop()
+        if self.resources.crew is not None:
+            self.resources.crew.close()
         self.resources.database.close()
         self._claim.close()
 

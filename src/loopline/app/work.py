@@ -1,6 +1,7 @@
 """What the lanes work with: their actions, registered by name."""
 
 from loopline.incidents.actions import Actions, Cause, Prepared
+from loopline.loop.abroad import pinned
 from loopline.loop.decision_rollback import prepare_decision_rollback
 from loopline.loop.declare import Loop
 from loopline.loop.deployment import Predictors
@@ -26,6 +27,8 @@ def lane_works(resources: Resources, loop: Loop, history: History, *, compare: b
 
 def actions_of(resources: Resources, lane: Lane, history: History, predictors: Predictors) -> Actions:
     """The actions a playbook can name."""
+    if resources.crew is not None:
+        pinned(lane.operation.model.fit)  # now, before somebody edits the file
 
     def retrain(cause: Cause) -> Prepared:
         return prepare_retrain(resources, lane, history, predictors, cause)

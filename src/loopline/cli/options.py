@@ -11,6 +11,8 @@ import typer
 from loopline.access.identity import Identity
 from loopline.access.permissions import Permission
 from loopline.access.tokens import authenticate
+from loopline.app.crew import with_executor
+from loopline.app.executor import ExecutorName
 from loopline.app.home import open_home
 from loopline.app.home_clock import HomeClock, replay_ended
 from loopline.clock import SystemClock
@@ -24,6 +26,20 @@ Home = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LoopFile = Annotated[Path, typer.Argument(help="The loop file.")]
 Project = Annotated[str | None, typer.Option("--project", help="The project; needed where the home has several.")]
+Executor = Annotated[
+    ExecutorName | None,
+    typer.Option(
+        "--executor", help="Where fits, trials and parts of batches run; LOOPLINE_EXECUTOR, else in this process."
+    ),
+]
+Cores = Annotated[
+    int | None,
+    typer.Option(
+        "--cores",
+        min=1,
+        help="How many of them at once; by default as many as this machine, or the cluster, has cores.",
+    ),
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the ledger.")]
 
 
@@ -39,11 +55,13 @@ def existing(home: Path | None) -> Settings:
     return settings
 
 
-def opened(home: Path | None, *, must_exist: bool = True) -> Resources:
+def opened(
+    home: Path | None, *, must_exist: bool = True, executor: ExecutorName | None = None, cores: int | None = None
+) -> Resources:
     """The home, opened; one that holds a replay goes on from the replay's end. Raises `NotFound` where there is none and
     one is needed, and `InvalidInput` for a path that can be none.
     """
-    settings = Settings.read(home)
+    settings = with_executor(Settings.read(home), executor, cores)
     if settings.home.exists() and not settings.home.is_dir():
         raise InvalidInput("home.not_a_folder", f"{settings.home} is not a folder", remedy="Give --home a folder.")
     if must_exist:

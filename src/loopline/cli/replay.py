@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from loopline.app.crew import executor_as, with_executor
 from loopline.app.replays import Result, run_replay
 from loopline.app.report.terminal import report_text
-from loopline.cli.options import AsJson, LoopFile
+from loopline.cli.options import AsJson, Cores, Executor, LoopFile
 from loopline.cli.output import show
 from loopline.config import Settings
 from loopline.loop.load import load_loop
@@ -46,6 +47,8 @@ def command(
     seed: Annotated[int, typer.Option("--seed", help="What all chance derives from.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an earlier replay in this home away.")] = False,
     report: Annotated[Path | None, typer.Option("--report", help="Where to write the HTML report.")] = None,
+    executor: Executor = None,
+    cores: Cores = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the loop over history, with every policy that the loop file compares, over one shared ingestion.
@@ -53,9 +56,10 @@ def command(
     A replay that was stopped, or killed, goes on where it was, and ends with the same ledger.
     """
     loop = load_loop(file)
-    own = home or Settings.read().home / "replays" / loop.name
+    above = with_executor(Settings.read(), executor, cores)
+    own = home or above.home / "replays" / loop.name
     # The environment may name the real database, and a replay must not touch it.
-    settings = Settings.read(own, environment={"LOOPLINE_DATABASE_URL": database})
+    settings = executor_as(Settings.read(own, environment={"LOOPLINE_DATABASE_URL": database}), above)
     if fresh:
         _remove(settings.home)
     period = Period(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from loopline.app.alone.model_file import Asked
 from loopline.app.alone.score import FileRequest, score_file
-from loopline.cli.options import AsJson, Home, Project, opened, operator
+from loopline.cli.options import AsJson, Cores, Executor, Home, Project, opened, operator
 from loopline.cli.output import show
 from loopline.cli.progress import Bar
 from loopline.cli.projects import the_project
@@ -57,6 +57,8 @@ def command(
     kind: Annotated[str, typer.Option("--kind", help="Model file: its kind, where the file does not say it.")] = "",
     classes: Annotated[str, typer.Option("--classes", help="Model file: the names of its classes: a,b,c.")] = "",
     threshold: Annotated[float, typer.Option("--threshold", help="Model file: positive from here on.")] = 0.5,
+    executor: Executor = None,
+    cores: Cores = None,
     project: Project = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -69,6 +71,12 @@ def command(
     chosen = _policy(policy)
     with Bar(model) as bar:
         if Path(model).is_file() or Path(model).suffix in _MODEL_FILES:
+            if executor is not None:
+                raise InvalidInput(
+                    "batch.file_on_executor",
+                    "a model file is scored with in this process",
+                    remedy="Leave --executor out; a model of a home can be scored with on one.",
+                )
             asked = Asked(_names(features), _kind(kind), _names(classes))
             rows = _input(source, query, url, _names(nulls), _no_tables)
             request = FileRequest(
@@ -77,7 +85,7 @@ def command(
             )  # fmt: skip
             done = score_file(request, progress=bar.move)
         else:
-            resources = opened(home)
+            resources = opened(home, executor=executor, cores=cores)
             found = _input(source, query, url, _names(nulls), lambda: resources.tables)
             named = the_project(resources, project)
             asked_for = BatchRequest(named, model, found, into, chosen, part_rows, zone or None, again, fresh)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from loopline.cli.options import AsJson, Home, LoopFile, opened
+from loopline.cli.options import AsJson, Cores, Executor, Home, LoopFile, opened
 from loopline.cli.output import show, table
 from loopline.cli.progress import Bar
 from loopline.loop.load import load_loop
@@ -33,6 +33,8 @@ def command(
         ),
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin anew on what is known now.")] = False,
+    executor: Executor = None,
+    cores: Cores = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +42,7 @@ def command(
 
     Called again, stopped or killed, it goes on with the same search; with a greater --trials it goes further.
     """
-    resources, loop = opened(home), load_loop(file)
+    resources, loop = opened(home, executor=executor, cores=cores), load_loop(file)
     moment = as_of.replace(tzinfo=UTC) if as_of else None
     with Bar(model or loop.name) as bar:
 

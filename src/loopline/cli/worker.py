@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from loopline.app.execute import ExecutorName, work
+from loopline.app.execute import work
+from loopline.app.executor import ExecutorName
 from loopline.cli.options import AsJson, Home
 from loopline.cli.output import show
 from loopline.config import Settings

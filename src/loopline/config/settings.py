@@ -25,7 +25,10 @@ class Settings:
     `access_log` each of their answers is a line of the access log. `limits` are named limits of pipeline steps, as `api=4; mail=10/1m`;
     a worker that is not heard of for `lease_s` seconds loses its steps to others. `pipeline_cores` are the cores that steps may take under
     `loopline up` (none given: all; 0: steps are left to `loopline worker`), and `pipeline_grace_s` the seconds that running steps are given when it is stopped.
-    `ray_address` is HOST:PORT of a Ray cluster's head, `ray_token_path` the file with its token, under `home` by default.
+    `ray_address` is HOST:PORT of a Ray cluster's head, `ray_token_path` the file with its token, under `home` by default;
+    `ray_grows_to` are the cores that a cluster with an autoscaler may come to (none given: it has the nodes it has).
+    `executor` says where the loop's heavy work runs, fits, trials of searches and parts of batches: `local` processes, `ray`, or without one
+    in the process that asks; `executor_cores` is how many of these run at once (none given: as many as this machine, or the Ray cluster, has cores).
     """
 
     home: Path
@@ -68,8 +71,11 @@ class Settings:
     lease_s: float = 30.0
     ray_address: str = ""
     ray_token_path: str = ""
+    ray_grows_to: float | None = None
     pipeline_cores: float | None = None
     pipeline_grace_s: float = 30.0
+    executor: str = ""
+    executor_cores: int | None = None
 
     @classmethod
     def read(cls, home: str | Path | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -117,8 +123,11 @@ class Settings:
             lease_s=float(found.get("LOOPLINE_LEASE_S", "30")),
             ray_address=found.get("LOOPLINE_RAY_ADDRESS", ""),
             ray_token_path=found.get("LOOPLINE_RAY_TOKEN_PATH") or str(chosen / "ray-token"),
+            ray_grows_to=float(found["LOOPLINE_RAY_GROWS_TO"]) if found.get("LOOPLINE_RAY_GROWS_TO") else None,
             pipeline_cores=float(found["LOOPLINE_PIPELINE_CORES"]) if found.get("LOOPLINE_PIPELINE_CORES") else None,
             pipeline_grace_s=float(found.get("LOOPLINE_PIPELINE_GRACE_S", "30")),
+            executor=found.get("LOOPLINE_EXECUTOR", ""),
+            executor_cores=int(found["LOOPLINE_EXECUTOR_CORES"]) if found.get("LOOPLINE_EXECUTOR_CORES") else None,
         )
 
     @property

@@ -22,6 +22,7 @@ from loopline.storage.artifacts import open_artifacts
 _LOOK_SECONDS = 2.0
 _GENTLE_SECONDS = 5.0
 _UNHEARD_SECONDS = 10.0
+_UNHEARD_GROWING_SECONDS = 900.0  # a job may wait as long for its node
 _LONGEST_SAID = 300
 _PLAIN = re.compile(r"[\w.-]+")  # other texts are operators: !x, in(x, y)
 
@@ -45,7 +46,8 @@ class _Place:
 
 class RayExecutor:
     """Jobs as tasks of a cluster, each with the cores, memory and hints of its step. `cores` and `memory` (bytes) bound what its jobs set aside together;
-    by default that is all the nodes have.
+    by default that is all the nodes have. `grows_to` are the cores that an autoscaling cluster may come to: jobs are given to Ray up to that, and wait there
+    for nodes that have what they declare.
 
     A step is in a process of its own, as in the local pool: time, memory, what it prints and its end are looked after there. What becomes of Ray's own
     processes and of nodes is never the step's failure: it is told as `Lost`.
@@ -59,7 +61,9 @@ class RayExecutor:
         cores: float | None = None,
         memory: int | None = None,
         durable: bool = True,
+        grows_to: float | None = None,
     ) -> None:
+        self._grows_to = grows_to
         self._cluster, self._artifacts_url, self._durable = cluster, artifacts_url, durable
         self._most = Room(cores or ANY_CORES, memory or ANY_MEMORY)
         self._probe = open_artifacts(artifacts_url, durable=durable).put(b"this store is shared")
@@ -70,21 +74,21 @@ class RayExecutor:
         self._look_at = self._shrunk_at = 0.0
 
     def room(self) -> Room:
-        """What the living nodes have, at most the bounds, without what the jobs set aside."""
+        """What the living nodes have, or may come to, at most the bounds, without what the jobs set aside."""
         nodes, jobs = self._living(), [place.job for place in self._running.values()]
-        cores = min(self._most.cores, sum(node.cores for node in nodes))
-        memory = min(self._most.memory, sum(node.memory for node in nodes))
+        cores = min(self._most.cores, self._grows_to or sum(node.cores for node in nodes))
+        memory = min(self._most.memory, ANY_MEMORY if self._grows_to else sum(node.memory for node in nodes))
         return Room(cores - sum(job.cores for job in jobs), memory - sum(job.memory for job in jobs))
 
     def start(self, job: Job) -> None:
-        """Give the job to Ray. Raises `InvalidInput` "step.ray_hints" and `Unavailable` "executor.no_node", where no node will ever do."""
+        """Give the job to Ray. Raises `InvalidInput` "step.ray_hints" and, where the cluster does not grow, `Unavailable` "executor.no_node" if no node will ever do."""
         hints = hints_of(job.hints)
         cores = job.cores if job.cores <= 1 else math.ceil(job.cores)
-        if not any(_fits(node, job, cores, hints) for node in self._living()):
+        if not self._grows_to and not any(_fits(node, job, cores, hints) for node in self._living()):
             raise Unavailable(
                 "executor.no_node",
                 f"no node of the cluster has what it takes: {cores:g} cores, {job.memory / 1e6:.0f} MB, {hints}",
-                remedy="Ask for less in the step, or add such a node. With retries it is tried again later.",
+                remedy="Ask for less in the step, or add such a node. With retries it is tried again later. For a cluster that adds nodes itself set LOOPLINE_RAY_GROWS_TO.",
             )
         errand = ray_job.Errand(job, self._artifacts_url, self._durable, self._probe, version("loopline"))
         task = self._task.options(
@@ -161,7 +165,8 @@ class RayExecutor:
         """The jobs of nodes that are gone. Ray itself tells the end of a connection, which a node that was cut off leaves open for minutes. A job
         that was on its way when a node went, and has not told since where it is, may have gone with it.
         """
-        unheard = self._shrunk_at if time.monotonic() > self._shrunk_at + _UNHEARD_SECONDS else 0.0
+        patience = _UNHEARD_GROWING_SECONDS if self._grows_to else _UNHEARD_SECONDS
+        unheard = self._shrunk_at if time.monotonic() > self._shrunk_at + patience else 0.0
         gone: list[Finished | Lost] = []
         for task, place in list(self._running.items()):
             if place.since < unheard if place.node is None else place.node not in living:

@@ -1,5 +1,6 @@
 """Ray as this process is connected to it: a cluster that runs, or a small one of its own that ends with it. Never without the token."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from loopline.errors import AccessDenied, Conflict, InvalidInput, NotFound, Unavailable
 
@@ -33,6 +36,19 @@ except ImportError as problem:
     raise Unavailable(
         "executor.ray_missing", "running steps on Ray needs Ray", remedy="pip install 'loopline[ray]'"
     ) from problem
+
+log = structlog.get_logger(__name__)
+
+
+def _log_what_ray_tells(told: dict[str, Any], ignore_prefix: bool = False) -> None:  # noqa: ARG001, FBT001, FBT002 - as Ray calls it
+    """Of nodes that died, for example: Ray would print it on standard output, amidst a command's answer."""
+    log.warning("ray_told", said=" ".join(map(str, told.get("lines", ())))[:_LONGEST_SAID])
+
+
+ray._private.worker.print_to_stdstream = _log_what_ray_tells  # noqa: SLF001 - there is no setting for it
+
+# In a thread Ray leaves SIGTERM alone, which is as it should be, and says so each time.
+logging.getLogger("ray._private.worker").addFilter(lambda record: "SIGTERM" not in record.getMessage())
 
 __all__ = ["Node", "RayCluster", "ray", "read_token"]  # whoever needs Ray takes it from here, loaded as it has to be
 

@@ -11,11 +11,12 @@ import msgspec
 from loopline.access.identity import Identity, require
 from loopline.access.permissions import Permission
 from loopline.errors import Conflict, InvalidInput, LooplineError
-from loopline.features.definitions import View
 from loopline.ledger import chain
-from loopline.loop.batch_features import BatchFeatures
-from loopline.loop.batch_model import key_columns, loaded, read_asked, serving
+from loopline.loop.batch_features import BatchFeatures, histories
+from loopline.loop.batch_job import scored_abroad
+from loopline.loop.batch_model import Loaded, key_columns, loaded, read_asked, serving, views_of
 from loopline.loop.batch_tables import SCORED, refuse_others, tag, tags_of
+from loopline.loop.deployment import Predictors
 from loopline.loop.personal import Tags
 from loopline.loop.resources import Resources
 from loopline.models.manifest import Deployment
@@ -23,7 +24,7 @@ from loopline.scoring.batch.frame_contract import FrameContract
 from loopline.scoring.batch.intake import Policy, Taken, take_in
 from loopline.scoring.batch.job import Job, JobFolder, writer_of
 from loopline.scoring.batch.ladder import Scoring
-from loopline.scoring.batch.run import BatchScored, Progress, Work, result, run, told_of
+from loopline.scoring.batch.run import BatchScored, Parts, Progress, Work, result, run, scored_here, told_of
 from loopline.scoring.batch.table import TableDestination
 from loopline.scoring.record import prediction_table
 from loopline.sources.whole import Input, Pin
@@ -137,14 +138,14 @@ class _Batch:
         with resources.database.reading() as tx:
             found = serving(tx, request.project, asked)
             keys = key_columns(tx, request.project, asked.model)
-        signature = loaded(resources, request.project, found).signature
+        signature = self._loaded(request.project, found).signature
         tags = self._tags(found)
         refuse_others(resources.tables, request.into, tags)
         pin = request.source.pin()
         if pin is not None and (done := self._done(found, pin)) is not None:
             return done
         now = resources.clock.now()
-        views = _views(found)
+        views = views_of(found)
         history = {name: resources.tables.open(name).version for name in {view.table for view in views}}
         contract = FrameContract(
             signature,
@@ -212,16 +213,8 @@ class _Batch:
 
     def finish(self, job: Job, caller: Identity) -> BatchScored:
         """Score what is left, commit it, and tell the ledger."""
-        model = loaded(self.resources, job.project, job.deployment)
         destination = self._destination(job.deployment, job.scored_at)
-        work = Work(
-            job,
-            self.folder,
-            Scoring(model.engine, model.variants, job.scored_at, job.seed),
-            destination,
-            BatchFeatures(self.resources, _views(job.deployment), job.deployment.at, job.history),
-            self.resources.activity.shared,
-        )
+        work = Work(job, self.folder, self._parts(job), destination, self.resources.activity.shared)
         try:
             done = run(work, progress=self.progress)
         except InvalidInput:  # no row can be scored, which trying again does not change
@@ -245,6 +238,19 @@ class _Batch:
         """Remove what was begun and not ended."""
         discard(self.resources, self.folder)
 
+    def _parts(self, job: Job) -> Parts:
+        """By the crew, if there is one, else in this process."""
+        resources, parts, views = self.resources, self.folder.parts, views_of(job.deployment)
+        model = self._loaded(job.project, job.deployment)
+        if resources.crew is not None:
+            return scored_abroad(resources, resources.crew, job, parts)
+        scoring = Scoring(model.engine, model.variants, job.scored_at, job.seed)
+        look_up = BatchFeatures(views, job.deployment.at, lambda: histories(resources, views, job.history))
+        return scored_here(job, parts, scoring, look_up)
+
+    def _loaded(self, project: str, found: Deployment) -> Loaded:
+        return loaded(Predictors(self.resources).load, self.resources.clock, project, found)
+
     def _tags(self, found: Deployment) -> Tags:
         return tags_of(self.resources, self.request.project, found.endpoint, self.request.source)
 
@@ -264,7 +270,3 @@ def discard(resources: Resources, folder: JobFolder) -> None:
         if destination.committed(job.writer) is None:
             destination.discard([f for one in done for f in one.files], [f for one in done for f in one.aside])
     folder.remove()
-
-
-def _views(found: Deployment) -> list[View]:
-    return msgspec.convert(found.views, list[View])

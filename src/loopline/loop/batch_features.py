@@ -1,6 +1,6 @@
 """Features of rows that are scored in batch: as known at each row's time, from tables that stay as they were when it began."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +16,16 @@ from loopline.training.training_set import with_view_columns
 from loopline.values import MICROSECOND
 
 
-class BatchFeatures:
-    """Looks up the features of `views`, at the time in the column `at`, in the tables at `versions`."""
+def histories(resources: Resources, views: Sequence[View], versions: Mapping[str, int]) -> dict[str, pl.DataFrame]:
+    """What `views` need of the tables as they were at `versions`, by table."""
+    return {name: _read(resources, name, version, views) for name, version in versions.items()}
 
-    def __init__(self, resources: Resources, views: Sequence[View], at: str, versions: Mapping[str, int]) -> None:
-        self._resources, self._views, self._at, self._versions = resources, list(views), at, versions
+
+class BatchFeatures:
+    """Looks up the features of `views`, at the time in the column `at`, in what `read` gives when it is needed first."""
+
+    def __init__(self, views: Sequence[View], at: str, read: Callable[[], dict[str, pl.DataFrame]]) -> None:
+        self._views, self._at, self._read = list(views), at, read
 
     def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
         """`rows` with every feature; and, where a view's table knew nothing young enough at a row's time, with `_stale`."""
@@ -32,17 +37,7 @@ class BatchFeatures:
 
     @cached_property
     def _history(self) -> dict[str, pl.DataFrame]:
-        return {name: self._read(name, version) for name, version in self._versions.items()}
-
-    def _read(self, name: str, version: int) -> pl.DataFrame:
-        table = self._resources.tables.open(name)
-        views = [view for view in self._views if view.table == name]
-        used = {column for view in views for column in (view.by, *payload_columns(view))}
-        used |= {table.schema.subject} if table.schema.subject else set()
-        columns = [column for column in table.schema.all_columns if column in {*SYSTEM_COLUMNS, *used}]
-        # Where a table was kept from an erasure, what is held of the person is not worked with.
-        past = table.without_erased(table.read(version=version, columns=columns))
-        return with_view_columns(past, self._views, name)
+        return self._read()
 
     @cached_property
     def _known(self) -> dict[str, np.ndarray]:
@@ -66,6 +61,17 @@ class BatchFeatures:
             if mark.any()
         ]
         return [pl.concat_list(codes).list.drop_nulls().alias(STALE)]
+
+
+def _read(resources: Resources, name: str, version: int, asking: Sequence[View]) -> pl.DataFrame:
+    table = resources.tables.open(name)
+    views = [view for view in asking if view.table == name]
+    used = {column for view in views for column in (view.by, *payload_columns(view))}
+    used |= {table.schema.subject} if table.schema.subject else set()
+    columns = [column for column in table.schema.all_columns if column in {*SYSTEM_COLUMNS, *used}]
+    # Where a table was kept from an erasure, what is held of the person is not worked with.
+    past = table.without_erased(table.read(version=version, columns=columns))
+    return with_view_columns(past, list(asking), name)
 
 
 def _too_old(known: np.ndarray, times: np.ndarray, view: View) -> np.ndarray:

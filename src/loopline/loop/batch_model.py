@@ -1,16 +1,18 @@
 """The model that a batch is scored with: a version as it would serve, its ladder included."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from loopline.clock import Clock
 from loopline.errors import InvalidInput, LooplineError, NotFound
+from loopline.features.definitions import View
 from loopline.gates.promotion import CHAMPION as CHAMPION_ALIAS
 from loopline.gates.smoke import smoke_test
 from loopline.loop import store
-from loopline.loop.deployment import Predictors, Terms, declared_terms, deployment
-from loopline.loop.resources import Resources
+from loopline.loop.deployment import Terms, declared_terms, deployment
 from loopline.models import registry
 from loopline.models.manifest import Deployment
 from loopline.models.predictor import Predictor
@@ -86,6 +88,11 @@ def _terms(tx: Transaction, project: str, model: str) -> Terms:
     return terms[model]
 
 
+def views_of(found: Deployment) -> list[View]:
+    """The feature views of a deployment."""
+    return msgspec.convert(found.views, list[View])
+
+
 def key_columns(tx: Transaction, project: str, model: str) -> tuple[str, ...]:
     """The columns that make up the key of the rows that the model answers for."""
     applied = store.latest_applied(tx, project.split(".", 1)[0])
@@ -102,27 +109,30 @@ class Loaded:
     variants: dict[str, Signature | None]
 
 
-def loaded(resources: Resources, project: str, found: Deployment) -> Loaded:
+Load = Callable[[str, str], Predictor]
+"""The predictor of a package, by the digests of package and envelope."""
+
+
+def loaded(load: Load, clock: Clock, project: str, found: Deployment) -> Loaded:
     """The engine of a deployment.
 
-    Raises as `load_predictor`, and `Unavailable` where the version cannot score at all: nobody waits for an answer, so that none is
+    Raises as `load`, and `Unavailable` where the version cannot score at all: nobody waits for an answer, so that none is
     better than a million constants.
     """
-    predictors = Predictors(resources)
-    champion = predictors.load(found.package, found.package_envelope)
+    champion = load(found.package, found.package_envelope)
     smoke_test(champion)
-    previous = _previous(predictors, found)
-    engine = Engine(project, found, champion, previous, clock=resources.clock, instance="batch")
+    previous = _previous(load, found)
+    engine = Engine(project, found, champion, previous, clock=clock, instance="batch")
     variants = {CHAMPION: _needs_all(champion)} | ({PREVIOUS: _needs_all(previous)} if previous else {})
     return Loaded(engine, champion.signature, variants)
 
 
-def _previous(predictors: Predictors, found: Deployment) -> Predictor | None:
+def _previous(load: Load, found: Deployment) -> Predictor | None:
     """As in a scoring process: what cannot be loaded is no rung."""
     if found.previous is None:
         return None
     try:
-        return predictors.load(found.previous.package, found.previous.package_envelope)
+        return load(found.previous.package, found.previous.package_envelope)
     except LooplineError:
         return None
 

@@ -202,6 +202,7 @@ class Loop(Sourcing):
         folds: int | Folds = 4,
         timeout: str = "",
         search_every: str = "",
+        trials_at_once: int = 1,
         kind: Kind = "binary",
         levels: Sequence[float] = (),
         target: str | None = None,
@@ -220,7 +221,8 @@ class Loop(Sourcing):
 
         `search` names ranges of parameters: the first training tries up to `trials` of them on `folds` in order of time, and
         later ones use what was found, until `ll.retrain(search=True)`, or `search_every` has passed since, or the model
-        changed. `timeout` ends a search early; a replay does without.
+        changed. `timeout` ends a search early; a replay does without. `trials_at_once` are proposed together, so that an executor
+        can make them side by side; the same is found wherever and however many at a time they are made.
         """
         where = caller()
         if kind == "multioutput":
@@ -246,7 +248,7 @@ class Loop(Sourcing):
                 raise mistake("model.declared_twice", f"model {name!r} is declared twice", "Give each its own name.")
             with blaming_caller():
                 duration(holdout)
-                searching = _searching(search, trials, folds, timeout, search_every)
+                searching = _searching(search, trials, folds, timeout, search_every, trials_at_once)
             given, categories, views = _sort_features(features)
             made = Model(
                 name,
@@ -379,11 +381,11 @@ def category(column: str) -> Category:
 
 
 def _searching(
-    space: Mapping[str, Range] | None, trials: int, folds: int | Folds, timeout: str, every: str
+    space: Mapping[str, Range] | None, trials: int, folds: int | Folds, timeout: str, every: str, at_once: int
 ) -> SearchSpec | None:
     if space is None:
         return None
-    return SearchSpec(dict(space), trials, folds if isinstance(folds, Folds) else Folds(folds), timeout, every)
+    return SearchSpec(dict(space), trials, folds if isinstance(folds, Folds) else Folds(folds), timeout, every, at_once)
 
 
 def _fallback(

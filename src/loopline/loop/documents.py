@@ -20,12 +20,11 @@ from loopline.loop.lane import Lane
 from loopline.loop.personal_fields import personal_fields
 from loopline.loop.resources import Resources
 from loopline.models.background import BACKGROUND, keep_background
-from loopline.models.explainer import load_explainer
-from loopline.models.explanation import SUMMARY
+from loopline.models.explanation import SUMMARY, ExplanationSummary
 from loopline.models.predictor import Predictor
-from loopline.training.explanation import summarise_fit
-from loopline.training.fit import Fitted
-from loopline.training.training_set import GROUP
+from loopline.models.signature import Signature
+from loopline.training.outcome import Explained
+from loopline.training.training_set import GROUP, TrainingSet
 from loopline.values import derive_seed
 
 PURPOSE = "purpose"
@@ -54,14 +53,33 @@ def decided(frame: pl.DataFrame, decision: AnyDecision) -> pl.DataFrame:
     return frame.with_columns(candidate_decision=pl.Series(taken, dtype=pl.String), candidate_cost=pl.Series(costs))
 
 
+def rows_explained(
+    resources: Resources, lane: Lane, signature: Signature, whole: TrainingSet, held_out: pl.DataFrame
+) -> Explained | None:
+    """The rows that the summary is to be made on, those held out if they are enough; None where none is to be made.
+
+    It takes seconds, so a replay, which trains again and again, makes it only where the model is declared with `explain=True`.
+    """
+    wanted = lane.operation.model.explain
+    if wanted is False or (wanted is None and isinstance(resources.clock, ReplayClock)):
+        return None
+    if held_out.height >= LEAST_HELD_OUT:
+        return Explained(signature.encode(held_out), "held out")
+    return Explained(whole.X, "trained on")
+
+
 def write_documents(
-    resources: Resources, lane: Lane, fitted: Fitted, predictor: Predictor, held_out: pl.DataFrame
+    resources: Resources,
+    lane: Lane,
+    whole: TrainingSet,
+    summary: ExplanationSummary | None,
+    predictor: Predictor,
+    held_out: pl.DataFrame,
 ) -> dict[str, str]:
     """Digests of the artifacts, by the names under which lineage and run have them.
 
-    `held_out` has what `decided` adds. The bias report is made where the model declares one. The background is kept unless
-    the model is declared with `explain=False`; the summary takes seconds, so a replay, which trains again and again, makes
-    it only where the model is declared with `explain=True`.
+    `held_out` has what `decided` adds. The bias report is made where the model declares one. The background, rows of the
+    training set `whole`, is kept unless the model is declared with `explain=False`.
     """
     judged = Judged(held_out, lane.operation.watch.block)
     hidden = personal_fields(resources, lane.project, lane.model)
@@ -70,7 +88,7 @@ def write_documents(
         found[HELD_OUT] = resources.artifacts.put(_evaluation(lane, predictor, judged, hidden))
         if lane.operation.model.bias is not None:
             found[BIAS] = resources.artifacts.put(_bias(lane.operation.model.bias, predictor.signature.output, judged))
-    return found | _explanation(resources, lane, fitted, predictor, held_out, hidden)
+    return found | _explanation(resources, lane, whole, summary, predictor, hidden)
 
 
 def _evaluation(lane: Lane, predictor: Predictor, judged: Judged, hidden: frozenset[str]) -> bytes:
@@ -116,29 +134,15 @@ def _bias(wanted: Bias, output: Output, judged: Judged) -> bytes:
 def _explanation(
     resources: Resources,
     lane: Lane,
-    fitted: Fitted,
+    whole: TrainingSet,
+    summary: ExplanationSummary | None,
     predictor: Predictor,
-    held_out: pl.DataFrame,
     hidden: frozenset[str],
 ) -> dict[str, str]:
-    wanted = lane.operation.model.explain
-    if wanted is False:
+    if lane.operation.model.explain is False:
         return {}
-    matrix, seed = fitted.training_set.X, fitted.training_set.seed
-    package = predictor.package.digest
-    digest = keep_background(
-        resources.artifacts, resources.key, package=package, matrix=matrix, seed=derive_seed(seed, BACKGROUND)
-    )
-    if wanted is None and isinstance(resources.clock, ReplayClock):
-        return {BACKGROUND: digest}
-    explainer = load_explainer(resources.artifacts, predictor, background=digest, keys=resources.key.public)
-    unseen = held_out.height >= LEAST_HELD_OUT
-    rows = predictor.signature.encode(held_out) if unseen else matrix
-    summary = summarise_fit(
-        fitted.estimator,
-        explainer,
-        np.ascontiguousarray(rows),
-        of_rows="held out" if unseen else "trained on",
-        seed=derive_seed(seed, SUMMARY),
-    )
-    return {BACKGROUND: digest, SUMMARY: resources.artifacts.put(summary.without_values(hidden).encoded())}
+    package, seed = predictor.package.digest, derive_seed(whole.seed, BACKGROUND)
+    background = keep_background(resources.artifacts, resources.key, package=package, matrix=whole.X, seed=seed)
+    if summary is None:
+        return {BACKGROUND: background}
+    return {BACKGROUND: background, SUMMARY: resources.artifacts.put(summary.without_values(hidden).encoded())}

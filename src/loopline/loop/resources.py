@@ -6,6 +6,7 @@ from pathlib import Path
 
 from loopline.access.pseudonyms import Pseudonyms
 from loopline.clock import Clock
+from loopline.executors.crew import Crew
 from loopline.incidents.notify import Channels
 from loopline.loop.erasers import Erasing
 from loopline.models.signing import SigningKey
@@ -20,7 +21,7 @@ class Resources:
     """One home, opened. `seed` is what all chance derives from.
 
     Whoever reads rows and writes what comes of them shares `activity`, which an erasure holds alone. `erasing` gives what the home
-    registers for that.
+    registers for that. Heavy work is given to the `crew`; without one it is done in this process.
     """
 
     database: Database
@@ -34,3 +35,4 @@ class Resources:
     pseudonyms: Pseudonyms
     activity: SharedLock
     erasing: Callable[[], Erasing]
+    crew: Crew | None = None

@@ -145,13 +145,18 @@ def _by_playbook(lane: Lane, situation: Situation) -> Decided | None:
 
 
 def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation) -> Prepared:
-    """Prepare the action. One that cannot be done is an outcome, not a crash: the next turn must come."""
+    """Prepare the action. One that cannot be done is an outcome, not a crash: the next turn must come.
+
+    What a replay comes to must not depend on its executor: it raises that error, and goes on when it is asked again.
+    """
     at = situation.window.end
     key = _key(lane, decided.action, situation.window)
     cause = Cause(key=key, sentence=decided.sentence, actor=ACTOR, at=at, search=decided.search)
     try:
         return actions.prepare(decided.action, cause)
     except LooplineError as error:
+        if lane.replayed and error.code.startswith("executor."):
+            raise
         log.warning("action_failed", action=decided.action, project=lane.project, error=str(error))
         failed = Outcome(
             changed=False, sentence=f"{decided.action} failed: {error.message}", evidence={"code": error.code}

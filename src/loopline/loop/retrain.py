@@ -24,7 +24,8 @@ from loopline.loop.decision_reference import REFERENCE, DecisionReference, keep,
 from loopline.loop.decision_terms import DECIDED, DecisionTerms, evidence_of, terms_in_force
 from loopline.loop.deployment import Predictors, declared_costs
 from loopline.loop.discreet import discreet
-from loopline.loop.documents import PURPOSE, decided, write_documents
+from loopline.loop.documents import PURPOSE, decided, rows_explained, write_documents
+from loopline.loop.fit_job import made
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
@@ -37,15 +38,16 @@ from loopline.loop.search import Tuned, tuned
 from loopline.loop.training_rows import table_versions, training_rows
 from loopline.models import registry
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
+from loopline.models.signature import Signature
 from loopline.models.signing import sign
 from loopline.runs import tracking
 from loopline.runs.run import Input
 from loopline.storage.database import Transaction
-from loopline.training.fit import Fitted, fit
+from loopline.training.fit import prepared
 from loopline.training.leaks import leak_suspects
-from loopline.training.packaged import packaged
+from loopline.training.outcome import FitOutcome
 from loopline.training.training_set import GROUP, LabelledRows
-from loopline.values import derive_id
+from loopline.values import derive_id, derive_seed
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +56,8 @@ log = structlog.get_logger(__name__)
 class Candidate:
     """A model that was fitted, packaged and scored on rows it had not seen; not yet registered."""
 
-    fitted: Fitted
+    fitted: FitOutcome
+    signature: Signature
     package: ModelPackage
     envelope: str
     declared: AnySpec
@@ -108,14 +111,15 @@ def _train(
     trained_on, held_out = training_rows(resources, lane, history, cause.at)
     found = tuned(resources, lane, trained_on, cause)
     seed = training_seed(lane, cause.at.isoformat())
-    fitted = fit(
-        model.fit, found.params, trained_on, seed=seed, personal=personal_fields(resources, lane.project, lane.model)
-    )
-    package = packaged(fitted, resources.artifacts)
+    personal = personal_fields(resources, lane.project, lane.model)
+    signature, whole = prepared(trained_on, seed=seed, personal=personal)
+    explained = rows_explained(resources, lane, signature, whole, held_out.frame)
+    fitted = made(resources, model, found.params, signature, whole, seed=seed, explained=explained)
+    package = fitted.package
     resources.artifacts.put(package.encoded())
     envelope = resources.artifacts.put(sign(resources.key, PAYLOAD_TYPE, package.encoded()))
     predictor = predictors.load(package.digest, envelope)
-    leaks = leak_suspects(fitted.training_set)
+    leaks = leak_suspects(whole)
     if leaks:
         log.warning("leak_suspects", model=lane.model, features=leaks, why="they tell the label almost perfectly")
     decision = terms.fit(fitted.unseen_scores)
@@ -123,6 +127,7 @@ def _train(
     scored = decided(scored, decision)
     return Candidate(
         fitted,
+        signature,
         package,
         envelope,
         declared,
@@ -134,7 +139,7 @@ def _train(
         leaks,
         versions,
         freeze_inputs(resources, lane, trained_on),
-        write_documents(resources, lane, fitted, predictor, scored),
+        write_documents(resources, lane, whole, fitted.summary, predictor, scored),
         found,
         seed,
     )
@@ -252,7 +257,7 @@ def _inputs(candidate: Candidate) -> list[Input]:
 
 
 def _metrics(candidate: Candidate) -> dict[str, float]:
-    output, held_out = candidate.fitted.signature.output, candidate.held_out
+    output, held_out = candidate.signature.output, candidate.held_out
     outputs, labels = output.shaped(from_column(held_out["candidate"])), held_out["label"].to_numpy()
     groups = held_out[GROUP].to_numpy() if GROUP in held_out.columns else None
     losses = {name: named(name, output).rows(outputs, labels, groups) for name in losses_of(output.kind)[:2]}
@@ -280,7 +285,7 @@ def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
         **({"search": candidate.tuned.found_by} if candidate.tuned.found_by else {}),
         REBUILD: rebuilt_from(lane, candidate.trained_on, seed=candidate.seed),
         "calibration": msgspec.to_builtins(candidate.fitted.calibration),
-        "seed": candidate.fitted.training_set.seed,
+        "seed": derive_seed(candidate.seed, "fit"),
         "decision": msgspec.to_builtins(candidate.decision),
         PROFILE: candidate.inputs_profile,
         **candidate.documents,

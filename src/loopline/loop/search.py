@@ -1,7 +1,6 @@
 """Search: which parameters a model is fitted with. Trials are kept as they finish, so that a search goes on where it was."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,20 +16,19 @@ from loopline.loop.code import code_parts
 from loopline.loop.declare import Model
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
+from loopline.loop.rounds import Asked, Making, declared_params, earlier, making, proposed, round_of
 from loopline.runs import searches
 from loopline.runs.searches import Search, Trial
 from loopline.training.fingerprint import column_digests, frame_digest
-from loopline.training.sampler import propose
 from loopline.training.search_spec import SearchSpec
-from loopline.training.space import with_middles
 from loopline.training.training_set import LabelledRows
-from loopline.training.trials import Best, FoldRows, best_of, fold_rows, run_trial
+from loopline.training.trials import Best, best_of, fold_rows
 from loopline.values import canonical_json, derive_id, derive_seed, digest, duration
 
 log = structlog.get_logger(__name__)
 
 Progress = Callable[[int, int, float | None], None]
-"""Called before each trial with how many finished, how many there are to be, and the least loss so far."""
+"""Called before each trial that is waited for with how many finished, how many there are to be, and the least loss so far."""
 
 
 class Tuned(msgspec.Struct, frozen=True):
@@ -38,11 +36,6 @@ class Tuned(msgspec.Struct, frozen=True):
 
     params: dict[str, Any]
     found_by: dict[str, Any] | None = None
-
-
-def declared_params(model: Model) -> dict[str, Any]:
-    """The parameters of a model that was never searched."""
-    return with_middles(model.search.space, model.params) if model.search else dict(model.params)
 
 
 def tuned(resources: Resources, lane: Lane, rows: LabelledRows, cause: Cause) -> Tuned:
@@ -81,28 +74,55 @@ def run_search(
 ) -> Search:
     """Search on `rows`, known at `as_of`, up to `trials` in all (None: as declared); gives the search with its result.
 
-    Asked for again, killed or not, it goes on after the last trial that was kept and comes to the same. Raises
-    `InvalidInput` for too few rows, and where every trial failed.
+    Asked for again, killed or not, it makes the trials that were not kept and comes to the same; so it does with a crew and
+    without. Raises `InvalidInput` for too few rows, and where every trial failed, and as `Crew.start`.
     """
     model = lane.operation.model
     spec = _spec(model)
     search = _begun(resources, lane, rows, as_of)
-    folds = fold_rows(rows, spec.folds, seed=search.seed)
-    loss = _loss(lane)
+    asked = Asked(model, spec, fold_rows(rows, spec.folds, seed=search.seed), _loss(lane), search.seed)
     with resources.database.transaction() as tx:
-        searches.begin(tx, search, params=_told(model, spec, loss))
-        finished = searches.trials(tx, search.search_id)
+        searches.begin(tx, search, params=_told(model, spec, asked.loss))
+        made = {trial.number: trial for trial in searches.trials(tx, search.search_id)}
     total = trials or spec.trials
-    while len(finished) < total and not _out_of_time(resources, spec, finished):
-        progress(len(finished), total, _least(finished))
-        trial = _tried(model, spec, folds, loss, finished, search.seed)
-        if trial is None:
-            log.info("search_exhausted", model=lane.model, trials=len(finished))
-            break
+    with making(resources.crew, asked) as make:
+        for first in range(0, total, spec.at_once):
+            numbers = [number for number in round_of(first, spec.at_once) if number < total]
+            if not _go_round(
+                resources, search, asked, make, numbers, made, lambda: progress(len(made), total, _least(made))
+            ):
+                break
+    return _concluded(resources, search, [made[number] for number in sorted(made)])
+
+
+def _go_round(
+    resources: Resources,
+    search: Search,
+    asked: Asked,
+    make: Making,
+    numbers: list[int],
+    made: dict[int, Trial],
+    progress: Callable[[], None],
+) -> bool:
+    """Make the trials of a round that are missing, each kept as it ends; whether there may be another round."""
+    missing = [number for number in numbers if number not in made]
+    before = earlier(made, numbers[0])
+    if not missing:
+        return True
+    if _out_of_time(resources, asked.spec, before):
+        return False
+    wanted = proposed(asked, made, numbers)
+    left = {number: params for number, params in wanted.items() if number in missing}
+    ended = make(left, before)
+    for _ in left:
+        progress()
+        trial = next(ended)
         with resources.database.transaction() as tx:
             searches.record(tx, search, trial, at=resources.clock.now())
-        finished.append(trial)
-    return _concluded(resources, search, finished)
+        made[trial.number] = trial
+    if len(wanted) < len(numbers):
+        log.info("search_exhausted", model=asked.model.name, trials=len(made))
+    return len(wanted) == len(numbers)
 
 
 def search_differences(resources: Resources, lane: Lane, rows: LabelledRows, search_id: str) -> Iterator[str]:
@@ -115,14 +135,19 @@ def search_differences(resources: Resources, lane: Lane, rows: LabelledRows, sea
     if search is None or search.rows != frame_digest(column_digests(rows.frame)):
         yield "the rows of its search are others now"
         return
-    spec, loss, finished = _spec(lane.operation.model), _loss(lane), list[Trial]()
-    folds = fold_rows(rows, spec.folds, seed=search.seed)
-    for before in made:
-        trial = _tried(lane.operation.model, spec, folds, loss, finished, search.seed)
-        if trial is None or (trial.params, trial.scores) != (before.params, before.scores):
-            yield f"trial {before.number} of its search was {before.params} with losses {before.scores}, and is {trial}"
-            return
-        finished.append(trial)
+    model, spec = lane.operation.model, _spec(lane.operation.model)
+    asked = Asked(model, spec, fold_rows(rows, spec.folds, seed=search.seed), _loss(lane), search.seed)
+    kept = {trial.number: trial for trial in made}
+    with making(resources.crew, asked) as make:
+        for first in range(0, len(made), spec.at_once):
+            numbers = [number for number in round_of(first, spec.at_once) if number in kept]
+            before = {number: trial for number, trial in kept.items() if number < first}
+            again = {trial.number: trial for trial in make(proposed(asked, before, numbers), earlier(before, first))}
+            for number in numbers:
+                was, trial = kept[number], again.get(number)
+                if trial is None or (trial.params, trial.scores) != (was.params, was.scores):
+                    yield f"trial {number} of its search was {was.params} with losses {was.scores}, and is {trial}"
+                    return
 
 
 def definition(lane: Lane) -> str:
@@ -141,6 +166,7 @@ def definition(lane: Lane) -> str:
                 "label": model.label.describe(),
                 "output": [msgspec.to_builtins(model.output), model.recipe.group, model.recipe.target],
                 "holdout": model.holdout,
+                **({} if spec.at_once == 1 else {"at_once": spec.at_once}),
             }
         )
     )
@@ -175,16 +201,6 @@ def _begun(resources: Resources, lane: Lane, rows: LabelledRows, as_of: datetime
     )
 
 
-def _tried(
-    model: Model, spec: SearchSpec, folds: list[FoldRows], loss: Loss, finished: list[Trial], seed: int
-) -> Trial | None:
-    """The next trial, made; None where there is nothing new to try."""
-    params = _next(model, spec, finished, seed)
-    if params is None:
-        return None
-    return run_trial(len(finished), params, model.fit, folds, loss, finished, clock=time.perf_counter)
-
-
 def _told(model: Model, spec: SearchSpec, loss: Loss) -> dict[str, Any]:
     """What the search's run was given; how long it goes on is no part of it."""
     return {
@@ -195,21 +211,14 @@ def _told(model: Model, spec: SearchSpec, loss: Loss) -> dict[str, Any]:
     }
 
 
-def _next(model: Model, spec: SearchSpec, finished: list[Trial], seed: int) -> dict[str, Any] | None:
-    """The declared parameters first, then what the sampler asks for, together with what is not searched."""
-    declared = declared_params(model)
-    asked = propose(spec.space, finished, seed=seed) if finished else {}
-    return None if asked is None else dict(sorted({**declared, **asked}.items()))
-
-
 def _out_of_time(resources: Resources, spec: SearchSpec, finished: list[Trial]) -> bool:
     if not spec.timeout or not finished or isinstance(resources.clock, ReplayClock):
         return False
     return sum(trial.seconds for trial in finished) >= duration(spec.timeout).total_seconds()
 
 
-def _least(finished: list[Trial]) -> float | None:
-    return min((trial.loss for trial in finished if trial.loss is not None), default=None)
+def _least(made: Mapping[int, Trial]) -> float | None:
+    return min((trial.loss for trial in made.values() if trial.loss is not None), default=None)
 
 
 def _concluded(resources: Resources, search: Search, finished: list[Trial]) -> Search:

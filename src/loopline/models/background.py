@@ -39,9 +39,15 @@ def keep_background(artifacts: ArtifactStore, key: SigningKey, *, package: str, 
     """Keep up to 100 rows of `matrix` (n, fields), one drawn from each stretch of equal length; gives the digest of the
     signed background.
     """
-    chosen = matrix[spread(len(matrix), ROWS, seed)].astype("<f4")
+    chosen = background_rows(matrix, seed).astype("<f4")
     made = Background(package=package, fields=matrix.shape[1], cells=chosen.tobytes())
     return artifacts.put(sign(key, PAYLOAD_TYPE, canonical_json(made)))
+
+
+def background_rows(matrix: Rows, seed: int) -> Rows:
+    """Those rows of `matrix`."""
+    chosen: Rows = matrix[spread(len(matrix), ROWS, seed)]
+    return chosen
 
 
 def spread(length: int, at_most: int, seed: int) -> npt.NDArray[np.intp]:

@@ -169,8 +169,13 @@ def require_few(rows: int) -> None:
 
 def load_explainer(artifacts: ArtifactStore, predictor: Predictor, *, background: str, keys: PublicKeys) -> Explainer:
     """The explainer of a loaded model. Raises as `read_background` does, and `NotFound` where the model is gone."""
+    rows = read_background(artifacts, background, package=predictor.package.digest, keys=keys).rows
+    return explainer_of(artifacts, predictor, rows)
+
+
+def explainer_of(artifacts: ArtifactStore, predictor: Predictor, rows: Rows) -> Explainer:
+    """The explainer of a model against `rows`, float32 of shape (n, fields). Raises `NotFound` where the model is gone."""
     package = predictor.package
-    rows = read_background(artifacts, background, package=package.digest, keys=keys).rows
     single = package.format == "onnx" and len(package.models) == 1
     return Explainer(predictor, rows, leaves_of(artifacts.get(package.models[0])) if single else None)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from loopline.evidence import e_sr
 from loopline.evidence.student import quantile
-from loopline.monitoring.due import autocorrelation
+from loopline.monitoring.dependence import autocorrelation
 from loopline.monitoring.episode import Episode, find_episode
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference, Risk, bet
 

@@ -27,7 +27,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """An attempt's error: what it says, the error as data, and where it was raised.
 
     `missing` are artifacts of inputs that are gone. `set_aside` is there where the step said which rows are wrong: what can go on, or why
-    nothing can.
+    nothing can. `remedy` is that of an error of ours.
     """
 
     message: str
@@ -35,6 +35,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     trace: str = ""
     missing: tuple[str, ...] = ()
     set_aside: SetAside | str | None = None
+    remedy: str = ""
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
@@ -44,7 +45,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
         ]
         text = "".join(traceback.format_list(frames))
         said = error.message if isinstance(error, LooplineError) else f"{type(error).__name__}: {error}"
-        return cls(said[:_LONGEST], raised(error), text[-_LONGEST:])
+        remedy = error.remedy if isinstance(error, LooplineError) else ""
+        return cls(said[:_LONGEST], raised(error), text[-_LONGEST:], remedy=remedy)
 
     @classmethod
     def known(cls, error_class: ErrorClass, code: str, said: str) -> "Failure":

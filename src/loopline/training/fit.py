@@ -45,19 +45,30 @@ def fit(
     seed: int,
     personal: AbstractSet[str] = frozenset(),
 ) -> Fitted:
-    """Fit `function` on `rows`. The signature tells the bounds of `personal` features to two digits only.
+    """Fit `function` on `rows`: `prepared`, then `fitted`. Raises as these."""
+    signature, whole = prepared(rows, seed=seed, personal=personal)
+    return fitted(function, params, signature, whole, seed=seed)
+
+
+def prepared(rows: LabelledRows, *, seed: int, personal: AbstractSet[str]) -> tuple[Signature, TrainingSet]:
+    """What is fitted on. The signature tells the bounds of `personal` features to two digits only. Raises `InvalidInput` for too few rows."""
+    _check(rows)
+    features = rows.frame.select(rows.recipe.feature_names)
+    labels, given = rows.frame["label"].to_numpy(), set(rows.recipe.given)
+    signature = infer(features, labels, given, rows.recipe.output).coarse(personal)
+    return signature, rows.training_set(signature, derive_seed(seed, "fit"))
+
+
+def fitted(
+    function: FitFunction, params: Mapping[str, Any], signature: Signature, whole: TrainingSet, *, seed: int
+) -> Fitted:
+    """Fit `function` on a training set that is prepared.
 
     The calibration is chosen and learnt on the last fifth of the rows, scored by an estimator fitted on the four fifths
     before; then the estimator is fitted on all. One thread: sums split over threads differ in the last bit from machine to
-    machine. Raises `InvalidInput` for too few rows, one class only, or a result that is no estimator of its
-    kind.
+    machine. Raises `InvalidInput` for one class only, or a result that is no estimator of its kind.
     """
-    _check(rows)
-    features = rows.frame.select(rows.recipe.feature_names)
-    output = rows.recipe.output
-    signature = infer(features, rows.frame["label"].to_numpy(), set(rows.recipe.given), output).coarse(personal)
-    whole = rows.training_set(signature, derive_seed(seed, "fit"))
-    cut = _cut(whole)
+    output, cut = whole.output, _cut(whole)
     with threadpool_limits(limits=1):
         early = estimator_of(function, whole.part(slice(None, cut), derive_seed(seed, "calibration")), params)
         later = whole.part(slice(cut, None), seed)

@@ -17,17 +17,24 @@ STARTUP = 8  # trials at random before the estimator has something to go by
 _TRIES = 20
 
 
-def propose(space: Space, finished: Sequence[Trial], *, seed: int) -> dict[str, Any] | None:
-    """Parameters that were not tried yet, given all that finished; None where the sampler has nothing new to ask.
+def propose(
+    space: Space, finished: Sequence[Trial], *, seed: int, beside: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any] | None:
+    """Parameters that were not tried yet, given all that finished, and those of the trials that run `beside`; None where the
+    sampler has nothing new to ask.
 
-    What it says depends on `space`, `finished` and `seed` alone: the study is filled again each time, and the sampler's seed
-    is derived from how many trials finished. So a search that was stopped goes on as if it had not been.
+    What it says depends on the arguments alone: the study is filled again each time, and the sampler's seed is derived from how
+    many trials there are. So a search that was stopped goes on as if it had not been. Of trials that run beside it is supposed that
+    they come out badly, so that the next keeps away from them.
 
-    Bergstra, Bardenet, Bengio and Kegl, Algorithms for hyper-parameter optimization, NeurIPS 2011.
+    Bergstra, Bardenet, Bengio and Kegl, Algorithms for hyper-parameter optimization, NeurIPS 2011; Ginsbourger, Le Riche and
+    Carraro, Kriging is well-suited to parallelize optimization, 2010, for the lie.
     """
-    tried = [_searched(trial.params, space) for trial in finished]
+    tried = [_searched(params, space) for params in (*(trial.params for trial in finished), *beside)]
     for attempt in range(_TRIES):
-        study = study_of(space, finished, seed=derive_seed(seed, "sampler", len(finished), attempt))
+        study = study_of(
+            space, finished, seed=derive_seed(seed, "sampler", len(finished) + len(beside), attempt), beside=beside
+        )
         asked = dict(study.ask(_distributions(space)).params)
         if asked not in tried:
             return asked
@@ -50,37 +57,57 @@ def importance(space: Space, finished: Sequence[Trial], *, seed: int) -> dict[st
     return {name: float(share) for name, share in found.items()}
 
 
-def study_of(space: Space, finished: Sequence[Trial], *, seed: int) -> "Study":
-    """An Optuna study in memory that holds the finished trials whose parameters lie in the space. One that failed is told as
-    pruned at once, which is worse than any other: so that the sampler learns to keep away.
+def study_of(
+    space: Space, finished: Sequence[Trial], *, seed: int, beside: Sequence[Mapping[str, Any]] = ()
+) -> "Study":
+    """An Optuna study in memory that holds the finished trials, and those that run `beside`, whose parameters lie in the space. One
+    that failed is told as pruned at once, which is worse than any other: so that the sampler learns to keep away.
     """
     import optuna  # noqa: PLC0415 - half a second, which only a search should wait for
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the lie is called experimental
+            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=bool(beside))
+        study = optuna.create_study(sampler=sampler)
     finally:
         optuna.logging.set_verbosity(before)
     distributions = _distributions(space)
     for trial in finished:
         if _contains(space, trial.params):
             study.add_trial(_frozen(trial, _searched(trial.params, space), distributions))
+    for params in beside:
+        if _contains(space, params):
+            study.add_trial(_running(_searched(params, space), distributions))
     return study
 
 
 def _frozen(trial: Trial, params: dict[str, Any], distributions: "Mapping[str, BaseDistribution]") -> "FrozenTrial":
-    from optuna.trial import TrialState, create_trial  # noqa: PLC0415 - as above
+    from optuna.trial import TrialState  # noqa: PLC0415 - as above
+
+    return _told(
+        state=TrialState.COMPLETE if trial.state == "complete" else TrialState.PRUNED,
+        value=trial.loss,
+        params=params,
+        distributions=dict(distributions),
+        intermediate_values=dict(enumerate(trial.scores)),
+    )
+
+
+def _running(params: dict[str, Any], distributions: "Mapping[str, BaseDistribution]") -> "FrozenTrial":
+    from optuna.trial import TrialState  # noqa: PLC0415 - as above
+
+    return _told(state=TrialState.RUNNING, params=params, distributions=dict(distributions))
+
+
+def _told(**said: Any) -> "FrozenTrial":
+    from optuna.trial import create_trial  # noqa: PLC0415 - as above
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return create_trial(
-            state=TrialState.COMPLETE if trial.state == "complete" else TrialState.PRUNED,
-            value=trial.loss,
-            params=params,
-            distributions=dict(distributions),
-            intermediate_values=dict(enumerate(trial.scores)),
-        )
+        return create_trial(**said)
 
 
 def _searched(params: Mapping[str, Any], space: Space) -> dict[str, Any]:

@@ -133,6 +133,8 @@ def _behind(watched: Watched) -> list[Markup]:
         if picture is None:
             continue
         drawn = both(lambda width, name, one=picture: cause_chart(watched, one, width, name), f"cause-{place}")  # type: ignore[misc]
+        if drawn is None:
+            continue
         caption = (
             f"{one.subject}: {picture.label}. The line across is what was usual in the reference, which is shaded."
         )

@@ -23,7 +23,7 @@ from loopline.scoring.batch.frame_contract import FrameContract
 from loopline.scoring.batch.intake import Policy, Taken, take_in
 from loopline.scoring.batch.job import Job, JobFolder
 from loopline.scoring.batch.ladder import Scoring
-from loopline.scoring.batch.run import BatchScored, Progress, Work, result, run
+from loopline.scoring.batch.run import BatchScored, Progress, Work, result, run, scored_here
 from loopline.scoring.engine import Engine
 from loopline.scoring.record import CHAMPION
 from loopline.sources.text import as_kinds, kinds_of
@@ -156,7 +156,8 @@ def _scored(alone: _Alone) -> BatchScored:
     variants = {CHAMPION: None if model.takes_missing else model.signature}
     scoring = Scoring(engine, variants, job.scored_at, job.seed)
     try:
-        done = run(Work(job, folder, scoring, alone.destination, lambda rows: rows), progress=alone.progress)
+        scored = scored_here(job, folder.parts, scoring, lambda rows: rows)
+        done = run(Work(job, folder, scored, alone.destination), progress=alone.progress)
     except InvalidInput:  # no row can be scored, which trying again does not change
         folder.remove()
         raise

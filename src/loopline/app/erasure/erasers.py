@@ -69,7 +69,7 @@ def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Setti
         _rest(resources),
         ledger_erasure.eraser(resources.database, SystemClock().now),
         files.eraser(settings.home, apart=lambda: _apart(settings)),
-        leftovers.eraser(lambda: _roots(settings)),
+        leftovers.eraser(lambda: _roots(settings), settings.artifacts_url),
         replays.eraser(settings, opened),
     ]
     return Erasing(

@@ -1,9 +1,10 @@
 """Runs a job: each part that is not done yet is scored, written and noted; then all becomes visible in one step."""
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +23,12 @@ STALE = "_stale"
 
 LookUp = Callable[[pl.DataFrame], pl.DataFrame]
 """Adds the features of each row as of its time, and, where some are stale, their codes in `_stale` (List(String))."""
+
+Scored = tuple[pl.DataFrame, pl.DataFrame]
+"""The records of a part, and its rows that are set aside: `_key`, `_event_time`, `_reason`, `row`."""
+
+Parts = Callable[[Iterable[int]], Generator[Scored]]
+"""Scores parts, here or elsewhere, and gives them in their order, each when it is asked for."""
 
 Progress = Callable[[int, int, str], None]
 """Called with rows done, rows in all, and what is being done."""
@@ -53,9 +60,8 @@ class Work:
 
     job: Job
     folder: JobFolder
-    scoring: Scoring
+    scored: Parts
     destination: Destination
-    look_up: LookUp
     during: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
@@ -67,12 +73,15 @@ def run(work: Work, *, progress: Progress = lambda *_: None) -> BatchScored:
     """
     journal, job = work.folder.journal(), work.job
     resumed, rows = bool(journal.done), sum(one.rows for one in journal.done)
-    for part in range(len(journal.done), job.taken.parts):
-        progress(rows, job.taken.rows, "scoring")
-        with work.during():
-            done = _part(work, part)
-            journal.add(done)
-        rows += done.rows
+    left = range(len(journal.done), job.taken.parts)
+    with closing(work.scored(left)) as scored:
+        for part in left:
+            progress(rows, job.taken.rows, "scoring")
+            with work.during():
+                _require_there(work)
+                done = _written(work, part, next(scored))
+                journal.add(done)
+            rows += done.rows
     progress(rows, job.taken.rows, "committing")
     counts = Counter[str]()
     for one in journal.done:
@@ -106,19 +115,32 @@ def result(
     )
 
 
-def _part(work: Work, part: int) -> PartDone:
-    _require_there(work)
-    rows = pl.read_parquet(part_path(work.folder.parts, part))
+def scored_here(job: Job, folder: Path, scoring: Scoring, look_up: LookUp) -> Parts:
+    """Parts in `folder` are scored in this process, one after the other."""
+
+    def scored(parts: Iterable[int]) -> Generator[Scored]:
+        for part in parts:
+            yield scored_rows(job, pl.read_parquet(part_path(folder, part)), scoring, look_up)
+
+    return scored
+
+
+def scored_rows(job: Job, rows: pl.DataFrame, scoring: Scoring, look_up: LookUp) -> Scored:
+    """Score the rows of a part. Raises `Unavailable` "batch.not_scored" where one cannot be and the policy is to refuse."""
     good = rows.filter(pl.col(REASON).is_null()).drop(REASON, ORIGINAL)
-    found = work.look_up(good)
-    records, left = work.scoring.predict(found) if found.height else (pl.DataFrame(), good.clear())
+    found = look_up(good)
+    records, left = scoring.predict(found) if found.height else (pl.DataFrame(), good.clear())
     if found.height:
         records = _with_stale(records, found, left)
-    refused = pl.concat([_refused(work, rows.filter(pl.col(REASON).is_not_null())), _unscored(work, left)])
+    return records, pl.concat([_refused(job, rows.filter(pl.col(REASON).is_not_null())), _unscored(job, left)])
+
+
+def _written(work: Work, part: int, scored: Scored) -> PartDone:
+    records, refused = scored
     writer = work.job.writer
     return PartDone(
         part,
-        rows.height,
+        pl.scan_parquet(part_path(work.folder.parts, part)).select(pl.len()).collect().item(),
         work.destination.write(writer, part, records),
         work.destination.set_aside(writer, part, refused),
         refused.height,
@@ -135,17 +157,17 @@ def _with_stale(records: pl.DataFrame, found: pl.DataFrame, left: pl.DataFrame) 
     return records.with_columns(codes.alias("degraded"))
 
 
-def _refused(work: Work, rows: pl.DataFrame) -> pl.DataFrame:
-    said = work.job.deployment
+def _refused(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
+    said = job.deployment
     return rows.select(
         pl.col(said.key).alias("_key"), pl.col(said.at).alias("_event_time"), REASON, pl.col(ORIGINAL).alias("row")
     )
 
 
-def _unscored(work: Work, rows: pl.DataFrame) -> pl.DataFrame:
+def _unscored(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
     """Rows that no rung could score. Raises `Unavailable` where the policy is to refuse."""
-    said = work.job.deployment
-    if rows.height and work.job.policy == "refuse":
+    said = job.deployment
+    if rows.height and job.policy == "refuse":
         raise Unavailable(
             "batch.not_scored",
             f"row {rows[ROW][0]}: no model can score it, and there is no constant to fall back on",
