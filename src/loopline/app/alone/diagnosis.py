@@ -154,10 +154,11 @@ class Diagnosis:
         """The faults, with what came by the same feed, and columns that no longer belong to their rows."""
         broken = {name for one in faults for name in one.columns if one.timing >= _HALF}
         codes = {name: places for name, places in self.inputs.places.items() if name not in broken}
+        told = {name for one in faults for name in one.columns}
         frozen = [
             name
             for name in codes
-            if spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])
+            if name not in told and spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])
         ]
         faults = self._with_frozen(faults, frozen)
         codes = {name: places for name, places in codes.items() if name not in frozen}
