@@ -85,7 +85,7 @@ def _of_number(
     elif _stale(now, own):
         yield _stale_feature(name, now, own)
     else:
-        changed = list(_unit_change(name, now, reference.profile.numbers[name], own, recent))
+        changed = list(_unit_change(name, now, reference.profile.numbers[name], own, recent, far=bool(far)))
         far = [] if changed else far
         yield from changed
     yield from far
@@ -173,10 +173,13 @@ def _unit_change(
     before: NumberProfile,
     own: Sequence[NumberProfile],
     recent: Recent | None,
+    *,
+    far: bool,
 ) -> Iterator[DataFault]:
+    """`far` says that values lie far outside of the reference: such a stretch does not tell what is usual."""
     measure = recent.goes_on(name, now) if recent else None
     measure = measure or changed_measure(now, before, own, recent.of(name) if recent else ())
-    if recent:
+    if recent and (measure is not None or not far):
         recent.follow(name, now, measure)
     if measure is None or now.mean is None or before.mean is None:
         return

@@ -65,7 +65,10 @@ class Diagnosis:
         emptied = any(one.kind in _EMPTYING and one.timing >= _HALF for one in found)
         found += [] if emptied else self._repeats()  # rows that lost what told them apart are equal, not copied
         broken = {name for one in found for name in one.columns if one.timing >= _HALF}
-        found += self._drifts(broken)
+        moved = list(self._drifts(broken))
+        found += moved
+        # A slice of an input that moved at the onset has not got its inputs as before.
+        broken |= {one.subject for one in moved if one.timing >= _HALF and one.subject in self._sure}
         found += self._slices(carriers, broken)
         found += [*self._mixes(broken), *self._versions()]
         return ranked(found)[:MOST]
@@ -154,10 +157,11 @@ class Diagnosis:
         """The faults, with what came by the same feed, and columns that no longer belong to their rows."""
         broken = {name for one in faults for name in one.columns if one.timing >= _HALF}
         codes = {name: places for name, places in self.inputs.places.items() if name not in broken}
+        told = {name for one in faults for name in one.columns}
         frozen = [
             name
             for name in codes
-            if spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])
+            if name not in told and spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])
         ]
         faults = self._with_frozen(faults, frozen)
         codes = {name: places for name, places in codes.items() if name not in frozen}

@@ -138,7 +138,8 @@ def _behind(watched: Watched) -> list[Markup]:
         caption = (
             f"{one.subject}: {picture.label}. The line across is what was usual in the reference, which is shaded."
         )
-        made.append(element("figure", drawn, element("figcaption", caption)))
+        if drawn is not None:
+            made.append(element("figure", drawn, element("figcaption", caption)))
     return made
 
 
