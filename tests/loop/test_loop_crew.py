@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from loopline.app.crew import crew_of
@@ -15,9 +16,11 @@ from loopline.app.home import open_home
 from loopline.app.replays import run_replay
 from loopline.clock import ReplayClock
 from loopline.config import Settings
+from loopline.errors import InvalidInput
 from loopline.executors.crew import Crew
 from loopline.loop import rounds, search
 from loopline.loop.abroad import abroad
+from loopline.loop.fit_job import made
 from loopline.loop.history import History
 from loopline.loop.ingestion import ingest_until
 from loopline.loop.lane import Lane, lanes
@@ -29,6 +32,8 @@ from loopline.loop.training_rows import training_rows
 from loopline.models import registry
 from loopline.models.background import BACKGROUND
 from loopline.runs import searches
+from loopline.training.fit import prepared
+from loopline.training.outcome import Explained
 from loopline.training.training_set import LabelledRows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -150,11 +155,31 @@ def test_what_only_this_process_has_is_fitted_here(home, searching, crew):
     assert abroad(crew, dataclasses.replace(model, fit=lambda *_: None), {}) is None
 
 
+def test_a_fit_on_a_process_gives_the_same_package_and_the_same_summary(home, searching, crew):
+    lane, rows = wide(home, searching, 1)
+    model, params = lane.operation.model, {"learning_rate": 0.1, "max_iter": 5}
+    signature, whole = prepared(rows, seed=3, personal=frozenset())
+    explained = Explained(whole.X[:60], "trained on")
+    alone, sent = (
+        made(one, model, params, signature, whole, seed=3, explained=explained)
+        for one in (home, dataclasses.replace(home, crew=crew))
+    )
+    assert sent.package.digest == alone.package.digest
+    assert home.artifacts.exists(sent.package.models[0])
+    assert (sent.calibration, sent.summary) == (alone.calibration, alone.summary)
+    assert np.array_equal(sent.unseen_scores, alone.unseen_scores)
+    assert np.array_equal(sent.unseen_labels, alone.unseen_labels)
+    with pytest.raises(InvalidInput) as caught:
+        made(dataclasses.replace(home, crew=crew), model, {"loss": "x"}, signature, whole, seed=3, explained=None)
+    assert (caught.value.code, bool(caught.value.remedy)) == ("training.function_failed", True)
+
+
 def unsigned(lineage: dict[str, Any]) -> dict[str, Any]:
     """Without what each home signs with a key of its own."""
     return {name: value for name, value in lineage.items() if name != BACKGROUND}
 
 
+@pytest.mark.heavy
 def test_a_replay_that_trains_on_processes_ends_with_the_same_ledger(searching, tmp_path, quick_processes):
     period = Period(START, START + timedelta(days=14))
     [lane] = lanes(searching, seed=5, compare=False)
