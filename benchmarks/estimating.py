@@ -74,21 +74,26 @@ def main() -> None:
         for shift in SHIFTS:
             for seed in range(said.worlds):
                 compare(make(kind, shift, seed), python, missed, inside, seconds)
-    rows = [
+            told = figures(missed, inside, seconds)
+            print(table([row for row in told if (row["kind"], row["shift"]) == (kind, shift)]), flush=True)
+    if said.json:
+        said.json.write_text(json.dumps(figures(missed, inside, seconds), indent=1))
+
+
+def figures(missed: dict, inside: dict, seconds: dict) -> list[dict]:
+    """One row for each world's kind, loss, shift and method."""
+    return [
         {
             "kind": kind,
             "loss": loss,
             "shift": shift,
             "method": method,
             "rms": float(np.sqrt(np.mean(np.square(errors)))),
-            "inside": float(np.mean(inside[kind, loss, shift, method])) if inside[kind, loss, shift, method] else None,
+            "inside": float(np.mean(held)) if (held := inside[kind, loss, shift, method]) else None,
             "seconds": float(np.median(seconds[kind, method])),
         }
         for (kind, loss, shift, method), errors in missed.items()
     ]
-    print(table(rows))
-    if said.json:
-        said.json.write_text(json.dumps(rows, indent=1))
 
 
 def compare(world: World, python: Path | None, missed: dict, inside: dict, seconds: dict) -> None:

@@ -21,7 +21,7 @@ from loopline.loop.lane import Lane, lanes
 from loopline.loop.notices import attend, deliver
 from loopline.loop.owner import owner_of
 from loopline.loop.plan import apply
-from loopline.monitoring.alarm import DATA_FAULT, HARM
+from loopline.monitoring.alarm_kinds import DATA_FAULT, HARM
 
 T0 = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

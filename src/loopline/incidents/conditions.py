@@ -13,7 +13,7 @@ from loopline.incidents.playbook import (
     PreviousDecisionIsCheaper,
     PreviousIsBetter,
 )
-from loopline.monitoring.alarm import ESTIMATED_HARM, EXCEEDED, REGRET, UNFAIR
+from loopline.monitoring.alarm_kinds import ESTIMATED_HARM, EXCEEDED, REGRET, UNFAIR
 
 harm = Harm()
 data_fault = DataFault()

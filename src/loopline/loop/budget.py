@@ -5,7 +5,8 @@ from collections import Counter
 from loopline.loop import store
 from loopline.loop.resources import Resources
 from loopline.loop.status import projects
-from loopline.monitoring.alarm import DATA_FAULT, list_alarms
+from loopline.monitoring.alarm import list_alarms
+from loopline.monitoring.alarm_kinds import DATA_FAULT
 from loopline.monitoring.allotment import ProjectBudget, budget_of
 from loopline.monitoring.watch import list_monitors
 from loopline.storage.database import Transaction

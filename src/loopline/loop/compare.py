@@ -22,7 +22,8 @@ from loopline.loop.logged_costs import LoggedCosts, logged_costs, weigh_selected
 from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR, matured
 from loopline.models import registry
-from loopline.monitoring.alarm import DECISION_HARM, HARM, sentence_of
+from loopline.monitoring.alarm import sentence_of
+from loopline.monitoring.alarm_kinds import DECISION_HARM, HARM
 from loopline.monitoring.performance import read_performance
 from loopline.monitoring.watch import find_monitor
 from loopline.storage.database import Transaction

@@ -23,7 +23,8 @@ from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor, matured
 from loopline.models import decision_versions
 from loopline.monitoring import watch
-from loopline.monitoring.alarm import DECISION_HARM, Alarm
+from loopline.monitoring.alarm import Alarm
+from loopline.monitoring.alarm_kinds import DECISION_HARM
 from loopline.monitoring.decision_cost import cost_blocks
 from loopline.monitoring.risk import Reference, Risk, reference_of
 from loopline.storage.database import Transaction

@@ -20,7 +20,7 @@ from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR, block_floor, logged_columns, matured
 from loopline.models import registry
 from loopline.monitoring import watch
-from loopline.monitoring.alarm import ESTIMATED_HARM
+from loopline.monitoring.alarm_kinds import ESTIMATED_HARM
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.kinds import Estimated, key_of
 from loopline.monitoring.risk import Risk

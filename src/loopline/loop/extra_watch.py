@@ -8,7 +8,7 @@ from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor, matured
-from loopline.monitoring.alarm import HARM
+from loopline.monitoring.alarm_kinds import HARM
 from loopline.monitoring.block import BlockSummary, cut
 from loopline.monitoring.kinds import key_of
 from loopline.monitoring.risk import Risk

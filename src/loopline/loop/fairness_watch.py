@@ -11,7 +11,7 @@ from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor, matured
 from loopline.monitoring import watch
-from loopline.monitoring.alarm import UNFAIR
+from loopline.monitoring.alarm_kinds import UNFAIR
 from loopline.monitoring.block import BlockSummary, large_enough
 from loopline.monitoring.kinds import Fairness, key_of
 from loopline.monitoring.parts import group_blocks, values_of

@@ -13,7 +13,8 @@ from loopline.loop.alarms import record_alarm
 from loopline.loop.declare import Loop
 from loopline.loop.resources import Resources
 from loopline.loop.source import Source
-from loopline.monitoring.alarm import DATA_FAULT, Alarm, new_alarm, raise_alarm, take_alarm
+from loopline.monitoring.alarm import Alarm, new_alarm, raise_alarm, take_alarm
+from loopline.monitoring.alarm_kinds import DATA_FAULT
 from loopline.storage.database import Transaction
 from loopline.tables.tables import Tables
 from loopline.values import duration, duration_text

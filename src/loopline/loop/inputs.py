@@ -13,7 +13,8 @@ from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.models.explanation import SUMMARY, decode_summary
-from loopline.monitoring.alarm import DATA_FAULT, Alarm
+from loopline.monitoring.alarm import Alarm
+from loopline.monitoring.alarm_kinds import DATA_FAULT
 from loopline.monitoring.drift import Suspect, diagnose
 from loopline.monitoring.history import keep_profile, raise_data_fault
 from loopline.monitoring.profile import ReferenceProfile, profile, reference_profile

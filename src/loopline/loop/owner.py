@@ -8,7 +8,7 @@ import msgspec
 from loopline.incidents.people import People
 from loopline.loop import store
 from loopline.loop.lane import Lane
-from loopline.monitoring.alarm import HARM
+from loopline.monitoring.alarm_kinds import HARM
 from loopline.storage.database import Transaction
 
 

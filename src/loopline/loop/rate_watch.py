@@ -7,7 +7,7 @@ from loopline.loop.further import Further, champion_since
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor
-from loopline.monitoring.alarm import EXCEEDED
+from loopline.monitoring.alarm_kinds import EXCEEDED
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.kinds import LATENCY, Rate, key_of
 from loopline.monitoring.parts import rate_blocks

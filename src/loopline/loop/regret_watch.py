@@ -16,7 +16,7 @@ from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor, logged_columns, matured
 from loopline.models import registry
-from loopline.monitoring.alarm import REGRET
+from loopline.monitoring.alarm_kinds import REGRET
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.kinds import Regret, key_of
 from loopline.monitoring.parts import paired_blocks

@@ -21,17 +21,8 @@ from loopline.loop.owner import owner_of
 from loopline.loop.release import PROMOTE, candidate_ready
 from loopline.loop.resources import Resources
 from loopline.models import registry
-from loopline.monitoring.alarm import (
-    DECISION_HARM,
-    ESTIMATED_HARM,
-    HARM,
-    REGRET,
-    UNFAIR,
-    Alarm,
-    open_alarms,
-    sentence_of,
-    take_alarm,
-)
+from loopline.monitoring.alarm import Alarm, open_alarms, sentence_of, take_alarm
+from loopline.monitoring.alarm_kinds import DECISION_HARM, ESTIMATED_HARM, HARM, REGRET, UNFAIR
 from loopline.storage.database import Transaction
 from loopline.values import Window, duration, micros
 

@@ -17,7 +17,7 @@ from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import matured
 from loopline.models import registry
-from loopline.monitoring.alarm import DATA_FAULT, DECISION_HARM, HARM
+from loopline.monitoring.alarm_kinds import DATA_FAULT, DECISION_HARM, HARM
 from loopline.scoring.feature_columns import as_kinds
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 from loopline.values import Window

@@ -11,17 +11,9 @@ from loopline.monitoring import store
 from loopline.storage.database import Transaction
 from loopline.values import derive_id
 
-HARM = "harm"
-DATA_FAULT = "data_fault"
-DECISION_HARM = "decision_harm"
-ESTIMATED_HARM = "estimated_harm"
-REGRET = "regret"
-UNFAIR = "unfair"
-EXCEEDED = "exceeded"
-
 
 class Alarm(msgspec.Struct, frozen=True):
-    """One alarm. `kind` is one of those above, `state` is `"open"` until it is `"taken"`; `page` says whether people are called."""
+    """One alarm. `kind` is one of `alarm_kinds`, `state` is `"open"` until it is `"taken"`; `page` says whether people are called."""
 
     id: str
     project: str

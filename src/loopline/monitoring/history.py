@@ -8,7 +8,8 @@ import msgspec
 
 from loopline.errors import NotFound
 from loopline.monitoring import store
-from loopline.monitoring.alarm import DATA_FAULT, Alarm, new_alarm, raise_alarm
+from loopline.monitoring.alarm import Alarm, new_alarm, raise_alarm
+from loopline.monitoring.alarm_kinds import DATA_FAULT
 from loopline.monitoring.profile import Profile, merge
 from loopline.monitoring.quality import DataFault
 from loopline.storage.database import Transaction

@@ -9,7 +9,8 @@ import numpy as np
 
 from loopline.errors import Conflict, InvalidInput, NotFound
 from loopline.monitoring import store
-from loopline.monitoring.alarm import HARM, Alarm, new_alarm, raise_alarm
+from loopline.monitoring.alarm import Alarm, new_alarm, raise_alarm
+from loopline.monitoring.alarm_kinds import HARM
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.dependence import of_season
 from loopline.monitoring.episode import find_episode
