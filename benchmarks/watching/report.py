@@ -63,7 +63,11 @@ def goals(results: Results) -> list[dict[str, Any]]:
     if mine is not None and peers:
         ahead = min(peers) / mine.cpu
         found.append(
-            _goal("1M x 25 in a tenth of the fastest peer's processor time", f"{ahead:.1f} times as fast", met=ahead >= TIMES)
+            _goal(
+                "1M x 25 in a tenth of the fastest peer's processor time",
+                f"{ahead:.1f} times as fast",
+                met=ahead >= TIMES,
+            )
         )
     return found
 
@@ -180,6 +184,7 @@ def _changes(found: Sequence[Any]) -> str:
 def _sizes(found: Sequence[Any]) -> str:
     lines = ["| | rows x 25 | seconds | processor seconds | memory, MB |", "|---|---|---|---|---|"]
     lines += [
-        f"| {_TITLES[one.contestant]} | {one.rows:,} | {one.seconds:,.1f} | {one.cpu:,.1f} | {one.memory_mb:,.0f} |" for one in found
+        f"| {_TITLES[one.contestant]} | {one.rows:,} | {one.seconds:,.1f} | {one.cpu:,.1f} | {one.memory_mb:,.0f} |"
+        for one in found
     ]
     return "\n".join(lines)

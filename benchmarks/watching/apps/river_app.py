@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import sys
+from pathlib import Path
 
 from river.drift import ADWIN
 from told import Answer, given
@@ -12,13 +13,13 @@ task = given()
 answer = Answer()
 if task["mode"] == "series":
     series = ADWIN()
-    for place, value in enumerate(json.loads(open(task["stream"]).read())):
+    for place, value in enumerate(json.loads(Path(task["stream"]).read_text())):
         series.update(value)
         if series.drift_detected:
             answer.page(place + 1, [])
     answer.tell()
     sys.exit()
-with open(task["stream"].replace(".parquet", ".csv"), newline="") as file:
+with Path(task["stream"].replace(".parquet", ".csv")).open(newline="") as file:
     rows = csv.DictReader(file)
     if task["mode"] == "faults":
         detector, before = ADWIN(), 0.0
