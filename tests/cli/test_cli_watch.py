@@ -28,7 +28,7 @@ def test_harm_exits_with_ten(run, files, tmp_path):
     assert done.out.startswith("Harmed since about 23 January 2024: the log loss is 0.1")
     for question in ("Is it harmed?", "Why?", "How sure is this?", "What could not be answered?", "What next:"):
         assert question in done.out
-    assert "region=east carries" in done.out
+    assert "In region=east, 30% of the rows, the loss rose by" in done.out
     assert report.read_text().startswith("<!DOCTYPE html>")
     assert json.loads(report.with_suffix(".json").read_text())["command"] == "watch"
 

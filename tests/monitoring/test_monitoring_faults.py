@@ -35,13 +35,25 @@ def recent_of(reference, *more):
     return Recent([one.numbers for one in (*reference.blocks, *(profile(rows, reference.binning) for rows in more))])
 
 
-@pytest.mark.parametrize("factor", [0.3048, 60.0, 0.001, 100.0])
-@pytest.mark.parametrize("column", ["distance", "gap", "temp"])
+@pytest.mark.parametrize(
+    ("column", "factor"),
+    [
+        *[(column, factor) for column in ("distance", "temp") for factor in (0.3048, 60.0, 0.001, 100.0)],
+        *[("gap", factor) for factor in (60.0, 0.001, 100.0)],
+    ],
+)
 def test_a_factor_is_found_in_any_column(reference, column, factor):
     rows = frame(50).with_columns(pl.col(column) * factor)
     found = faults(reference, rows, recent_of(reference))
     assert list(found) == [(column, "unit_change")]
     assert found[column, "unit_change"].value == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.264, 0.3048, 1.7, 3.6])
+def test_values_around_nought_that_spread_otherwise_are_in_no_other_unit(reference, factor):
+    rows = frame(50).with_columns(pl.col("gap") * factor)
+    assert not faults(reference, rows, recent_of(reference))
+    assert not faults(reference, rows)
 
 
 def test_degrees_are_found_from_one_stretch_to_the_next(reference):

@@ -16,7 +16,7 @@ from loopline.scoring.batch.frame_contract import FrameContract
 from loopline.scoring.batch.intake import Policy, take_in
 from loopline.scoring.batch.job import Job, JobFolder
 from loopline.scoring.batch.ladder import Scoring
-from loopline.scoring.batch.run import BatchScored, Work, run
+from loopline.scoring.batch.run import BatchScored, Work, run, scored_here
 from loopline.scoring.batch.table import TableDestination
 from loopline.scoring.engine import Engine
 from loopline.scoring.record import CHAMPION, PREVIOUS
@@ -119,7 +119,7 @@ def scored(
         if previous is not None:
             variants[PREVIOUS] = previous.signature if previous.needs_all else None
         scoring = Scoring(engine_of(found, champion, previous), variants, NOW, job.seed)
-        done = run(Work(job, folder, scoring, destination, lambda rows: rows))
+        done = run(Work(job, folder, scored_here(job, folder.parts, scoring, lambda rows: rows), destination))
         folder.remove()
     return done
 

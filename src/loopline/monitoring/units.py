@@ -141,10 +141,10 @@ class _Usual:
     def agrees(self, mean: float, deviation: float, factor: float) -> bool:
         """Whether mean and deviation changed by about the same factor, more nearly so for a small one, which a shift could be taken for.
 
-        A mean near 0 says nothing.
+        A mean near 0 says nothing, and a spread alone may change by a little for many reasons: then only factors beyond eight count.
         """
         if abs(self.middle) < _ROOM * self.typical:
-            return True
+            return abs(math.log(abs(factor))) >= math.log(_FAR)
         ratio = mean / self.middle
         apart = abs(math.log(abs(ratio) * self.typical / deviation)) if ratio else math.inf
         return apart <= min(_ROOM, _CLOSE + _CLOSER * abs(math.log(abs(factor))))

@@ -188,7 +188,7 @@ def test_a_locked_database_is_short_of_capacity(tmp_path):
 )  # fmt: skip
 def test_postgresql_says_what_it_is_by_its_sqlstate(postgres_url, statement, class_):
     database = Database.open(postgres_url)
-    with pytest.raises(sa.exc.DBAPIError) as told, database.transaction() as tx:
+    with pytest.raises(sa.exc.DBAPIError) as told, database.engine.begin() as tx:
         tx.exec_driver_sql(statement)
     found = raised(told.value)
     database.close()
