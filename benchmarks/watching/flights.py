@@ -11,27 +11,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "fligh
 
 _LEARNT_UNTIL = pl.datetime(2013, 5, 1, time_zone="UTC")
 WEATHER = ("temp", "humid", "wind_speed", "visib", "pressure")
+_FEATURES = (
+    "carrier",
+    "origin",
+    "hour",
+    "weekday",
+    "distance",
+    "plane_age",
+    *WEATHER,
+    "carrier_delay",
+    "origin_delay",
+)
 _DELAYS = {"carrier": "24h", "origin": "6h"}
 
 
 def flights_stream() -> Stream:
     """About 220,000 flights with their weather and the recent delays of their carrier and origin."""
     rows = _rows()
-    features = (
-        "carrier",
-        "origin",
-        "hour",
-        "weekday",
-        "distance",
-        "plane_age",
-        *WEATHER,
-        "carrier_delay",
-        "origin_delay",
-    )
-    model = train(rows.filter(pl.col("at") < _LEARNT_UNTIL), features)
+    model = train(rows.filter(pl.col("at") < _LEARNT_UNTIL), _FEATURES)
     served = rows.filter(pl.col("at") >= _LEARNT_UNTIL)
     numbers = ("distance", "temp", "wind_speed", "carrier_delay", "origin_delay")
-    return Stream("flights", served, features, numbers, "carrier", WEATHER, "origin", model)
+    return Stream("flights", served, _FEATURES, numbers, "carrier", WEATHER, "origin", model)
 
 
 def _rows() -> pl.DataFrame:
@@ -56,15 +56,7 @@ def _rows() -> pl.DataFrame:
         rows = rows.drop("arrived_at", strict=False)
     return rows.select(
         "flight_id",
-        "carrier",
-        "origin",
-        "hour",
-        "weekday",
-        "distance",
-        "plane_age",
-        *WEATHER,
-        "carrier_delay",
-        "origin_delay",
+        *_FEATURES,
         at="scheduled_departure",
         label=(pl.col("arr_delay") > 15).cast(pl.Float64),
     )

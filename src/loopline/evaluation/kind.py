@@ -62,6 +62,11 @@ class Output(msgspec.Struct, frozen=True):
         """Whether arrays have a second axis; a single quantile has one, too."""
         return bool(self.classes or self.levels or self.targets)
 
+    @property
+    def column(self) -> str:
+        """Which column of a prediction's record holds the outputs."""
+        return "outputs" if self.wide else "score"
+
     def shaped(self, outputs: npt.ArrayLike) -> Floats:
         """`outputs` as float64 in the shape of the kind."""
         found = np.asarray(outputs, dtype=np.float64)

@@ -212,7 +212,7 @@ def _matured(judging: Judging, after: datetime, until: datetime, now: datetime) 
 def _losses(judging: Judging, rows: pl.DataFrame) -> Floats:
     """The loss of each row in [0, 1]; NaN where there is none."""
     output = judging.lane.operation.model.output
-    outputs: Any = output.shaped(from_column(rows["outputs" if output.wide else "score"]))
+    outputs: Any = output.shaped(from_column(rows[output.column]))
     groups = None if judging.lane.operation.model.group is None else rows["group"].to_numpy()
     losses = named(judging.terms.loss, output).rows(outputs, rows["label"].to_numpy(), groups)
     return np.clip(losses / (judging.terms.cap or 1), 0, 1)

@@ -160,7 +160,7 @@ def _rows(resources: Resources, lane: Lane, history: History, *, start: datetime
     rows = matured(resources, lane, history, after=start, until=end, now=end)
     rows = weigh_selected(rows, lane, history, now=end)
     output, labels = lane.operation.model.output, rows["label"].fill_null(np.nan).to_numpy()
-    outputs = output.shaped(from_column(rows["outputs" if output.wide else "score"]))
+    outputs = output.shaped(from_column(rows[output.column]))
     groups = None if lane.operation.model.group is None else rows["_group"].to_numpy()
     priced = only_costs(lane.operation.decide, classes=output.classes)
     losses = {"loss": lane.operation.watch.loss, "other_loss": _other_loss(lane)}

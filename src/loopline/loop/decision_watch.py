@@ -87,7 +87,7 @@ def previous_is_cheaper(
     if blocks.n_unique() < least_blocks:
         return False
     output = lane.operation.model.output
-    outputs = output.shaped(from_column(rows["outputs" if output.wide else "score"]))
+    outputs = output.shaped(from_column(rows[output.column]))
     label = rows["label"].to_numpy()
     was, is_ = (present.cost(one.decide(outputs), label) for one in (earlier, present))
     return bool(np.isfinite(was).all() and paired_by_block(was, is_, blocks.to_numpy()).upper < 0)

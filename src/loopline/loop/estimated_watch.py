@@ -95,7 +95,7 @@ def estimated_blocks(
 def _past(resources: Resources, lane: Lane, history: History, logged: Sequence[str], now: datetime) -> pl.DataFrame:
     until = lane.operation.model.label.mature_until(now)
     rows = matured(resources, lane, history, after=until - PAST, until=until, now=now, also=logged)
-    outputs = "outputs" if lane.operation.model.output.wide else "score"
+    outputs = lane.operation.model.output.column
     return rows.filter(pl.col("label").is_not_null() & pl.col(outputs).is_not_null())
 
 
@@ -110,7 +110,7 @@ def _block(
     end: datetime,
 ) -> BlockSummary:
     output = lane.operation.model.output
-    column = "outputs" if output.wide else "score"
+    column = output.column
     counts = rows["model_version"].value_counts(sort=True).sort("count", "model_version", descending=True)
     version = int(counts["model_version"][0])
     answered = rows.filter((pl.col("model_version") == version) & pl.col(column).is_not_null())
@@ -129,7 +129,7 @@ def _known(
     newest = past.sort("at", maintain_order=True).tail(MOST_PAST)
     if newest.height >= risk.min_rows * 2:
         length = duration(risk.block) // MICROSECOND
-        outputs = output.shaped(from_column(newest["outputs" if output.wide else "score"]))
+        outputs = output.shaped(from_column(newest[output.column]))
         block = (newest["at"].dt.timestamp("us") - 1) // length
         labels = newest["label"].cast(pl.Float64).to_numpy()
         return Past(outputs, labels, block.to_numpy(), newest.select(logged) if logged else None), bool(logged)

@@ -107,7 +107,6 @@ def _beside(
     now: datetime,
 ) -> pl.DataFrame:
     """Matured rows with what the challenger answered in the shadow, in `other`; rows that it did not see are left out."""
-    wide = lane.operation.model.output.wide
     rows = matured(resources, lane, history, after=after, until=until, now=now, also=["prediction_id"])
     name = prediction_table(lane.project, lane.model, shadow=True)
     if not resources.tables.exists(name):
@@ -118,5 +117,5 @@ def _beside(
         columns=["prediction_id", "score", "outputs"],
         where=(pl.col("variant") == CHALLENGER) & (pl.col("model_version") == version),
     )
-    theirs = seen.select("prediction_id", other=pl.col("outputs" if wide else "score")).unique("prediction_id")
+    theirs = seen.select("prediction_id", other=pl.col(lane.operation.model.output.column)).unique("prediction_id")
     return rows.join(theirs, on="prediction_id", how="inner", maintain_order="left")

@@ -233,7 +233,7 @@ def _decision_evidence(cause: Cause, candidate: Candidate) -> dict[str, Any]:
 
 
 def _promised(tx: Transaction, lane: Lane, candidate: Candidate) -> dict[str, Any]:
-    served = "outputs" if lane.operation.model.output.wide else "score"
+    served = lane.operation.model.output.column
     held_out = candidate.held_out.rename({"_event_time": "at", "candidate": served, GROUP: "group"}, strict=False)
     rows = held_out.select(name for name in ("at", served, "label", "group") if name in held_out.columns)
     return promised(tx, lane, rows, candidate.decision)

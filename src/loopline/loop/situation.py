@@ -103,7 +103,7 @@ class LaneSituation:
         if rows["block"].n_unique() < LEAST_BLOCKS:
             return False
         output = lane.operation.model.output
-        served = rows["outputs" if output.wide else "score"]
+        served = rows[output.column]
         rows = as_kinds(rows, {field.name: field.kind for field in predictor.signature.fields})
         rows = rows.with_columns(candidate=as_column("candidate", predictor.predict(rows)), champion=served)
         judged = Comparison(rows, f"version {before}", "the champion", output).losses(lane.operation.watch.loss)

@@ -252,7 +252,7 @@ def _block(
     return summarise(
         from_micros(end - length),
         from_micros(end),
-        output.shaped(from_column(group["outputs" if output.wide else "score"])),
+        output.shaped(from_column(group[output.column])),
         group["label"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
         loss=risk.loss,
         baseline=output.shaped(from_column(group["baseline"])) if "baseline" in group.columns else None,

@@ -60,7 +60,7 @@ def group_blocks(rows: pl.DataFrame, by: str, value: str, loss: str, block: str,
 
     `rows` are as `cut` takes them, with the column `by`. A loss of groups, whose rows are lists, is judged by the list's first row.
     """
-    losses, inside = _losses(rows, "outputs" if output.wide else "score", loss, output), _is(rows[by], value)
+    losses, inside = _losses(rows, output.column, loss, output), _is(rows[by], value)
     found = []
     for start, end, part in _cut(rows, block):
         place = part["_row"].to_numpy()
@@ -86,7 +86,7 @@ def paired_blocks(rows: pl.DataFrame, loss: str, block: str, output: Output) -> 
 
     Only rows count that both have answered.
     """
-    own = _losses(rows, "outputs" if output.wide else "score", loss, output)
+    own = _losses(rows, output.column, loss, output)
     other = _losses(rows, "other", loss, output)
     found = []
     for start, end, part in _cut(rows, block):

@@ -17,7 +17,7 @@ import polars as pl
 from loopline.evaluation.calibration import fit_logistic
 from loopline.evaluation.calibrator import Calibrator
 from loopline.evaluation.calibrators import BINARY, IDENTITY_NAME, MULTICLASS, choose
-from loopline.evaluation.estimation.domain import Domain, density_ratios
+from loopline.evaluation.estimation.domain import Domain, density_ratios, with_outputs
 from loopline.evaluation.estimation.estimate import EstimatedLoss, Past, jackknife, too_few, too_unlike
 from loopline.evaluation.losses import Loss
 from loopline.evaluation.softmax import fit_temperature, fit_vector
@@ -50,8 +50,8 @@ def estimate_by_confidence(
     domain = None
     if features is not None and past.features is not None:
         domain = density_ratios(
-            _with_outputs(past.features, past.outputs),
-            _with_outputs(features.select(past.features.columns), outputs),
+            with_outputs(past.features, past.outputs),
+            with_outputs(features.select(past.features.columns), outputs),
             seed,
         )
         unlike = too_unlike(method, len(outputs), domain.effective)
@@ -131,11 +131,6 @@ def _constant(loss: Loss, sure: Floats) -> float:
     shares = sure.mean(axis=0)
     losses = of_each_class(loss.rows, shares[None, :])
     return float(losses[0] @ shares)
-
-
-def _with_outputs(features: pl.DataFrame, outputs: Floats) -> pl.DataFrame:
-    columns = [outputs] if outputs.ndim == 1 else list(outputs.T)
-    return features.with_columns(pl.Series(f"_output_{place}", column) for place, column in enumerate(columns))
 
 
 def _part(past: Past, kept: npt.NDArray[np.bool_]) -> Past:

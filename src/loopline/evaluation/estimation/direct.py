@@ -6,7 +6,7 @@ import polars as pl
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from loopline.evaluation.estimation.domain import as_matrix, density_ratios
+from loopline.evaluation.estimation.domain import as_matrix, density_ratios, with_outputs
 from loopline.evaluation.estimation.estimate import EstimatedLoss, Past, cannot, too_few, too_unlike
 from loopline.evaluation.losses import Loss
 from loopline.evaluation.weights import weighted_mean_by_block
@@ -34,7 +34,10 @@ def estimate_directly(
         return nothing
     if features is None or past.features is None:
         return cannot(DLE, len(outputs), "Without features the loss of a number cannot be estimated.")
-    known, told = _frame(past.features, past.outputs), _frame(features.select(past.features.columns), outputs)
+    known, told = (
+        with_outputs(past.features, past.outputs),
+        with_outputs(features.select(past.features.columns), outputs),
+    )
     domain = density_ratios(known, told, seed)
     unlike = too_unlike(DLE, len(outputs), domain.effective)
     if unlike is not None:
@@ -53,11 +56,6 @@ def estimate_directly(
         sampling=float(np.sqrt(spread.sum())) / len(outputs),
         effective=domain.effective,
     )
-
-
-def _frame(features: pl.DataFrame, outputs: Floats) -> pl.DataFrame:
-    columns = [outputs] if outputs.ndim == 1 else list(outputs.T)
-    return features.with_columns(pl.Series(f"_output_{place}", column) for place, column in enumerate(columns))
 
 
 def _judge(x: Floats, losses: Floats, asked: Floats, seed: int) -> Floats:

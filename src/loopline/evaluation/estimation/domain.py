@@ -61,6 +61,12 @@ def density_ratios(past: pl.DataFrame, now: pl.DataFrame, seed: int) -> Domain:
     return Domain(ratios / ratios.mean(), effective_rows(ratios) * covered)
 
 
+def with_outputs(features: pl.DataFrame, outputs: Floats) -> pl.DataFrame:
+    """The features with what the model made of them, (rows,) or (rows, k), as further columns."""
+    columns = [outputs] if outputs.ndim == 1 else list(outputs.T)
+    return features.with_columns(pl.Series(f"_output_{place}", column) for place, column in enumerate(columns))
+
+
 def as_matrix(frame: pl.DataFrame) -> Floats:
     """Numbers as they are, names as the place of each among all that are there; missing values are NaN. Shape (rows, columns)."""
     return np.column_stack([_numbers(column) for column in frame.get_columns()])
