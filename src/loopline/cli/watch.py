@@ -12,13 +12,13 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from loopline.app.alone.answers import Watched
-from loopline.app.alone.calibration import Prices
-from loopline.app.alone.columns import Said
-from loopline.app.alone.fresh import Request
 from loopline.app.alone.page import watch_html
 from loopline.app.alone.questions import questions
 from loopline.app.alone.watch import as_record, watch_files
+from loopline.app.study.answers import Watched
+from loopline.app.study.calibration import Prices
+from loopline.app.study.columns import Said
+from loopline.app.study.fresh import Request
 from loopline.cli.output import show
 from loopline.errors import InvalidInput
 

@@ -1,6 +1,6 @@
 """The questions, in the order that someone asks them, with what is said to each."""
 
-from loopline.app.alone.answers import Watched
+from loopline.app.study.answers import Watched
 
 
 def questions(watched: Watched) -> list[tuple[str, str, list[str]]]:

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import msgspec
 
-from loopline.app.alone.answers import BlockFigures, Coverage, Earlier, Watched
 from loopline.app.alone.budget import answer_budget
-from loopline.app.alone.calibration import answer_calibration, answer_costs
-from loopline.app.alone.columns import Columns, guess_columns
-from loopline.app.alone.coverage import answer_coverage
 from loopline.app.alone.earlier import answer_earlier
 from loopline.app.alone.estimated import answer_unlabelled
-from loopline.app.alone.files import Table, open_table
-from loopline.app.alone.fresh import Request, check_request, study_afresh
 from loopline.app.alone.harm import answer_harm, headline, headline_of_slices
-from loopline.app.alone.rows import Expected, Rows, read_rows
-from loopline.app.alone.study import Study
 from loopline.app.alone.why import answer_why
+from loopline.app.study.answers import BlockFigures, Coverage, Earlier, Watched
+from loopline.app.study.calibration import answer_calibration, answer_costs
+from loopline.app.study.columns import Columns, guess_columns
+from loopline.app.study.coverage import answer_coverage
+from loopline.app.study.files import Table, open_table
+from loopline.app.study.fresh import Request, check_request, study_afresh
+from loopline.app.study.rows import Expected, Rows, read_rows
+from loopline.app.study.study import Study
 from loopline.storage.scratch import scratch_folder
 from loopline.values import from_micros
 

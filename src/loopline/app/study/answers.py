@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from loopline.app.alone.columns import Columns
+from loopline.app.study.columns import Columns
 from loopline.evaluation.intervals import Interval
 from loopline.evaluation.reliability import Reliability
 from loopline.monitoring.carriers import Carrier
