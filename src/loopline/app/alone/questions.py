@@ -8,6 +8,7 @@ def questions(watched: Watched) -> list[tuple[str, str, list[str]]]:
     found = [
         ("harm", "Is it harmed?", watched.harm.sentences),
         ("why", "Why?", watched.why.sentences),
+        ("custom", "What do your own monitors say?", [one.sentence for one in watched.custom]),
         ("earlier", "Would the earlier model help?", watched.earlier.sentences),
         ("calibration", "Are the scores honest?", watched.calibration.sentences if watched.calibration else []),
         ("costs", "What do decisions cost?", watched.costs.sentences if watched.costs else []),

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from loopline.app.alone.budget import answer_budget
+from loopline.app.alone.custom import answer_custom, load_monitors
 from loopline.app.alone.earlier import answer_earlier
 from loopline.app.alone.estimated import answer_unlabelled
 from loopline.app.alone.harm import answer_harm, headline, headline_of_slices
@@ -43,13 +44,15 @@ def watch_files(request: Request, progress: Progress) -> Watched:
 
     Raises `NotFound` and `InvalidInput` for files, columns and choices that do not do, with what to do instead.
     """
+    monitors = load_monitors(request.monitors)
     with scratch_folder() as scratch:
         files = open_files(request, scratch)
         steps = steps_of(files.columns)
         progress("rows", steps)
         rows = rows_of(request, files)
         study = study_afresh(request, files.predictions, files.columns, rows, lambda step: progress(step, steps))
-        return answers(study, request, files.predictions)
+        said = answer_custom(study, files.predictions, monitors)
+        return msgspec.structs.replace(answers(study, request, files.predictions), custom=said)
 
 
 def open_files(request: Request, scratch: Path) -> Files:

@@ -75,6 +75,8 @@ class Request:
     reference_blocks: int | None = None
     false_pages_per_year: float = 1.0
     prices: Prices | None = None
+    monitors: tuple[str, ...] = ()
+    """Files with monitors of the user's own, or FILE.py:NAME."""
     kept: bool = False
     """Whether a later run goes on from this one: then only blocks that are over are counted."""
 
