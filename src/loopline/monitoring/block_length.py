@@ -35,6 +35,9 @@ class Wish:
 WISHES = (Wish(20, 200, 20), Wish(12, 200, 10), Wish(12, 100, 5), Wish(20, 30, 3), Wish(LEAST_BLOCKS, 50, 1))
 """From good to just possible."""
 
+DAYS = Wish(40, 60, 6)
+"""Days that do, however many rows weeks would have: evidence gathers over blocks, and harm that is told by days is seen weeks sooner."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -51,6 +54,8 @@ def choose_block(at: Ints, known: Mask, rare: Mask) -> Chosen | None:
     """
     moments, scarce = at[known], at[known & rare]
     found = {block: _counted(moments, scarce, block) for block in LENGTHS}
+    if _grants(found["1d"], DAYS, short=False):
+        return Chosen("1d", DAYS.rows // 2)
     for wish in WISHES:
         for block in LENGTHS:
             short = wish.blocks >= _MANY and duration(block) < _A_DAY

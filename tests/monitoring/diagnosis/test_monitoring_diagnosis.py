@@ -17,6 +17,11 @@ def codes_of(values):
     return np.searchsorted(np.quantile(values, np.linspace(0, 1, 16)[1:-1]), values).astype(np.uint8)
 
 
+def columns(*given):
+    """How a copy reads columns."""
+    return lambda places: np.column_stack([one[places] for one in given]).astype(np.float32)
+
+
 def test_what_a_column_contributes_is_what_mending_it_would_save():
     """Two inputs; since the middle the model is given the first one of other rows."""
     rng = np.random.default_rng(0)
@@ -26,8 +31,7 @@ def test_what_a_column_contributes_is_what_mending_it_would_save():
     given[SINCE] = rng.permutation(first[SINCE])
     score, sound = (1 / (1 + np.exp(-1.5 * one - second)) for one in (given, first))
     cost = float((log_loss(score, label) - log_loss(sound, label))[SINCE].mean())
-    codes = [codes_of(given), codes_of(second)]
-    blind = Blind(codes, score, label, log_loss, BEFORE, SINCE)
+    blind = Blind(columns(given, second), score, label, log_loss, BEFORE, SINCE)
     assert blind.faithful
     culprit, other = blind.share([0]), blind.share([1])
     assert culprit.contribution == pytest.approx(cost, rel=0.4)
@@ -38,8 +42,32 @@ def test_what_a_column_contributes_is_what_mending_it_would_save():
 def test_a_model_that_the_columns_do_not_tell_is_not_explained():
     rng = np.random.default_rng(1)
     score = rng.random(ROWS)
-    blind = Blind([codes_of(rng.normal(size=ROWS))], score, (score > 0.5).astype(float), log_loss, BEFORE, SINCE)
+    blind = Blind(columns(rng.normal(size=ROWS)), score, (score > 0.5).astype(float), log_loss, BEFORE, SINCE)
     assert not blind.faithful
+
+
+def test_a_column_that_one_of_three_classes_hangs_on_is_told_from_one_that_none_does():
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=(2, ROWS))
+    given = first.copy()
+    given[SINCE] = rng.permutation(first[SINCE])
+
+    def outputs(one):
+        raised = np.exp(np.column_stack([2 * one, second, np.zeros(ROWS)]))
+        return raised / raised.sum(axis=1, keepdims=True)
+
+    told = outputs(given)
+    label = np.array([rng.choice(3, p=row) for row in outputs(first)]).astype(float)
+
+    def loss(scores, labels):
+        return -np.log(scores[np.arange(len(labels)), labels.astype(int)])
+
+    blind = Blind(columns(given, second), told, label, loss, BEFORE, SINCE)
+    assert blind.faithful
+    cost = float((loss(told, label) - loss(outputs(first), label))[SINCE].mean())
+    culprit, other = blind.share([0]), blind.share([1])
+    assert culprit.contribution == pytest.approx(cost, rel=0.4)
+    assert abs(other.contribution) < 0.2 * culprit.contribution
 
 
 @pytest.fixture(scope="module")

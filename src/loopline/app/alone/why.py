@@ -12,7 +12,13 @@ from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceHarm
 
 MOST = 5
-_WORDS = {"drift": "Moved", "traffic_mix": "Moved", "concept": "Changed", "model_version": "Changed"}
+_WORDS = {
+    "drift": "Moved",
+    "traffic_mix": "Moved",
+    "concept": "Changed",
+    "model_version": "Changed",
+    "misleading": "Changed",
+}
 
 
 def answer_why(study: Study) -> Why:

@@ -1,7 +1,8 @@
 """Why: inputs that moved or broke, and slices that carry the harm, column by column."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -31,12 +32,17 @@ Hashes = npt.NDArray[np.uint64]
 SCORE = "the score"
 """The name under which the score itself is profiled: a fallback's constant is a fault of it."""
 
+Matrix = npt.NDArray[np.float32]
+Reread = Callable[[Ints], Iterable[pl.Series]]
+"""The feature columns of the sampled rows at places."""
+
 MOST_STRETCHES = 250
 MOST_SLICES = 12
 _BINS = 4
 _FEW_VALUES = 12
 _NAMES_AN_ID = 0.5
 _LEAST_IMPORTANCE = 0.02
+_GROUPS = 10
 _REPEATED = "repeated"
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -64,6 +70,19 @@ class Inputs:
     stuck: list[tuple[float, float, int]] = field(default_factory=list)
     """For each stretch the score's most frequent value, its share of the rows, and how many these are."""
     notices: list[str] = field(default_factory=list)
+    reread: Reread | None = None
+
+    def coarse(self, places: Ints) -> Matrix:
+        """All columns of the sampled rows at places by their bins, (places, columns)."""
+        return np.column_stack([codes[places] for codes in self.places.values()]).astype(np.float32)
+
+    def fine(self, places: Ints) -> Matrix:
+        """As `coarse`, with numbers as they are and NaN for null."""
+        found = {name: codes[places].astype(np.float32) for name, codes in self.places.items()}
+        for column in self.reread(places) if self.reread else ():
+            if column.name in found and column.dtype.is_numeric():
+                found[column.name] = column.cast(pl.Float32).fill_null(np.nan).to_numpy()
+        return np.column_stack(list(found.values()))
 
 
 Progress = Callable[[str], None]
@@ -82,6 +101,7 @@ def look_at_inputs(
     sample = spread(blocks)
     stretch, first = _stretches(len(blocks), reference)
     found = Inputs(sample, stretch, first)
+    found.reread = lambda places: columns_of(table, features, rows, sample.at(places))
     bounds = _bounds(sample, stretch)
     sampled_scores = (scores if scores.ndim == 1 else scores.max(axis=1))[sample.rows]
     single = pl.Series(SCORE, sampled_scores)
@@ -196,10 +216,7 @@ def _quarters(column: pl.Series, reference: pl.Series) -> tuple[Slices, list[str
 def reference_profile_of(found: Inputs) -> ReferenceProfile:
     """The profile of the reference, with its stretches."""
     parts = tuple(found.profiles[: found.reference])
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = merge(whole, part)
-    return ReferenceProfile(found.binning, whole, parts if len(parts) > 1 else ())
+    return ReferenceProfile(found.binning, together(parts), parts if len(parts) > 1 else ())
 
 
 def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, list[DataFault]]:
@@ -217,6 +234,27 @@ def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, l
     return faults
 
 
+def units_since(found: Inputs, first: int, last: int) -> list[DataFault]:
+    """Units that changed, told by stretches `first` to `last` taken together against about ten groups of those before: each alone may be too small to tell."""
+    size = max(1, found.reference // _GROUPS)
+
+    def groups(begin: int, end: int) -> list[Profile]:
+        return [together(found.profiles[place : min(place + size, end)]) for place in range(begin, end, size)]
+
+    reference, before = groups(0, found.reference), groups(found.reference, first)
+    whole = ReferenceProfile(found.binning, together(reference), tuple(reference))
+    recent = Recent([one.numbers for one in reference])
+    for one in before:
+        find_faults(whole, one, recent=recent)
+    told = find_faults(whole, together(found.profiles[first : last + 1]), recent=recent)
+    return [fault for fault in told if fault.kind == "unit_change" and _possible(fault)]
+
+
+def together(parts: Sequence[Profile]) -> Profile:
+    """Several stretches as one."""
+    return reduce(merge, parts)
+
+
 def _possible(fault: DataFault) -> bool:
     """A score has no unit and no feed."""
     return fault.column != SCORE or fault.kind not in {"unit_change", "stale_feature"}
@@ -225,9 +263,7 @@ def _possible(fault: DataFault) -> bool:
 def suspects(found: Inputs, reference: ReferenceProfile, first: int, last: int) -> list[Suspect]:
     """Features that moved in blocks `first` to `last`, both in it, the likeliest cause first: effect times importance."""
     parts = found.profiles[int(found.stretch[first]) : int(found.stretch[last]) + 1]
-    current = parts[0]
-    for part in parts[1:]:
-        current = merge(current, part)
+    current = together(parts)
     weights = {name: max(value, _LEAST_IMPORTANCE) for name, value in found.importance.items()}
     return [one for one in diagnose(reference, current, weights) if one.column != SCORE]
 

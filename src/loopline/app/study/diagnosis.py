@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.study.causes import SCORE, suspects
+from loopline.app.study.causes import SCORE, suspects, units_since
 from loopline.app.study.explained import lately_of, unexplained
 from loopline.app.study.measure import loss_of
 from loopline.app.study.pictures import distances, fault_picture, pictured, slice_picture
@@ -33,9 +33,11 @@ _MOST_SUSPECTS = 6
 _RECENT = 5
 _HALF = 0.5
 _SURE = 3.0
-_BESIDE_FAULTS = 0.25
+_BESIDE_FAULTS = 0.1
 """How surely a slice's loss rose by itself where an input is broken that surely contributes: slices that are looked for are always found."""
 _FROZEN = 0.3
+_MUCH = 0.3
+"""A share of the rise that is a reason to look no further."""
 _EMPTYING = frozenset({"null_rate", "constant", "stale_feature"})
 _CLOCK = "time of day"
 _A_DAY = 86_400_000_000
@@ -79,28 +81,25 @@ class Diagnosis:
         broken |= {one.subject for one in moved if one.timing >= _HALF and one.subject in self._sure}
         found += self._slices(carriers, broken)
         found += [*self._mixes(broken), *self._versions(), *self._upstream()]
+        found += self._misleading(found)
         return ranked(found)[:MOST]
 
     @cached_property
     def blind(self) -> "Blind | None":
-        """Copies of the model that are blind to columns; None for models of several outputs and lists, and without features."""
+        """Copies of the model that are blind to columns; None for lists and chosen classes, and without features."""
         from loopline.monitoring.diagnosis.blind import Blind  # noqa: PLC0415 - two seconds, which only a cause should wait for
 
         study = self.study
-        if study.rows.kind not in {"binary", "regression"} or study.rows.hard or not self.inputs.places:
+        if study.rows.kind == "ranking" or study.rows.hard or not self.inputs.places:
             return None
         rows = self.inputs.sample.rows
         loss = loss_of(study.rows, study.setup.risk.loss)
         judged = self.weight > 0
-        made = Blind(
-            list(self.inputs.places.values()),
-            study.losses.scores[rows],
-            study.rows.label[rows],
-            loss.rows,
-            self._before[judged[self._before]],
-            self._since[judged[self._since]],
-        )
-        return made if made.faithful else None
+        scores, label = study.losses.scores[rows], study.rows.label[rows]
+        before, since = (places[judged[places]] for places in (self._before, self._since))
+        # Bins first: with the numbers as they are a copy can tell the time by them, and explains the rise by that.
+        made = (Blind(read, scores, label, loss.rows, before, since) for read in (self.inputs.coarse, self.inputs.fine))
+        return next((one for one in made if one.faithful), None)
 
     def _share(self, columns: Sequence[str]) -> float | None:
         """How much of the rise these columns account for, once what chance alone would give is taken off."""
@@ -123,6 +122,13 @@ class Diagnosis:
         for stretch, faults in self.study.faults.items():
             for fault in faults:
                 seen.setdefault((fault.kind, fault.column), {})[stretch] = fault
+        for fault in units_since(self.inputs, self._stretches.start, self._stretches[-1]):
+            earlier = {
+                place: one
+                for place, one in seen.get((fault.kind, fault.column), {}).items()
+                if place not in self._stretches
+            }
+            seen[fault.kind, fault.column] = earlier | dict.fromkeys(self._stretches, fault)
         inside = {
             key: min(one for one in told if one in self._stretches) for key, told in seen.items() if self._within(told)
         }
@@ -166,13 +172,14 @@ class Diagnosis:
         broken = {name for one in faults for name in one.columns if one.timing >= _HALF}
         codes = {name: places for name, places in self.inputs.places.items() if name not in broken}
         told = {name for one in faults for name in one.columns}
-        frozen = [
+        narrow = [
             name
             for name in codes
-            if name not in told and spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])
+            if spread_of(codes[name][self._since]) < _FROZEN * spread_of(codes[name][self._before])
         ]
+        frozen = [name for name in narrow if name not in told and not self._far(name)]
         faults = self._with_frozen(faults, frozen)
-        codes = {name: places for name, places in codes.items() if name not in frozen}
+        codes = {name: places for name, places in codes.items() if name not in narrow}
         if not codes:
             return faults
         if self.study.rows.timed:
@@ -180,6 +187,15 @@ class Diagnosis:
             codes[_CLOCK] = (at % _A_DAY // (_A_DAY // 24)).astype(np.uint8)
         found = broken_links(codes, self._before, self._since, (_CLOCK,))
         return faults if found is None else [*faults, self._join(found)]
+
+    def _far(self, name: str) -> bool:
+        """Whether a number lies mostly out of the reference's range: all in one bin, it may vary as ever."""
+        parts = [
+            one.numbers[name]
+            for one in self.inputs.profiles[self._stretches.start : self._stretches.stop]
+            if name in one.numbers
+        ]
+        return bool(parts) and sum(one.out_of_range for one in parts) > _HALF * sum(one.rows for one in parts)
 
     def _with_frozen(self, faults: list[Cause], frozen: Sequence[str]) -> list[Cause]:
         """Columns of few values that stand still belong to the feed that does."""
@@ -386,6 +402,24 @@ class Diagnosis:
             f"Version {now} answers {part:.0%} of the rows since, where {before} did before: the rise began with it."
         )
         yield cause("model_version", f"version {now}", sentence, share=part)
+
+    def _misleading(self, found: Sequence[Cause]) -> Iterator[Cause]:
+        """Columns that nothing is seen to be wrong with and that the model would do better without since the onset, where nothing else accounts for the rise."""
+        told = {
+            name: max(one.share or 0.0 for one in found if name in one.columns) for one in found for name in one.columns
+        }
+        if self.blind is None or max(told.values(), default=0.0) >= _MUCH:
+            return
+        for name in sorted(self.inputs.places, key=lambda name: -self.inputs.importance.get(name, 0.0))[
+            :_MOST_SUSPECTS
+        ]:
+            share = self._share([name])
+            if share is not None and name in self._sure and share >= max(_MUCH, 2 * told.get(name, 0.0)):
+                sentence = (
+                    f"Since the onset the model would do better without {name}, though its values look as ever: they may be of other rows, or mean something "
+                    f"else now.{self._accounts(share)}"
+                )
+                yield cause("misleading", name, sentence, share=share, importance=self._importance([name]))
 
     def _upstream(self) -> Iterator[Cause]:
         """What changed beside the columns; what it reaches tells how much of the rise it may account for."""

@@ -30,6 +30,10 @@ class Sample:
         """Where each block begins in the sample, and the end; shape (blocks + 1,)."""
         return np.searchsorted(self.block, np.arange(blocks + 1))
 
+    def at(self, places: Ints) -> "Sample":
+        """Some of them."""
+        return Sample(self.rows[places], self.block[places], whole=False)
+
 
 def spread(blocks: Blocks, most: int = MOST_ROWS) -> Sample:
     """Every row where there are at most `most`, else every so-manieth of each block, and never fewer than fifty of it."""

@@ -9,15 +9,17 @@ model that serves, in units of its loss.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float32]
+Read = Callable[[Ints], Matrix]
 LossOf = Callable[[Floats, Floats], Floats]
 
 LEARNT_FROM = 12_000
@@ -25,6 +27,7 @@ JUDGED_ON = 10_000
 _DRAWS = 3
 _LEAST_ROWS = 500
 _FAITHFUL = 0.5
+_TREES = 40
 
 
 @dataclass(frozen=True)
@@ -36,31 +39,35 @@ class Share:
 
 
 class Blind:
-    """Copies that are blind to one group of columns after another. `before` and `since` are places of judged rows."""
+    """Copies that are blind to one group of columns after another. `before` and `since` are places of judged rows.
 
-    def __init__(
-        self, codes: Sequence[Codes], scores: Floats, labels: Floats, loss: LossOf, before: Ints, since: Ints
-    ) -> None:
+    `read` gives the columns of rows at places: numbers as they are, categories as codes, null as NaN, (places, columns) float32. `scores` are outputs of
+    shape (rows,) or (rows, k), and `loss` takes some of them with their labels.
+    """
+
+    def __init__(self, read: Read, scores: Floats, labels: Floats, loss: LossOf, before: Ints, since: Ints) -> None:
         self._loss, self._scores, self._labels = loss, scores, labels
         rng = np.random.default_rng(20_130_101)
         learnt = _some(before, LEARNT_FROM, rng)
         self._before, self._since = _some(before, JUDGED_ON, rng), _some(since, JUDGED_ON, rng)
-        self._codes = codes
-        self._pool = learnt
-        self._draws = [rng.integers(0, len(learnt), max(len(self._before), len(self._since))) for _ in range(_DRAWS)]
+        draws = max(len(self._before), len(self._since))
         self.faithful = False
-        if len(learnt) < _LEAST_ROWS or len(since) < _LEAST_ROWS or not len(codes):
+        if len(learnt) < _LEAST_ROWS or len(since) < _LEAST_ROWS:
             return
         everything = np.concatenate([learnt, _some(since, LEARNT_FROM, rng)])
-        self._model = HistGradientBoostingRegressor(
-            max_iter=60, max_leaf_nodes=31, random_state=0, early_stopping=False
-        )
+        self._places = np.unique(np.concatenate([everything, self._before, self._since]))
+        self._columns = read(self._places)
+        if not self._columns.shape[1]:
+            return
+        self._pool = self._rows(learnt)
+        self._draws = [rng.integers(0, len(learnt), draws) for _ in range(_DRAWS)]
+        self._model = _copy(scores)
         with threadpool_limits(limits=1):
             self._model.fit(self._rows(everything), scores[everything])
-        self._low, self._high = float(scores[everything].min()), float(scores[everything].max())
+        self._low, self._high = scores[everything].min(axis=0), scores[everything].max(axis=0)
         self._seeing = {id(places): self._told(self._rows(places)) for places in (self._before, self._since)}
         wrong = np.mean((self._seeing[id(self._before)] - scores[self._before]) ** 2)
-        self.faithful = bool(wrong < (1 - _FAITHFUL) * np.var(scores[self._before]))
+        self.faithful = bool(wrong < (1 - _FAITHFUL) * np.mean(np.var(scores[self._before], axis=0)))
         """Whether the copy says what the model says: it explains more than half of the scores' variance on rows of the reference."""
 
     def share(self, columns: Sequence[int]) -> Share:
@@ -72,22 +79,29 @@ class Blind:
     def _gain(self, places: Ints, columns: Sequence[int]) -> Floats:
         """By how much each row's loss would be lower if the copy were blind to the columns."""
         rows = self._rows(places)
-        told = np.zeros(len(places))
+        told = np.zeros_like(self._seeing[id(places)])
         for draw in self._draws:
             others = self._pool[draw[: len(places)]]
             for column in columns:
-                rows[:, column] = self._codes[column][others]
+                rows[:, column] = others[:, column]
             told += self._told(rows) / _DRAWS
         labels = self._labels[places]
         return self._loss(self._seeing[id(places)], labels) - self._loss(told, labels)
 
-    def _told(self, rows: npt.NDArray[np.float32]) -> Floats:
+    def _told(self, rows: Matrix) -> Floats:
         with threadpool_limits(limits=1):
             told: Floats = np.clip(self._model.predict(rows), self._low, self._high)
         return told
 
-    def _rows(self, places: Ints) -> npt.NDArray[np.float32]:
-        return np.column_stack([column[places] for column in self._codes]).astype(np.float32)
+    def _rows(self, places: Ints) -> Matrix:
+        return self._columns[np.searchsorted(self._places, places)]
+
+
+def _copy(scores: Floats) -> Any:
+    """What learns one score, or several at once."""
+    if scores.ndim == 1:
+        return HistGradientBoostingRegressor(max_iter=60, max_leaf_nodes=31, random_state=0, early_stopping=False)
+    return ExtraTreesRegressor(_TREES, min_samples_leaf=3, random_state=0, n_jobs=1)
 
 
 def _some(places: Ints, most: int, rng: np.random.Generator) -> Ints:

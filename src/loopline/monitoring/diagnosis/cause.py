@@ -20,6 +20,7 @@ CERTAINTY: Mapping[str, float] = {
     "model_version": 0.8,
     "table_version": 0.8,
     "concept": 0.5,
+    "misleading": 0.4,
     "traffic_mix": 0.6,
     "drift": 0.4,
 }
@@ -41,6 +42,7 @@ REMEDIES: Mapping[str, str] = {
     "model_version": "Roll back to the version before.",
     "table_version": "Look at what the source gave then; ask for those windows again once it is right, and do not retrain on them.",
     "concept": "Retrain on what came since; until then decide these rows by hand or by a rule.",
+    "misleading": "Check that its values are of the same rows as before and mean the same; if they do, retrain on what came since.",
     "traffic_mix": "Find out where these rows come from; retrain if they stay.",
     "drift": "Retrain if it stays.",
 }
