@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from loopline.incidents.people import quiet_hours as quiet_hours
     from loopline.incidents.playbook import every as every
     from loopline.incidents.playbook import on as on
+    from loopline.labels.review.terms import review as review
     from loopline.loop.declare import Loop as Loop
     from loopline.loop.declare import category as category
     from loopline.loop.labelled import label as label
@@ -171,6 +172,7 @@ _WHERE = {
     "quarantine_rows": "pipelines.healing.remedies",
     "retrain": "incidents.conditions",
     "retry": "pipelines.healing.remedies",
+    "review": "labels.review.terms",
     "roll_back": "incidents.conditions",
     "save_network": "models.network",
     "sheet": "pipelines.kinds.steps",

@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
-from msgspec.structs import replace as replace_fields
 
 from loopline.decisions.actions import require_actions
 from loopline.decisions.decision import AnySpec, NoCosts, require_fit
@@ -24,7 +22,9 @@ from loopline.incidents.people import FreezeWindow, People, check_name
 from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
 from loopline.labels.label import Label, Values
+from loopline.labels.review.terms import ReviewTerms
 from loopline.loop.consumer import Consumer
+from loopline.loop.declared_fallback import declared_fallback
 from loopline.loop.mistake import blaming_caller, caller, mistake
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
@@ -43,7 +43,6 @@ from loopline.values import duration
 FitFunction = Callable[..., Any]
 
 NO_COSTS = NoCosts()
-_PROBABLE = {"binary", "multiclass"}
 _VALUES: Mapping[Kind, Values] = {
     "binary": "binary",
     "multiclass": "class",
@@ -127,6 +126,7 @@ class Operation:
     ladder: LadderTerms = DEFAULT_LADDER
     challenger: Literal["shadow"] | None = None
     also: tuple[Watched, ...] = ()
+    review: ReviewTerms | None = None
 
     @property
     def watched(self) -> tuple[Watched, ...]:
@@ -233,7 +233,7 @@ class Loop(Sourcing):
             )
         with blaming_caller():
             output = Output(kind, label.classes, tuple(levels))
-        constant, ruled = _fallback(output, fallback)
+        constant, ruled = declared_fallback(output, fallback)
         wanted = replace(label, values=_VALUES[kind])
         if (kind == "ranking") != (group is not None):
             raise mistake(
@@ -297,6 +297,7 @@ class Loop(Sourcing):
         contract: ContractTerms = FLAGGED,
         ladder: LadderTerms = DEFAULT_LADDER,
         challenger: Literal["shadow"] | None = None,
+        review: ReviewTerms | None = None,
     ) -> Operation:
         """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
 
@@ -308,7 +309,7 @@ class Loop(Sourcing):
         is done about values that are not like those of the training rows (see `contract`), `ladder` what steps in when something fails (see
         `ladder`).
         With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that
-        what not promoting it costs is known: `loopline shadow`.
+        what not promoting it costs is known: `loopline shadow`. `review` puts predictions before people, whose labels count (see `review`).
         """
         if not isinstance(model, Model):
             raise mistake(
@@ -340,6 +341,7 @@ class Loop(Sourcing):
             for check in promote:
                 _check_judged(check, model)
         _check_contract(contract, model)
+        _check_review(review, model)
         made = Operation(
             model,
             decide,
@@ -356,6 +358,7 @@ class Loop(Sourcing):
             ladder,
             challenger,
             also,
+            review,
         )
         self.operations[model.name] = made
         return made
@@ -386,32 +389,6 @@ def _searching(
     if space is None:
         return None
     return SearchSpec(dict(space), trials, folds if isinstance(folds, Folds) else Folds(folds), timeout, every, at_once)
-
-
-def _fallback(
-    output: Output, said: float | Sequence[float] | Rule | None
-) -> tuple[float | tuple[float, ...], Rule | None]:
-    """The constant, which a rule gives where none of its clauses holds, and the rule in the shape of the output."""
-    if not isinstance(said, Rule):
-        return _constant(output, said), None
-    constant = _constant(output, said.otherwise)
-    clauses = tuple(replace_fields(clause, output=_constant(output, clause.output)) for clause in said.clauses)
-    return constant, Rule(clauses, constant)
-
-
-def _constant(output: Output, fallback: float | Sequence[float] | None) -> float | tuple[float, ...]:
-    """The fallback in the shape of the output; where none is said, what knows nothing."""
-    knows_nothing = {"binary": 0.5, "multiclass": 1 / output.width}.get(output.kind, 0.0)
-    said = np.full(output.width, knows_nothing) if fallback is None else fallback
-    given = np.ravel(np.asarray(said, dtype=np.float64))
-    probable = output.kind not in _PROBABLE or bool(((given >= 0) & (given <= 1)).all())
-    if len(given) != output.width or not np.isfinite(given).all() or not probable:
-        raise mistake(
-            "model.bad_fallback",
-            f"fallback={fallback} is no output of a {output.kind} model",
-            "Give a probability from 0 to 1, one for each class, a number, or one for each level.",
-        )
-    return tuple(given.tolist()) if output.wide else float(given[0])
 
 
 def _sort_features(
@@ -466,6 +443,15 @@ def _check_contract(contract: ContractTerms, model: Model) -> None:
             "operate.contract_field",
             f"the contract speaks of {unknown[0]!r}, which is no feature of {model.name!r}",
             f"It has {', '.join(model.feature_names)}.",
+        )
+
+
+def _check_review(review: ReviewTerms | None, model: Model) -> None:
+    if review is not None and model.label.censors:
+        raise mistake(
+            "operate.review_censored",
+            f"the label of {model.name!r} is censored, and what reviewers see is not known to be weighed together with that",
+            "Leave review= out, or declare a label whose absence says nothing.",
         )
 
 

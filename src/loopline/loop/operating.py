@@ -25,6 +25,7 @@ from loopline.loop.mishaps import Mishaps
 from loopline.loop.notices import attend
 from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
+from loopline.loop.review import fill_reviews
 from loopline.loop.source import Source
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
 from loopline.scoring.shipper import Shipped, ask_to_seal, ship_all
@@ -83,6 +84,13 @@ class Operating:
                 self._tag()
         return shipped
 
+    def ask_people(self) -> None:
+        """Put into the review queues what is to be reviewed of what was predicted since."""
+        now = self.resources.clock.now()
+        with self.resources.activity.shared():
+            for work in self.works:
+                fill_reviews(self.resources, work.lane, now)
+
     def publish(self) -> None:
         """Publish the manifest where it changed. Tokens expire by the real time, whatever the loop's clock says."""
         publish(self.resources, self.loop.name, at=SystemClock().now())
@@ -104,9 +112,12 @@ class Operating:
         return summaries
 
     def keep(self) -> None:
-        """Ship what was predicted and publish what changed. An error is logged, and tried again at the next call."""
+        """Ship what was predicted, ask people about what they are to review of it, and publish what changed. An error is logged, and tried
+        again at the next call.
+        """
         try:
             self.ship()
+            self.ask_people()
             self.publish()
         except Exception as error:  # the loop must outlive a bad hour
             self._log("keep_failed", error)

@@ -66,6 +66,11 @@ def assumptions(loop: Loop) -> list[str]:
     assumed = [name for name, source in loop.sources.items() if source.known == "assumed"]
     told = [f"times of knowledge are assumed, not measured, for: {', '.join(assumed)}"] if assumed else []
     told += [line for operation in loop.operations.values() for line in _assumed_of_people(operation)]
+    told += [
+        f"nobody reviews {name}: its labels are those that were told"
+        for name, one in loop.operations.items()
+        if one.review
+    ]
     free = [name for name, found in loop.operations.items() if not found.model.label.depends_on_action]
     if len(free) < len(loop.operations):
         bound = ", ".join(name for name in loop.operations if name not in free)

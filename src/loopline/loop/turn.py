@@ -20,6 +20,7 @@ from loopline.loop.release import lapse
 from loopline.loop.resources import Resources
 from loopline.loop.respond import Decided
 from loopline.loop.restate import restate
+from loopline.loop.review import fill_reviews, tell_reviews
 from loopline.loop.score import score_due
 from loopline.loop.situation import LaneSituation
 from loopline.loop.watch import watch_matured
@@ -72,6 +73,8 @@ def run_turn(
     with measured(seconds, "watch"):
         inputs = due if due is not None else logged_features(work.resources, work.lane, window)
         watch_inputs(work.resources, work.lane, work.references, inputs, window)
+        fill_reviews(work.resources, work.lane, window.end)
+        tell_reviews(work.resources, work.lane, work.history, window.end)
         restate(work.resources, work.lane, work.history, window)
         watch_matured(work.resources, work.lane, work.history, window.end)
         watch_decision(work.resources, work.lane, work.history, window.end)
