@@ -62,13 +62,14 @@ class Operating:
         object.__setattr__(self, "patience", Backoff(self._seconds))
 
     def prepare(self) -> None:
-        """Bring the online store to what the tables hold, ship what spools hold, and publish what serves."""
+        """Bring the online store to what the tables hold, ship what spools hold, ask about it, and publish what serves."""
         with self.resources.activity.shared():
             self._prepare()
 
     def _prepare(self) -> None:
         now = self.resources.clock.now()
         self.ship()
+        self.ask_people()
         declared = self._views()
         held = {name for name in {view.table for view in declared} if self.resources.tables.exists(name)}
         history = {name: rows for name in held if (rows := self._rows(name)).height}

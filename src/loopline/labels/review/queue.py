@@ -55,7 +55,7 @@ def enter(
     lock(tx, "review", project, model)
     if looked_through(tx, project, model) != after:
         return 0
-    entered = 0
+    found = []
     for row in rows.select(*COLUMNS, *CHOSEN).iter_rows(named=True):
         expires = row["scored_at"] + terms.lasts
         if expires > utc(at):
@@ -71,7 +71,8 @@ def enter(
                 "state": WAITING,
                 "skipped_by": [],
             }
-            entered += store.add_item(tx, {**values, **row})
+            found.append({**values, **row})
+    entered = store.add_items(tx, found)
     store.put_mark(tx, project, model, until)
     return entered
 

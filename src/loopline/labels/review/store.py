@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from loopline.storage.columns import Json, UtcTime, metadata
-from loopline.storage.database import Transaction, insert_once, upsert
+from loopline.storage.database import Transaction, upsert
 
 review_item = sa.Table(
     "review_item",
@@ -70,8 +70,16 @@ def put_mark(tx: Transaction, project: str, model: str, version: int) -> None:
     upsert(tx, review_mark, {"project": project, "model": model, "version": version}, key=["project", "model"])
 
 
-def add_item(tx: Transaction, values: Row) -> bool:
-    return insert_once(tx, review_item, values)
+def add_items(tx: Transaction, rows: list[Row]) -> int:
+    """Those that are not there yet; gives how many. The caller holds the queue's lock."""
+    known: set[str] = set()
+    for start in range(0, len(rows), _AT_ONCE):
+        some = [row["id"] for row in rows[start : start + _AT_ONCE]]
+        known.update(tx.execute(sa.select(_ITEM.id).where(_ITEM.id.in_(some))).scalars())
+    new = list({row["id"]: row for row in rows if row["id"] not in known}.values())
+    if new:
+        tx.execute(sa.insert(review_item), new)
+    return len(new)
 
 
 def update_item(tx: Transaction, item_id: str, values: Row) -> None:
