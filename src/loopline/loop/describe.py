@@ -8,7 +8,8 @@ import msgspec
 from loopline.evaluation.kind import BINARY
 from loopline.gates.environment import ONLY_PRODUCTION
 from loopline.loop.code import code_digest
-from loopline.loop.declare import Loop, Model, Operation
+from loopline.loop.declare import Loop, Operation
+from loopline.loop.model import Model
 from loopline.loop.source import Pushed, Source
 from loopline.models.contract_terms import FLAGGED
 from loopline.models.ladder_terms import DEFAULT_LADDER
@@ -102,6 +103,7 @@ def _describe_model(model: Model) -> dict[str, Any]:
         **({} if model.explain is None else {"explain": model.explain}),
         **({} if model.bias is None else {"bias": model.bias.describe()}),
         **({} if model.rule is None else {"rule": msgspec.to_builtins(model.rule)}),
+        **({} if model.external is None else {"external": msgspec.to_builtins(model.external)}),
     }
 
 

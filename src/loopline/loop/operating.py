@@ -27,6 +27,7 @@ from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
 from loopline.loop.review import fill_reviews
 from loopline.loop.source import Source
+from loopline.loop.take_in import take_in
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
 from loopline.scoring.shipper import Shipped, ask_to_seal, ship_all
 from loopline.values import Window, duration
@@ -90,6 +91,8 @@ class Operating:
         now = self.resources.clock.now()
         with self.resources.activity.shared():
             for work in self.works:
+                if work.lane.operation.model.external is not None:
+                    take_in(self.resources, work.lane)
                 fill_reviews(self.resources, work.lane, now)
 
     def publish(self) -> None:

@@ -70,6 +70,8 @@ class LaneSituation:
         return any(one.kind == kind and one.model in {self._lane.model, *also} for one in found)
 
     def _growth(self) -> float:
+        if self._lane.operation.model.external is not None:
+            return 1.0
         with self._resources.database.reading() as tx:
             trained = registry.versions(tx, self._lane.project, self._lane.model)
         if not trained:
@@ -92,6 +94,8 @@ class LaneSituation:
     def _previous_is_better(self) -> bool:
         """The harm followed the last change of the champion, and the earlier one is better on the same rows since."""
         lane = self._lane
+        if lane.operation.model.external is not None:
+            return False
         with self._resources.database.reading() as tx:
             changes = registry.alias_history(tx, lane.project, lane.model, CHAMPION)
             before = previous_champion(tx, project=lane.project, model=lane.model)
