@@ -64,7 +64,7 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *tokens.HANDLERS,
     *principals.HANDLERS,
     labels.push,
-    sources.push,
+    *sources.HANDLERS,
     hooks.receive,
 )
 _ROOT: tuple[ControllerRouterHandler, ...] = (*health.HANDLERS, metrics.read_metrics, *login.HANDLERS, *pages.HANDLERS)
