@@ -16,6 +16,7 @@ from loopline.app.home import open_home
 from loopline.app.work import lane_works
 from loopline.clock import ReplayClock
 from loopline.config import Settings
+from loopline.errors import NotFound
 from loopline.evaluation.losses import log_loss
 from loopline.features.online import OnlineFeatures
 from loopline.gates.promotion import CHAMPION
@@ -74,7 +75,7 @@ def replayed(loop: Loop, rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFa
         works.extend(lane_works(resources, loop, history, compare=True))
         return works
 
-    replay(resources, loop, Period(start, start + 34 * DAY), make, progress=lambda *_: None)
+    replay(resources, loop, Period(start, start + 25 * DAY), make, progress=lambda *_: None)
     yield Replayed(resources, loop, works)
     resources.database.close()
 
@@ -114,7 +115,7 @@ def test_it_is_held_to_what_it_showed_first_and_its_harm_is_found(replayed, rows
     assert reference.body["rows"] == 8 * 60
     assert [one.kind for one in alarms if one.page] != []
     harms = [one for one in alarms if one.kind == "harm"]
-    assert start + 20 * DAY < harms[0].block_end < start + 26 * DAY
+    assert start + 20 * DAY < harms[0].block_end <= start + 25 * DAY
     assert incidents[0].kind == "harm"
     assert [one.version for one in changes] == [1, 2]
 
@@ -125,6 +126,11 @@ def test_it_is_nowhere_taken_for_one_that_is_served_here(replayed):
     assert manifest is not None
     assert manifest.deployments == []
     assert endpoints(resources, "credit") == []
+    with resources.database.reading() as tx:
+        version = registry.get_version(tx, "credit", "default", 1)
+    with pytest.raises(NotFound) as caught:
+        replayed.works[0].predictors.load(version.package, version.envelope)
+    assert caught.value.code == "model.served_elsewhere"
     [project] = status(resources)
     assert [(one.model, one.champion) for one in project.models] == [("default", 2)]
 

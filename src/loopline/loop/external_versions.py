@@ -8,11 +8,11 @@ from loopline.gates.promotion import CHAMPION, promote
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.models import registry
+from loopline.models.package import PAYLOAD_TYPE, Elsewhere
 from loopline.models.signing import sign
 from loopline.storage.database import Transaction
-from loopline.values import canonical_json, micros
+from loopline.values import micros
 
-PAYLOAD_TYPE = "application/vnd.loopline.external+json"
 UNNAMED = "unnamed"
 """What a version is called where no column says which answered."""
 
@@ -41,7 +41,7 @@ def version_numbers(resources: Resources, lane: Lane, rows: pl.DataFrame) -> lis
 
 def _package(resources: Resources, lane: Lane, name: str) -> tuple[str, str]:
     """What stands for the package of a version that is not here: that it is served elsewhere, and its name."""
-    content = canonical_json({"served_elsewhere": f"{lane.project}:{lane.model}", "version": name})
+    content = Elsewhere(f"{lane.project}:{lane.model}", name).encoded()
     envelope = resources.artifacts.put(sign(resources.key, PAYLOAD_TYPE, content))
     return resources.artifacts.put(content), envelope
 

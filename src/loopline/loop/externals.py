@@ -106,7 +106,7 @@ class Externals:
 def served_elsewhere(*_arguments: Any) -> Any:
     """Stands for the training function of a model that is trained elsewhere. Raises `Unavailable`."""
     raise Unavailable(
-        "model.served_elsewhere",
+        "model.trained_elsewhere",
         "this model is trained and served elsewhere: there is nothing of it here but its predictions",
         remedy="Retrain, deploy or roll it back where it is served.",
     )

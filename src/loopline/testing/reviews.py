@@ -222,6 +222,7 @@ class ReviewsSuite:
             assert "Lovelace" not in queue.get(tx, "loans", kept).answers[0].note
         assert not list(sweep.sweep(target, dry=False))
 
+    @pytest.mark.heavy
     def test_what_a_killed_reviewer_was_told_is_there_and_nothing_twice(
         self, opened: Database, database_url: str
     ) -> None:
