@@ -87,13 +87,17 @@ class Operating:
         return shipped
 
     def ask_people(self) -> None:
-        """Put into the review queues what is to be reviewed of what was predicted since."""
+        """Take in what was predicted elsewhere since, and put into the review queues what is to be reviewed. An error of one lane is logged, and
+        tried again at the next call.
+        """
         now = self.resources.clock.now()
-        with self.resources.activity.shared():
-            for work in self.works:
-                if work.lane.operation.model.external is not None:
+        for work in self.works:
+            try:
+                with self.resources.activity.shared():
                     take_in(self.resources, work.lane)
-                fill_reviews(self.resources, work.lane, now)
+                    fill_reviews(self.resources, work.lane, now)
+            except Exception as error:  # one lane's rows must not hold back what others serve
+                self._log("reviews_failed", error)
 
     def publish(self) -> None:
         """Publish the manifest where it changed. Tokens expire by the real time, whatever the loop's clock says."""
