@@ -5,6 +5,7 @@ Reviewers take turns by leases, in the database's time: nobody gets what another
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ from loopline.labels.review.terms import ReviewTerms
 from loopline.ledger import chain
 from loopline.storage.database import Transaction, lock, now_ms
 from loopline.values import derive_id, utc
+
+_PAGE = 100
 
 COLUMNS = ("_key", "_event_time", "prediction_id", "scored_at", "model_version")
 
@@ -89,14 +92,22 @@ def claim(
     own = store.held_item(tx, project, model, by=by, now_ms=now, state=WAITING)
     if own is not None:
         return get(tx, project, own["id"])
-    free = store.free_items(tx, project, model, now_ms=now, state=WAITING)
-    row = next((dict(one) for one in free if by not in one["skipped_by"]), None)
-    free.close()
+    row = _free(tx, project, model, by=by, now=now)
     if row is None:
         return None
     lease = terms.get(row["model"], ReviewTerms(0.0)).lease_ms
     store.update_item(tx, row["id"], {"claimed_by": by, "leased_until": now + lease})
     return get(tx, project, row["id"])
+
+
+def _free(tx: Transaction, project: str, model: str | None, *, by: str, now: int) -> dict[str, Any] | None:
+    """The costliest that nobody holds and `by` did not skip."""
+    for offset in count(0, _PAGE):
+        page = store.free_items(tx, project, model, now_ms=now, state=WAITING, limit=_PAGE, offset=offset)
+        found = next((one for one in page if by not in one["skipped_by"]), None)
+        if found is not None or len(page) < _PAGE:
+            return found
+    return None
 
 
 def answer(

@@ -123,12 +123,15 @@ def held_item(tx: Transaction, project: str, model: str | None, *, by: str, now_
     return dict(row) if row else None
 
 
-def free_items(tx: Transaction, project: str, model: str | None, *, now_ms: int, state: str) -> sa.MappingResult:
-    """Items of the state that nobody holds, the costliest first; read as far as needed."""
+def free_items(
+    tx: Transaction, project: str, model: str | None, *, now_ms: int, state: str, limit: int, offset: int
+) -> list[Row]:
+    """Items of the state that nobody holds, the costliest first."""
     held = sa.and_(_ITEM.leased_until.is_not(None), _ITEM.leased_until > now_ms)
     query = sa.select(review_item).where(_ITEM.project == project, _ITEM.state == state, sa.not_(held))
     query = query if model is None else query.where(_ITEM.model == model)
-    return tx.execute(query.order_by(_ITEM.priority.desc(), _ITEM.scored_at, _ITEM.id)).mappings()
+    query = query.order_by(_ITEM.priority.desc(), _ITEM.scored_at, _ITEM.id).limit(limit).offset(offset)
+    return [dict(row) for row in tx.execute(query).mappings()]
 
 
 def expire(tx: Transaction, project: str, *, at: datetime, now_ms: int, states: tuple[str, str]) -> int:
