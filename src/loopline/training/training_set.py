@@ -78,7 +78,7 @@ class TrainingSet:
     together, and `group_sizes` counts them in order, as LightGBM and XGBoost want them. `at` is datetime64[us], UTC. `levels`
     are those of a quantile forecast. `seed` is this fit's own.
 
-    `weight` float64 (rows,) undoes that some rows were likelier to get a label than others, where labels are censored or selected;
+    `weight` float64 (rows,) undoes that some rows were likelier to get a label than others, where labels are censored, selected or reviewers';
     ones elsewhere. `censored` bool (rows,): `y` is only a lower bound, and the row weighs 0; false everywhere unless the label
     keeps such rows.
     """
