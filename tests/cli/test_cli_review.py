@@ -62,6 +62,7 @@ def test_for_people_it_says_what_to_do_next(asked, loopline):
     assert "positive|negative" in shown
     assert "held" in loopline("review", "counts").out
     assert "waiting" in loopline("review").out
+    assert "4 predictions of returns wait: loopline review" in loopline("status").out
     unknown = loopline("review", "show", "rev_0")
     assert (unknown.code, unknown.out) == (3, "")
 

@@ -19,6 +19,7 @@ from loopline.loop.resources import Resources
 from loopline.loop.review import declared_reviews
 from loopline.scoring.feature_columns import one_of_each
 from loopline.scoring.record import prediction_table
+from loopline.values import MICROSECOND
 
 _WORDS = {"positive": 1.0, "true": 1.0, "yes": 1.0, "1": 1.0, "negative": 0.0, "false": 0.0, "no": 0.0, "0": 0.0}
 _MODEL_SAID = ("score", "outputs", "decision")
@@ -194,7 +195,8 @@ def _finite(text: str) -> float | None:
 def _seen(resources: Resources, who: Identity, item: ReviewItem, sight: Sight, at: datetime) -> Review:
     name = prediction_table(item.project, item.model)
     wanted = pl.col("prediction_id") == item.prediction_id
-    rows = resources.tables.open(name).read(event_until=item.at, where=wanted).head(1)
+    table = resources.tables.open(name)
+    rows = table.read(event_after=item.at - MICROSECOND, event_until=item.at, where=wanted).head(1)
     shown = rows_for(resources, who, name, rows, clear=sight.clear, reason=sight.reason, at=at)
     with resources.database.reading() as tx:
         output = declared_output(tx, item.project, item.model)

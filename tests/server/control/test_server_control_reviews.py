@@ -62,6 +62,8 @@ def test_a_review_is_claimed_answered_and_corrected(waiting):
     assert len(post(waiting, f"{one}/answer", {"label": 0, "correct": True}, ANSWER).json()["answers"]) == 2
     wrong = post(waiting, f"{one}/answer", {"label": "perhaps"}, ANSWER)
     assert (wrong.status_code, wrong.json()["code"]) == (400, "review.label")
+    metrics = waiting.client.get("/metrics", headers=waiting.token("status:read")).text
+    assert 'loopline_reviews_waiting{project="flights",model="late"} 2' in metrics
     [counts] = waiting.client.get(f"{PLACE}/counts", headers=waiting.token(READ)).json()
     assert (counts["waiting"], counts["answered"], counts["by"]) == (2, 1, {"ann": 2})
 

@@ -28,6 +28,11 @@ class ReviewCounts(msgspec.Struct, frozen=True, kw_only=True):
     by: dict[str, int]
 
 
+def waiting_by_model(tx: Transaction, project: str) -> dict[str, int]:
+    """How many items of each model wait; models without any are left out."""
+    return {row["model"]: row["items"] for row in store.count_states(tx, project) if row["state"] == WAITING}
+
+
 def count(tx: Transaction, project: str) -> list[ReviewCounts]:
     """Each model's, by name."""
     states, now = store.count_states(tx, project), now_ms(tx)
