@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from loopline.models.ladder_terms import ladder as ladder
     from loopline.models.network import save_network as save_network
     from loopline.models.rule import rule as rule
+    from loopline.monitoring.custom import monitor as monitor
     from loopline.monitoring.kinds import Estimated as Estimated
     from loopline.monitoring.kinds import Fairness as Fairness
     from loopline.monitoring.kinds import Rate as Rate
@@ -156,6 +157,7 @@ _WHERE = {
     "max": "loop.windowed",
     "mean": "loop.windowed",
     "min": "loop.windowed",
+    "monitor": "monitoring.custom",
     "modified": "sources.known",
     "not_worse": "gates.not_worse",
     "notebook": "pipelines.kinds.steps",

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopline.app.alone.fresh import Request
 from loopline.app.alone.page import watch_html
 from loopline.app.alone.watch import watch_files
+from loopline.app.study.fresh import Request
 
 _spec = spec_from_file_location("alone_data", Path(__file__).parent / "alone_data.py")
 assert _spec is not None

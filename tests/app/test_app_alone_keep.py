@@ -10,9 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loopline.app.alone.fresh import Request
 from loopline.app.alone.keep import MONITOR, watch_in_home
 from loopline.app.home import open_home
+from loopline.app.study.fresh import Request
 from loopline.config import Settings
 from loopline.errors import Corrupt, InvalidInput
 from loopline.incidents import incident

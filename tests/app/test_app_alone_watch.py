@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopline.app.alone.calibration import Prices
-from loopline.app.alone.columns import Said
-from loopline.app.alone.fresh import Request
 from loopline.app.alone.page import watch_html
 from loopline.app.alone.watch import watch_files
+from loopline.app.study.calibration import Prices
+from loopline.app.study.columns import Said
+from loopline.app.study.fresh import Request
 from loopline.errors import InvalidInput, NotFound
 
 _spec = spec_from_file_location("alone_data", Path(__file__).parent / "alone_data.py")

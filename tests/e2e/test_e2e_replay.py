@@ -12,6 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loopline.app.home import open_home
+from loopline.config import Settings
+from loopline.incidents import incident
 from loopline.testing.postgres import scratch_database
 
 LOOP = Path(__file__).parent / "tiny_loop.py"
@@ -73,6 +76,17 @@ def test_harm_is_noticed_and_the_loop_recovers(replayed) -> None:
     alarms = [event for event in policies["loop"]["events"] if event["kind"] == "alarm"]
     assert alarms[0]["at"] >= "2024-01-31", "no alarm before the drift"
     assert policies["train_once"]["against_loop"]["loss"]["lower"] > 0
+
+
+def test_the_harm_is_explained_from_the_log(replayed) -> None:
+    resources = open_home(Settings.read(replayed[0]), silent=True)
+    with resources.database.reading() as tx:
+        first = min(incident.find(tx, "tiny"), key=lambda one: one.opened_at)
+    resources.database.close()
+    likeliest = first.diagnosis[0]
+    assert (likeliest["kind"], likeliest["columns"]) == ("concept", ["price"]), "what the price means turned around"
+    assert "what they mean for the label changed there" in likeliest["sentence"]
+    assert likeliest["remedy"].startswith("Retrain")
 
 
 def test_the_same_seed_gives_the_same_ledger(replayed, tmp_path) -> None:

@@ -7,9 +7,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from told import Answer, given
 
-from loopline.app.alone.columns import Said
-from loopline.app.alone.fresh import Request
 from loopline.app.alone.watch import Watched, watch_files
+from loopline.app.study.columns import Said
+from loopline.app.study.fresh import Request
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loopline.access.pseudonyms import Pseudonyms
 from loopline.app.crew import crew_of
@@ -13,12 +14,17 @@ from loopline.incidents.slack import SlackChannel
 from loopline.loop.erasers import Erasing
 from loopline.loop.resources import Resources
 from loopline.models.signing import SigningKey, create_key, load_signing_key
+from loopline.monitoring.diagnosis.cause import Cause
+from loopline.monitoring.diagnosis.question import Question
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.files import secret_in
 from loopline.storage.locks import SharedLock
 from loopline.storage.migrations import upgrade
 from loopline.tables.tables import Tables
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PSEUDONYMS = "pseudonyms.key"
 
@@ -49,6 +55,7 @@ def open_home(settings: Settings, *, clock: Clock | None = None, seed: int = 0, 
         activity=SharedLock(settings.home / "activity.lock"),
         erasing=lambda: _erasing(settings, resources),
         crew=crew_of(settings),
+        diagnoser=_diagnose,
     )
     return resources
 
@@ -57,6 +64,12 @@ def _erasing(settings: Settings, resources: Resources) -> Erasing:
     from loopline.app.erasure.erasers import erasing_of  # noqa: PLC0415 - only an erasure needs every part
 
     return erasing_of(settings, resources, open_home)
+
+
+def _diagnose(rows: "pl.DataFrame", question: Question) -> list[Cause]:
+    from loopline.app.study.of_log import diagnose_rows  # noqa: PLC0415 - only a harm needs it
+
+    return diagnose_rows(rows, question)
 
 
 def _signing_key(folder: Path) -> SigningKey:

@@ -11,9 +11,9 @@ import polars as pl
 import typer
 from rich.console import Console
 
-from loopline.app.alone.files import open_table
 from loopline.app.alone.model_file import Asked
 from loopline.app.alone.serve import Request, Serve, Served
+from loopline.app.study.files import open_table
 from loopline.cli.options import AsJson, Home, operator
 from loopline.cli.output import show
 from loopline.config import Settings

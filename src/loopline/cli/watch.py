@@ -12,13 +12,13 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from loopline.app.alone.answers import Watched
-from loopline.app.alone.calibration import Prices
-from loopline.app.alone.columns import Said
-from loopline.app.alone.fresh import Request
 from loopline.app.alone.page import watch_html
 from loopline.app.alone.questions import questions
 from loopline.app.alone.watch import as_record, watch_files
+from loopline.app.study.answers import Watched
+from loopline.app.study.calibration import Prices
+from loopline.app.study.columns import Said
+from loopline.app.study.fresh import Request
 from loopline.cli.output import show
 from loopline.errors import InvalidInput
 
@@ -108,6 +108,13 @@ def command(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="The score from which a decision is positive.")
     ] = None,
+    monitor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--monitor",
+            help="Try monitors of your own (@ll.monitor) of this FILE.py, or FILE.py:NAME; may be given several times.",
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write the HTML report here.")] = None,
     name: Annotated[str, typer.Option("--name", help="What the model is called.")] = "",
     home: Annotated[
@@ -140,7 +147,9 @@ def command(
         reference_blocks=reference_blocks,
         false_pages_per_year=false_pages,
         prices=_prices(false_positive, false_negative, threshold),
+        monitors=tuple(monitor or ()),
     )
+    _check_kept(request, home)
     with _bar() as progress:
         watched = watch_files(request, progress) if home is None else _in_home(home)(request, progress)
     if report is not None:
@@ -156,6 +165,16 @@ def _check_report(report: Path | None) -> None:
     if report is not None and (report.is_dir() or not report.resolve().parent.is_dir()):
         raise InvalidInput(
             "alone.report_folder", f"{report} cannot be written", remedy="Give --report a file in a folder that exists."
+        )
+
+
+def _check_kept(request: Request, home: Path | None) -> None:
+    """Monitors of the user's own are kept by loops only."""
+    if request.monitors and home is not None:
+        raise InvalidInput(
+            "alone.monitors_not_kept",
+            "--monitor tries monitors on files, and --home keeps none of them",
+            remedy="Leave --home out to try them; list them in watch= of a loop to have them run.",
         )
 
 

@@ -13,6 +13,7 @@ from loopline.loop.model import Model
 from loopline.loop.source import Pushed, Source
 from loopline.models.contract_terms import FLAGGED
 from loopline.models.ladder_terms import DEFAULT_LADDER
+from loopline.monitoring.custom import Custom
 from loopline.monitoring.kinds import Watched
 from loopline.monitoring.risk import Risk
 from loopline.sources.known import Delayed, KnownAt
@@ -135,8 +136,15 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
 
 def _described(watched: Watched) -> dict[str, Any]:
     """A further monitor; a plain risk says that it is one."""
+    if isinstance(watched, Custom):
+        function = watched.function
+        return {"type": "custom", **_without_function(watched), "code": code_digest(function)}
     said: dict[str, Any] = msgspec.to_builtins(watched)
     return {"type": "risk", **said} if isinstance(watched, Risk) else said
+
+
+def _without_function(watched: Custom) -> dict[str, Any]:
+    return {name: said for name, said in msgspec.structs.asdict(watched).items() if name != "function"}
 
 
 def _describe_release(operation: Operation) -> dict[str, Any]:

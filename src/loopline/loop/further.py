@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -43,6 +44,8 @@ class Further:
     told: Callable[[HarmEvidence], str]
     reference: Reference | None = None
     learn: Callable[[Sequence[BlockSummary]], Reference] | None = None
+    memory: Any = None
+    """What a monitor that remembers begins with."""
 
 
 def champion_since(resources: Resources, lane: Lane) -> datetime | None:
@@ -106,23 +109,32 @@ def _start(resources: Resources, lane: Lane, all_of_them: Sequence[Further], now
     if not begun:
         return
     with resources.database.transaction() as tx:
-        for one, (reference, watermark) in begun:
-            scope = {"project": lane.project, "model": lane.model, "name": one.name}
-            watch.start_monitor(tx, **scope, spec=one.risk, reference=reference, watermark=watermark, at=now)
+        for one, (reference, watermark, memory) in begun:
+            watch.start_monitor(
+                tx,
+                project=lane.project,
+                model=lane.model,
+                name=one.name,
+                spec=one.risk,
+                reference=reference,
+                watermark=watermark,
+                at=now,
+                memory=memory,
+            )
 
 
-def _begin(lane: Lane, one: Further) -> tuple[Reference, datetime] | None:
-    """The reference and from when on blocks are bet on; None while that cannot be said."""
+def _begin(lane: Lane, one: Further) -> tuple[Reference, datetime, Any] | None:
+    """The reference, from when on blocks are bet on, and what is remembered by then; None while that cannot be said."""
     watermark = one.risk.boundary(one.since)
     if one.reference is not None:
-        return one.reference, watermark
+        return one.reference, watermark, one.memory
     if one.until <= watermark or one.learn is None:
         return None
     first = large_enough(one.blocks(watermark, one.until), one.risk.min_rows)[:LEARNT_FROM]
     if len(first) < LEARNT_FROM:
         return None
     try:
-        return one.learn(first), first[-1].end
+        return one.learn(first), first[-1].end, first[-1].memory
     except InvalidInput as error:
         log.warning("not_watched", project=lane.project, model=lane.model, monitor=one.name, why=error.message)
         return None

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from loopline.errors import InvalidInput
+from loopline.loop.custom_watch import note_failure, note_success, watch_custom
 from loopline.loop.deployment import Predictors
 from loopline.loop.estimated_watch import watch_estimated
 from loopline.loop.extra_watch import watch_extra
@@ -13,6 +15,7 @@ from loopline.loop.rate_watch import watch_rate
 from loopline.loop.regret_watch import watch_regret
 from loopline.loop.resources import Resources
 from loopline.monitoring.alarm import Alarm
+from loopline.monitoring.custom import Custom
 from loopline.monitoring.kinds import Estimated, Fairness, Rate, Regret, Watched
 
 
@@ -22,7 +25,15 @@ def watch_further(
     """Let each of them see every whole block that is due by `now`; gives the alarms raised."""
     raised = []
     for watched in lane.operation.also:
-        raised += advance(resources, lane, _of(resources, lane, history, predictors, watched, now), now)
+        try:
+            raised += advance(resources, lane, _of(resources, lane, history, predictors, watched, now), now)
+        except InvalidInput as error:
+            if not isinstance(watched, Custom):
+                raise
+            note_failure(resources, lane, watched, error, now)
+        else:
+            if isinstance(watched, Custom):
+                note_success(resources, lane, watched, now)
     return raised
 
 
@@ -37,4 +48,6 @@ def _of(
         return watch_fairness(resources, lane, history, watched, now)
     if isinstance(watched, Rate):
         return watch_rate(resources, lane, watched, now)
+    if isinstance(watched, Custom):
+        return watch_custom(resources, lane, history, watched, now)
     return watch_extra(resources, lane, history, watched, now)

@@ -10,6 +10,7 @@ from loopline.executors.crew import Crew
 from loopline.incidents.notify import Channels
 from loopline.loop.erasers import Erasing
 from loopline.models.signing import SigningKey
+from loopline.monitoring.diagnosis.question import Diagnoser
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.database import Database
 from loopline.storage.locks import SharedLock
@@ -22,6 +23,7 @@ class Resources:
 
     Whoever reads rows and writes what comes of them shares `activity`, which an erasure holds alone. `erasing` gives what the home
     registers for that. Heavy work is given to the `crew`; without one it is done in this process.
+    The `diagnoser` ranks the causes of a harm; without one the inputs that moved are told.
     """
 
     database: Database
@@ -36,3 +38,4 @@ class Resources:
     activity: SharedLock
     erasing: Callable[[], Erasing]
     crew: Crew | None = None
+    diagnoser: Diagnoser | None = None

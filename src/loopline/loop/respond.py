@@ -15,7 +15,9 @@ from loopline.incidents.incident import Incident
 from loopline.incidents.playbook import Action, Situation, first_match
 from loopline.ledger import chain
 from loopline.loop import store as loop_store
-from loopline.loop.inputs import References, suspects
+from loopline.loop.diagnose import diagnose
+from loopline.loop.history import History
+from loopline.loop.inputs import References
 from loopline.loop.lane import Lane
 from loopline.loop.owner import owner_of
 from loopline.loop.release import PROMOTE, candidate_ready
@@ -45,29 +47,15 @@ class Decided(msgspec.Struct, frozen=True):
     search: bool = False
 
 
-def open_incidents(resources: Resources, lane: Lane, references: References, window: Window) -> None:
+def open_incidents(resources: Resources, lane: Lane, history: History, references: References, window: Window) -> None:
     """Take every open alarm into an incident; who is to be told of it is written in the same transaction."""
     with resources.database.reading() as tx:
         alarms = [alarm for alarm in open_alarms(tx, lane.project) if alarm.model == lane.model]
-    causes = {alarm.id: _diagnosis(resources, lane, references, alarm) for alarm in alarms}
+    causes = {alarm.id: diagnose(resources, lane, history, references, alarm, window.end) for alarm in alarms}
     if alarms:
         with resources.database.transaction() as tx:
             for alarm in alarms:
                 _take(tx, lane, alarm, causes[alarm.id], window)
-
-
-def _diagnosis(resources: Resources, lane: Lane, references: References, alarm: Alarm) -> list[dict[str, Any]]:
-    """For harm, the inputs that changed since its onset; for a data fault, the faults themselves."""
-    if alarm.kind not in {HARM, ESTIMATED_HARM}:
-        return [dict(fault) for fault in alarm.evidence.get("faults", [])]
-    since = datetime.fromisoformat(alarm.evidence["onset"])
-    found = suspects(resources, lane, references, since=since, until=alarm.block_end)
-    return [msgspec.to_builtins(suspect) for suspect in found]
-
-
-def _sentence(alarm: Alarm) -> str:
-    faults = " ".join(str(fault["sentence"]) for fault in alarm.evidence.get("faults", []))
-    return str(alarm.evidence.get("sentence", faults or f"{alarm.kind} on {alarm.model}"))
 
 
 def _take(tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, Any]], window: Window) -> None:

@@ -87,7 +87,7 @@ def run_turn(
         watch_matured(work.resources, work.lane, work.history, window.end)
         watch_decision(work.resources, work.lane, work.history, window.end)
         watch_further(work.resources, work.lane, work.history, work.predictors, window.end)
-        respond.open_incidents(work.resources, work.lane, work.references, window)
+        respond.open_incidents(work.resources, work.lane, work.history, work.references, window)
     if not external:
         follow_declaration(
             work.resources,

@@ -1,5 +1,6 @@
 """Why: a prediction, an alarm, an incident or a version, traced back through what is recorded."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -74,8 +75,22 @@ def _incident(tx: Transaction, subject: str) -> Why:
                 entries = _entries(tx, project, subject)
                 told = [found.sentence, f"It is {found.state}.", *map(_handled, entries[1:])]
                 told += [f"Its owner is {found.owner}."] if found.owner else []
+                told += _likeliest(found.diagnosis)
                 return Why(subject, "incident", told, msgspec.to_builtins(found), entries)
     raise _unknown(subject, "`loopline incidents` lists them.")
+
+
+def _likeliest(causes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The causes in their order, and what to do about the first."""
+    told = [str(one["sentence"]) for one in causes if "sentence" in one]
+    if not told:
+        return []
+    remedy = causes[0].get("remedy")
+    return [
+        "Likeliest causes:",
+        *(f"{place}. {one}" for place, one in enumerate(told, 1)),
+        *([f"To do: {remedy}"] if remedy else []),
+    ]
 
 
 def _handled(entry: chain.Entry) -> str:

@@ -29,7 +29,7 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     best constant of the block where that does not follow from the base rate. They are sums over `judged` groups where the loss
     is one of groups. `expected` is the sum of the scores, `positives` that of the labels; `log_loss` and `brier` are there for
     two classes. `model_version` joins several with a comma. Where rows weigh differently, each sum is over weights that
-    add up to `labelled`, which say as much as `effective` rows (Kish); `censored` counts rows whose label is known in part.
+    add up to `labelled`, which say as much as `effective` rows (Kish); `censored` counts rows whose label is known in part. `memory` is what a custom monitor remembers after it.
     """
 
     start: datetime
@@ -49,6 +49,7 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str = ""
     censored: int = 0
     effective: float | None = None
+    memory: Any = None
 
     @property
     def base_rate(self) -> float:
@@ -81,6 +82,10 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
                 remedy='Give baseline scores for every row, or watch against "base_rate".',
             )
         return self.baseline / self.units
+
+    def remembering(self, memory: Any) -> "BlockSummary":
+        """The same, after which a custom monitor remembers this."""
+        return msgspec.structs.replace(self, memory=memory)
 
     def excess(self, risk: Risk) -> float:
         """Mean loss above the baseline's; needs labelled rows. Negative where the model knows more than the baseline."""
@@ -204,6 +209,7 @@ def merge(first: BlockSummary, second: BlockSummary) -> BlockSummary:
         model_version=",".join(dict.fromkeys(version for version in versions if version)),
         censored=first.censored + second.censored,
         effective=_sum_known(first.effective, second.effective),
+        memory=second.memory,
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import require_fit
+from loopline.monitoring.custom import Custom
 from loopline.monitoring.risk import RATE, Risk
 
 LATENCY = "latency_ms"
@@ -120,7 +121,7 @@ class Rate(msgspec.Struct, frozen=True, tag="rate"):
         _ = self.risk
 
 
-Watched = Risk | Estimated | Regret | Fairness | Rate
+Watched = Risk | Estimated | Regret | Fairness | Rate | Custom
 AnyWatched = TypeVar("AnyWatched", bound=Watched)
 
 
@@ -140,6 +141,8 @@ def key_of(watched: Watched) -> str:
         return f"regret:{watched.over}"
     if isinstance(watched, Fairness):
         return f"fair:{watched.loss}:{watched.by}"
+    if isinstance(watched, Custom):
+        return f"custom:{watched.name}"
     measure = "mean" if watched.highest else f"above {watched.above:g}" if watched.above is not None else ""
     return f"{RATE}{watched.of}{f' {measure}' if measure else ''}"
 

@@ -1,6 +1,7 @@
 """Blocks of what is not the loss of all rows: rates, the loss of one group, the loss above another model's."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output, from_column
 from loopline.evaluation.losses import named
 from loopline.monitoring.block import BlockSummary, versions_of
+from loopline.monitoring.custom import Custom
 from loopline.monitoring.kinds import LATENCY, Rate
 from loopline.values import MICROSECOND, duration, from_micros
 
@@ -53,6 +55,21 @@ def counts_of(predictions: pl.DataFrame, rate: Rate, models: tuple[int, ...] = (
             "monitor.rate_code", f"{rate.of!r} is no code of a prediction", remedy='Use e.g. "degraded".'
         )
     return predictions.select(so.fill_null(value=False).cast(pl.Float64)).to_series().to_numpy()
+
+
+def custom_blocks(rows: pl.DataFrame, custom: Custom, memory: Any) -> list[BlockSummary]:
+    """Blocks of a custom monitor's figure from rows with `at` in the order of time, each with what is remembered after it.
+
+    Raises `InvalidInput` as `Custom.counts`.
+    """
+    found = []
+    for start, end, part in _cut(rows, custom.block):
+        given = part.drop("_row", "_end")
+        counted, memory = custom.counts(given, memory)
+        known = counted[~np.isnan(counted)]
+        made = _block(start, end, part, rows=len(known), loss=float(known.sum()))
+        found.append(made.remembering(memory))
+    return found
 
 
 def group_blocks(rows: pl.DataFrame, by: str, value: str, loss: str, block: str, output: Output) -> list[BlockSummary]:

@@ -1,6 +1,7 @@
 """What a monitor knows, and how it moves with one block. Pure: no clock, no chance, no database."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -25,7 +26,7 @@ class Onset(msgspec.Struct, frozen=True):
 
 class MonitorState(msgspec.Struct, frozen=True):
     """A monitor between two blocks. `pending` gathers rows until there are enough of them; `last` is where the newest block ended and how
-    far it lay above what is allowed, which the next one may have from it.
+    far it lay above what is allowed, which the next one may have from it. `memory` is what a custom monitor remembers of the blocks it saw.
     """
 
     process: e_sr.ESR = e_sr.ESR()
@@ -34,6 +35,7 @@ class MonitorState(msgspec.Struct, frozen=True):
     blocks: int = 0
     alarms: int = 0
     last: tuple[datetime, float] | None = None
+    memory: Any = None
 
 
 class HarmEvidence(msgspec.Struct, frozen=True):

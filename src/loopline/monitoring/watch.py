@@ -47,6 +47,7 @@ def start_monitor(
     reference: Reference,
     watermark: datetime,
     at: datetime,
+    memory: Any = None,
 ) -> Monitor:
     """Start to watch `model` from the first block that begins at or after `watermark`; one it falls into is left out.
 
@@ -59,7 +60,7 @@ def start_monitor(
         "name": name,
         "spec": spec,
         "reference": reference,
-        "state": MonitorState(),
+        "state": MonitorState(memory=memory),
         "watermark": spec.boundary(watermark),
         "started_at": utc(at),
     }
@@ -106,8 +107,8 @@ def set_reference(tx: Transaction, *, project: str, model: str, name: str, refer
 
 def change_risk(tx: Transaction, *, project: str, model: str, name: str, spec: Risk, reference: Reference) -> None:
     """Watch for another risk from the watermark on, with nothing held against the model yet. Raises `NotFound`."""
-    _read(tx, project, model, name, lock=True)
-    changes = {"spec": spec, "reference": reference, "state": MonitorState()}
+    memory = _read(tx, project, model, name, lock=True).state.memory
+    changes = {"spec": spec, "reference": reference, "state": MonitorState(memory=memory)}
     store.write_monitor(tx, project, model, name, changes)
 
 
@@ -152,7 +153,7 @@ def advance(
             if told is not None:
                 found = msgspec.structs.replace(found, sentence=told(found))
             alarms.append(_alarm(watch, state, block, msgspec.to_builtins(found), at, kind=kind, page=page))
-        state = observed.state
+        state = msgspec.structs.replace(observed.state, memory=block.memory)
     add_performance(tx, rows)
     store.write_monitor(tx, project, model, name, {"state": state, "watermark": fresh[-1].end})
     return [alarm for alarm in alarms if raise_alarm(tx, alarm)]

@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.answers import Setup
-from loopline.app.alone.causes import faults_by_stretch, look_at_inputs, reference_profile_of
-from loopline.app.alone.files import Table
-from loopline.app.alone.fresh import counted, mature, whole_blocks
-from loopline.app.alone.measure import Losses, Scale, Trial, episodes, lose, loss_of, summaries, watch
 from loopline.app.alone.reference_rows import table_with_reference, with_reference
-from loopline.app.alone.rows import Rows
-from loopline.app.alone.study import Study
+from loopline.app.study.answers import Setup
+from loopline.app.study.causes import faults_by_stretch, look_at_inputs, reference_profile_of
+from loopline.app.study.files import Table
+from loopline.app.study.fresh import counted, mature, whole_blocks
+from loopline.app.study.measure import Losses, Scale, Trial, episodes, lose, loss_of, summaries, watch
+from loopline.app.study.rows import Rows
+from loopline.app.study.study import Study
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.due import due
 from loopline.monitoring.performance import Performance

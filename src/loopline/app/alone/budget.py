@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from loopline.app.alone.answers import Budget
-from loopline.app.alone.study import Study, figure
+from loopline.app.study.answers import Budget
+from loopline.app.study.study import Study, figure
 from loopline.monitoring.power import Power, power
 from loopline.values import duration, duration_text
 

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from loopline.app.alone.answers import BlockFigures, Calibration, Watched
 from loopline.app.report.chart import PHONE, Plot, Point, marker, shortened, svg, text
 from loopline.app.report.figure import fixed
 from loopline.app.report.markup import Markup, element, join
 from loopline.app.report.scale import Scale, Tick, span, ticks, time_ticks
+from loopline.app.study.answers import BlockFigures, Calibration, Watched
 from loopline.evidence.e_sr import log_threshold
 from loopline.monitoring.diagnosis.cause import Picture
 from loopline.monitoring.drift import Suspect

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from loopline.app.alone.answers import Earlier, VersionChange
-from loopline.app.alone.measure import loss_of
-from loopline.app.alone.study import Study, bounds, figure
+from loopline.app.study.answers import Earlier, VersionChange
+from loopline.app.study.measure import loss_of
+from loopline.app.study.study import Study, bounds, figure
 from loopline.evaluation.intervals import Interval, interval_of_sums
 from loopline.values import from_micros
 

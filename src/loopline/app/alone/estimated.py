@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.app.alone.answers import Unlabelled
-from loopline.app.alone.files import Table
-from loopline.app.alone.measure import output_of
-from loopline.app.alone.study import Study, figure
+from loopline.app.study.answers import Unlabelled
+from loopline.app.study.files import Table
+from loopline.app.study.measure import output_of
+from loopline.app.study.study import Study, figure
 from loopline.evaluation.estimation.estimate import BLIND, EstimatedLoss, Past
 
 Ints = npt.NDArray[np.int64]

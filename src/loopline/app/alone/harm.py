@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from loopline.app.alone.answers import ENDED, FINE, HARM, Harm, HarmEpisode
-from loopline.app.alone.study import Study, bounds, figure
+from loopline.app.study.answers import ENDED, FINE, HARM, Harm, HarmEpisode
+from loopline.app.study.study import Study, bounds, figure
 from loopline.evaluation.intervals import Interval
 from loopline.monitoring.episode import Episode, find_episode
 from loopline.monitoring.slice_risk import SliceHarm

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 
 from loopline.app.alone.again import Kept, study_again
-from loopline.app.alone.answers import HARM as HARMED
-from loopline.app.alone.answers import Setup, Watched
-from loopline.app.alone.columns import Columns, Said
-from loopline.app.alone.fresh import Request, study_afresh
-from loopline.app.alone.measure import summaries
 from loopline.app.alone.reference_rows import keep_reference
 from loopline.app.alone.watch import Progress, answers, as_record, open_files, rows_of, steps_of
 from loopline.app.home import open_home
+from loopline.app.study.answers import HARM as HARMED
+from loopline.app.study.answers import Setup, Watched
+from loopline.app.study.columns import Columns, Said
+from loopline.app.study.fresh import Request, study_afresh
+from loopline.app.study.measure import summaries
 from loopline.config import Settings
 from loopline.errors import Conflict, Corrupt, InvalidInput
 from loopline.incidents import attention, incident

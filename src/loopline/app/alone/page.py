@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from loopline.app.alone.answers import Watched
 from loopline.app.alone.charts import cause_chart, drift_chart, loss_chart, reliability_chart
 from loopline.app.alone.questions import questions
 from loopline.app.report.document import both, document, headed, section
 from loopline.app.report.figure import count, fixed, moment, percent
 from loopline.app.report.markup import Markup, element, join
 from loopline.app.report.table import column, table
+from loopline.app.study.answers import Watched
 from loopline.evaluation.intervals import Interval
 
 _BARS = 12

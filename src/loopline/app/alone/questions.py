@@ -1,6 +1,6 @@
 """The questions, in the order that someone asks them, with what is said to each."""
 
-from loopline.app.alone.answers import Watched
+from loopline.app.study.answers import Watched
 
 
 def questions(watched: Watched) -> list[tuple[str, str, list[str]]]:
@@ -8,6 +8,7 @@ def questions(watched: Watched) -> list[tuple[str, str, list[str]]]:
     found = [
         ("harm", "Is it harmed?", watched.harm.sentences),
         ("why", "Why?", watched.why.sentences),
+        ("custom", "What do your own monitors say?", [one.sentence for one in watched.custom]),
         ("earlier", "Would the earlier model help?", watched.earlier.sentences),
         ("calibration", "Are the scores honest?", watched.calibration.sentences if watched.calibration else []),
         ("costs", "What do decisions cost?", watched.costs.sentences if watched.costs else []),

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from loopline.app.alone.files import Table
-from loopline.app.alone.rows import Rows
-from loopline.app.alone.sample import columns_of, spread
+from loopline.app.study.files import Table
+from loopline.app.study.rows import Rows
+from loopline.app.study.sample import columns_of, spread
 from loopline.evaluation.kind import as_column, from_column
 from loopline.monitoring.tally import Blocks
 from loopline.storage.files import write_file

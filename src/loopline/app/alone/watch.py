@@ -6,19 +6,20 @@ from pathlib import Path
 
 import msgspec
 
-from loopline.app.alone.answers import BlockFigures, Coverage, Earlier, Watched
 from loopline.app.alone.budget import answer_budget
-from loopline.app.alone.calibration import answer_calibration, answer_costs
-from loopline.app.alone.columns import Columns, guess_columns
-from loopline.app.alone.coverage import answer_coverage
+from loopline.app.alone.custom import answer_custom, load_monitors
 from loopline.app.alone.earlier import answer_earlier
 from loopline.app.alone.estimated import answer_unlabelled
-from loopline.app.alone.files import Table, open_table
-from loopline.app.alone.fresh import Request, check_request, study_afresh
 from loopline.app.alone.harm import answer_harm, headline, headline_of_slices
-from loopline.app.alone.rows import Expected, Rows, read_rows
-from loopline.app.alone.study import Study
 from loopline.app.alone.why import answer_why
+from loopline.app.study.answers import BlockFigures, Coverage, Earlier, Watched
+from loopline.app.study.calibration import answer_calibration, answer_costs
+from loopline.app.study.columns import Columns, guess_columns
+from loopline.app.study.coverage import answer_coverage
+from loopline.app.study.files import Table, open_table
+from loopline.app.study.fresh import Request, check_request, study_afresh
+from loopline.app.study.rows import Expected, Rows, read_rows
+from loopline.app.study.study import Study
 from loopline.storage.scratch import scratch_folder
 from loopline.values import from_micros
 
@@ -43,13 +44,15 @@ def watch_files(request: Request, progress: Progress) -> Watched:
 
     Raises `NotFound` and `InvalidInput` for files, columns and choices that do not do, with what to do instead.
     """
+    monitors = load_monitors(request.monitors)
     with scratch_folder() as scratch:
         files = open_files(request, scratch)
         steps = steps_of(files.columns)
         progress("rows", steps)
         rows = rows_of(request, files)
         study = study_afresh(request, files.predictions, files.columns, rows, lambda step: progress(step, steps))
-        return answers(study, request, files.predictions)
+        said = answer_custom(study, files.predictions, monitors)
+        return msgspec.structs.replace(answers(study, request, files.predictions), custom=said)
 
 
 def open_files(request: Request, scratch: Path) -> Files:

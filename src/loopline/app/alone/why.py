@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from loopline.app.alone.answers import FaultSpell, Why
-from loopline.app.alone.causes import carriers_of, suspects
-from loopline.app.alone.diagnosis import Diagnosis
-from loopline.app.alone.explained import harmed_slices, slice_sums_of
-from loopline.app.alone.study import Study, figure
+from loopline.app.study.answers import FaultSpell, Why
+from loopline.app.study.causes import carriers_of, suspects
+from loopline.app.study.diagnosis import Diagnosis
+from loopline.app.study.explained import harmed_slices, slice_sums_of
+from loopline.app.study.study import Study, figure
 from loopline.monitoring.diagnosis.cause import Cause
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceHarm

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.causes import SCORE, Inputs
+from loopline.app.study.causes import SCORE, Inputs
 from loopline.monitoring.column_profile import CategoryProfile, NumberProfile
 from loopline.monitoring.diagnosis.cause import Picture
 from loopline.monitoring.drift import drift

@@ -7,14 +7,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.answers import Setup
-from loopline.app.alone.calibration import Prices
-from loopline.app.alone.causes import Inputs, faults_by_stretch, look_at_inputs, reference_profile_of
-from loopline.app.alone.columns import NOTHING_SAID, Columns, Said
-from loopline.app.alone.coverage import lateness_of
-from loopline.app.alone.files import Table
-from loopline.app.alone.join import NEVER
-from loopline.app.alone.measure import (
+from loopline.app.study.answers import Setup
+from loopline.app.study.calibration import Prices
+from loopline.app.study.causes import Inputs, faults_by_stretch, look_at_inputs, reference_profile_of
+from loopline.app.study.columns import NOTHING_SAID, Columns, Said
+from loopline.app.study.coverage import lateness_of
+from loopline.app.study.files import Table
+from loopline.app.study.join import NEVER
+from loopline.app.study.measure import (
     Losses,
     Scale,
     default_tolerance,
@@ -28,9 +28,9 @@ from loopline.app.alone.measure import (
     summaries,
     watch,
 )
-from loopline.app.alone.rows import KINDS, Rows, check_classes
-from loopline.app.alone.study import Study
-from loopline.app.alone.times import moment_micros
+from loopline.app.study.rows import KINDS, Rows, check_classes
+from loopline.app.study.study import Study
+from loopline.app.study.times import moment_micros
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import Loss
 from loopline.monitoring.block_length import Chosen, choose_block, rows_a_block
@@ -75,6 +75,8 @@ class Request:
     reference_blocks: int | None = None
     false_pages_per_year: float = 1.0
     prices: Prices | None = None
+    monitors: tuple[str, ...] = ()
+    """Files with monitors of the user's own, or FILE.py:NAME."""
     kept: bool = False
     """Whether a later run goes on from this one: then only blocks that are over are counted."""
 

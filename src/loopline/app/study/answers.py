@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from loopline.app.alone.columns import Columns
+from loopline.app.study.columns import Columns
 from loopline.evaluation.intervals import Interval
 from loopline.evaluation.reliability import Reliability
 from loopline.monitoring.carriers import Carrier
@@ -167,6 +167,28 @@ class Unlabelled(msgspec.Struct, frozen=True):
     sentences: list[str]
 
 
+class CustomAlarm(msgspec.Struct, frozen=True):
+    """An alarm of a custom monitor: at the end of which block, since when, and the mean figure since."""
+
+    at: datetime
+    onset: datetime
+    value: float
+
+
+class CustomAnswer(msgspec.Struct, frozen=True):
+    """What a custom monitor would have said: what is `allowed`, what was `usual` where it was learnt, the `mean` of what was watched, and the
+    `evidence` at the end as a share of an alarm. None where nothing could be watched.
+    """
+
+    name: str
+    allowed: float | None
+    usual: float | None
+    mean: float | None
+    evidence: float
+    alarms: list[CustomAlarm]
+    sentence: str
+
+
 class Setup(msgspec.Struct, frozen=True):
     """How it was watched: all that a later run needs to go on in the same way. `scale` is how scores are read, as JSON."""
 
@@ -206,6 +228,7 @@ class Watched(msgspec.Struct, frozen=True):
     unanswered: list[str]
     notices: list[str]
     blocks: list[BlockFigures]
+    custom: list[CustomAnswer] = []
 
     @property
     def harmed(self) -> bool:

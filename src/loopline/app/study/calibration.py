@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.answers import Calibration, Costs
-from loopline.app.alone.study import Study, bounds, figure
-from loopline.app.alone.targets import POSITIVES
+from loopline.app.study.answers import Calibration, Costs
+from loopline.app.study.study import Study, bounds, figure
+from loopline.app.study.targets import POSITIVES
 from loopline.decisions.policy import ABSTAIN, NEGATIVE, POSITIVE, Decision
 from loopline.errors import InvalidInput
 from loopline.evaluation.intervals import Interval

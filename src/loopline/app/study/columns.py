@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from loopline.app.alone import naming
-from loopline.app.alone.naming import Schema, first_named, plain
+from loopline.app.study import naming
+from loopline.app.study.naming import Schema, first_named, plain
 from loopline.errors import InvalidInput
 
 _SHOWN = 6

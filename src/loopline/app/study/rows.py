@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.app.alone import targets
-from loopline.app.alone.columns import Columns
-from loopline.app.alone.files import Table
-from loopline.app.alone.join import NEVER, Labels, keys_of, labels_from, labels_within
-from loopline.app.alone.naming import class_names, quantile_levels
-from loopline.app.alone.targets import Outputs, Target
-from loopline.app.alone.times import read_times
+from loopline.app.study import targets
+from loopline.app.study.columns import Columns
+from loopline.app.study.files import Table
+from loopline.app.study.join import NEVER, Labels, keys_of, labels_from, labels_within
+from loopline.app.study.naming import class_names, quantile_levels
+from loopline.app.study.targets import Outputs, Target
+from loopline.app.study.times import read_times
 from loopline.errors import InvalidInput
 from loopline.evaluation.calibration import LogisticCalibrator, fit_logistic
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.rows import Margins, Rows, fit_margins, out_of_range
+from loopline.app.study.rows import Margins, Rows, fit_margins, out_of_range
 from loopline.errors import InvalidInput
 from loopline.evaluation.calibration import LogisticCalibrator, fit_logistic
 from loopline.evaluation.kind import Output

@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from loopline.app.alone.answers import Coverage
-from loopline.app.alone.causes import coverage_by_slice
-from loopline.app.alone.join import NEVER
-from loopline.app.alone.rows import Rows
-from loopline.app.alone.study import Study
+from loopline.app.study.answers import Coverage
+from loopline.app.study.causes import coverage_by_slice
+from loopline.app.study.join import NEVER
+from loopline.app.study.rows import Rows
+from loopline.app.study.study import Study
 from loopline.monitoring.lateness import Lateness, lateness
 from loopline.values import duration_text
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.causes import SCORE, suspects
-from loopline.app.alone.explained import lately_of, unexplained
-from loopline.app.alone.measure import loss_of
-from loopline.app.alone.pictures import distances, fault_picture, pictured, slice_picture
-from loopline.app.alone.study import Study, figure
+from loopline.app.study.causes import SCORE, suspects
+from loopline.app.study.explained import lately_of, unexplained
+from loopline.app.study.measure import loss_of
+from loopline.app.study.pictures import distances, fault_picture, pictured, slice_picture
+from loopline.app.study.study import Study, figure
 from loopline.monitoring.carriers import Carrier
 from loopline.monitoring.diagnosis.cause import Cause, cause, ranked
 from loopline.monitoring.diagnosis.cells import promising_cells
+from loopline.monitoring.diagnosis.change import Change
 from loopline.monitoring.diagnosis.links import Broken, broken_links, spread_of
 from loopline.monitoring.diagnosis.mix import traffic_mix
 from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
@@ -44,7 +45,14 @@ _LEAST_MIX = 0.1
 class Diagnosis:
     """Looks for causes of what came in some blocks, against the reference."""
 
-    def __init__(self, study: Study, harms: Sequence[SliceHarm], sums: dict[str, SliceBlocks]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        harms: Sequence[SliceHarm],
+        sums: dict[str, SliceBlocks],
+        changes: Sequence[Change] = (),
+    ) -> None:
+        self._changes = changes
         self.study, self.harms, self.inputs, self._sums = study, harms, study.inputs, sums
         self.weight, self.unexplained = unexplained(study)
         self.first, self.last = lately_of(study, harms)
@@ -70,7 +78,7 @@ class Diagnosis:
         # A slice of an input that moved at the onset has not got its inputs as before.
         broken |= {one.subject for one in moved if one.timing >= _HALF and one.subject in self._sure}
         found += self._slices(carriers, broken)
-        found += [*self._mixes(broken), *self._versions()]
+        found += [*self._mixes(broken), *self._versions(), *self._upstream()]
         return ranked(found)[:MOST]
 
     @cached_property
@@ -256,7 +264,8 @@ class Diagnosis:
         start = self._stretches.start
         usual = float(values[: self.inputs.reference].mean())
         since = float(values[start : self._stretches.stop].mean())
-        recent = values[max(self.inputs.reference, start - _RECENT) : start]
+        watched = self.inputs.reference if start > self.inputs.reference else 0
+        recent = values[max(watched, start - _RECENT) : start]
         if since <= usual or not len(recent):
             return 0.0 if since <= usual else 0.5
         return float(np.clip((since - recent.mean()) / (since - usual), 0.05, 1.0))
@@ -377,6 +386,21 @@ class Diagnosis:
             f"Version {now} answers {part:.0%} of the rows since, where {before} did before: the rise began with it."
         )
         yield cause("model_version", f"version {now}", sentence, share=part)
+
+    def _upstream(self) -> Iterator[Cause]:
+        """What changed beside the columns; what it reaches tells how much of the rise it may account for."""
+        for one in self._changes:
+            reached = [name for name in one.columns if name in self.inputs.places]
+            share = self._share(reached)
+            yield cause(
+                one.kind,
+                one.subject,
+                one.sentence + self._accounts(share),
+                columns=reached,
+                share=share,
+                importance=self._importance(reached),
+                timing=one.near,
+            )
 
     def _accounts(self, share: float | None) -> str:
         return "" if share is None or share < 0.01 else f" It accounts for {share:.0%} of the rise of the loss."  # noqa: PLR2004 - a percent

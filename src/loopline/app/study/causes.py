@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.app.alone.files import Table
-from loopline.app.alone.measure import Losses
-from loopline.app.alone.rows import Rows
-from loopline.app.alone.sample import Sample, columns_of, spread
+from loopline.app.study.files import Table
+from loopline.app.study.measure import Losses
+from loopline.app.study.rows import Rows
+from loopline.app.study.sample import Sample, columns_of, spread
 from loopline.monitoring.carriers import Carrier, SliceSums, carriers
 from loopline.monitoring.counting import Places
 from loopline.monitoring.drift import Suspect, diagnose

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.app.alone.files import Table
-from loopline.app.alone.rows import Rows
+from loopline.app.study.files import Table
+from loopline.app.study.rows import Rows
 from loopline.monitoring.tally import Blocks
 
 Ints = npt.NDArray[np.int64]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.answers import Setup
-from loopline.app.alone.causes import Inputs
-from loopline.app.alone.measure import Losses, Trial
-from loopline.app.alone.rows import Rows
+from loopline.app.study.answers import Setup
+from loopline.app.study.causes import Inputs
+from loopline.app.study.measure import Losses, Trial
+from loopline.app.study.rows import Rows
 from loopline.evaluation.intervals import Interval, interval_of_sums
 from loopline.monitoring.episode import Episode
 from loopline.monitoring.profile import ReferenceProfile

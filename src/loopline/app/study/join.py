@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.app.alone.columns import Columns
-from loopline.app.alone.files import Table
-from loopline.app.alone.times import read_times
+from loopline.app.study.columns import Columns
+from loopline.app.study.files import Table
+from loopline.app.study.times import read_times
 from loopline.errors import InvalidInput
 
 Ints = npt.NDArray[np.int64]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.alone.causes import sums_of_slices, unexplained_of
-from loopline.app.alone.study import Study
+from loopline.app.study.causes import sums_of_slices, unexplained_of
+from loopline.app.study.study import Study
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm, watch_slices
 

@@ -1,0 +1,151 @@
+"""Monitors of the user's own, tried on files as a loop would run them."""
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import polars as pl
+
+from loopline.app.study.answers import CustomAlarm, CustomAnswer
+from loopline.app.study.files import Table
+from loopline.app.study.study import Study, figure
+from loopline.errors import InvalidInput, LooplineError, NotFound
+from loopline.evaluation.kind import as_column
+from loopline.monitoring.block import BlockSummary, large_enough
+from loopline.monitoring.custom import Custom
+from loopline.monitoring.parts import custom_blocks
+from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference, reference_of
+from loopline.monitoring.state import MonitorState, observe
+from loopline.values import micros
+
+
+def load_monitors(given: Sequence[str]) -> list[Custom]:
+    """The monitors of each FILE.py, or the one that FILE.py:NAME names. A file with a loop will do.
+
+    Raises `NotFound` for a file or a name that is not there, and `InvalidInput` for a file that fails or holds none.
+    """
+    found: list[Custom] = []
+    for one in given:
+        path, _, name = one.rpartition(":") if not one.endswith(".py") else (one, "", "")
+        found += _of_file(Path(path), name)
+    return found
+
+
+def _of_file(path: Path, name: str) -> list[Custom]:
+    if not path.is_file():
+        raise NotFound(
+            "alone.no_monitor_file",
+            f"there is no file {path}",
+            remedy="Give --monitor FILE.py, or FILE.py:NAME for one of it.",
+        )
+    held = [one for one in vars(_run(path)).values() if isinstance(one, Custom)]
+    wanted = [one for one in held if not name or one.name == name]
+    if not wanted:
+        names = ", ".join(one.name for one in held)
+        raise NotFound(
+            "alone.no_monitor",
+            f"{path} has no monitor{f' {name!r}' if name else ''}",
+            remedy=f"It has {names}." if held else "Write @ll.monitor(at_most=...) above a function of it.",
+        )
+    return wanted
+
+
+def _run(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"loopline_monitors_{path.stem}", path.resolve())
+    if spec is None or spec.loader is None:
+        raise InvalidInput("alone.monitor_file", f"{path} is no Python file", remedy="Name it .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except LooplineError:
+        raise
+    except Exception as error:
+        line = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path.resolve())]
+        raise InvalidInput(
+            "alone.monitor_file",
+            f"{path}{f':{line[-1]}' if line else ''} failed: {type(error).__name__}: {error}",
+            remedy="Mend the file; it must run without doing work.",
+        ) from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def answer_custom(study: Study, table: Table, monitors: Sequence[Custom]) -> list[CustomAnswer]:
+    """What each monitor would have said of the rows. Raises `InvalidInput` as `Custom.counts`."""
+    if not monitors:
+        return []
+    rows = _rows(study, table)
+    return [_answer(study, one, custom_blocks(rows, one, one.start)) for one in monitors]
+
+
+def _rows(study: Study, table: Table) -> pl.DataFrame:
+    """The rows of all blocks, in the order of time, as a loop gives them; times are those of the blocks where the files hold none."""
+    rows, last = study.rows, int(study.blocks.last[-1])
+    order = pl.Series(rows.order[:last], dtype=pl.UInt32)
+    features = table.read(study.setup.columns.features)[order] if study.setup.columns.features else pl.DataFrame()
+    label = pl.Series("label", rows.label[:last]).fill_nan(None)
+    outputs = as_column("score" if rows.outputs.ndim == 1 else "outputs", rows.outputs[:last])
+    columns = [
+        pl.Series("at", rows.at[:last]).cast(pl.Datetime("us", "UTC")),
+        outputs.fill_nan(None) if rows.outputs.ndim == 1 else outputs,
+        label,
+    ]
+    for name, told in (("decision", rows.decision), ("model_version", rows.version), ("group", rows.group)):
+        columns.append(pl.Series(name, [None] * last, dtype=pl.String) if told is None else told.head(last).alias(name))
+    taken = {one.name for one in columns}
+    return pl.DataFrame(columns).hstack([one for one in features if one.name not in taken])
+
+
+def _answer(study: Study, custom: Custom, blocks: Sequence[BlockSummary]) -> CustomAnswer:
+    watched = large_enough(blocks, custom.min_rows)
+    before = [block for block in watched if micros(block.end) <= study.setup.reference_until]
+    if custom.at_most is not None:
+        reference, watched = Reference(0.0, 0.0, 0.0, 0, bounds=(0.0, custom.highest)), [*watched]
+    elif len(before) < MIN_REFERENCE_BLOCKS:
+        why = f"{custom.name}: the reference has {len(before)} blocks of {custom.block} with {custom.min_rows} rows that count, and five are needed to say what is usual."
+        return CustomAnswer(custom.name, None, None, None, 0.0, [], why)
+    else:
+        usual = [block.excess(custom.risk) for block in before]
+        reference = reference_of(usual, starts=[block.start for block in before], block=custom.block)
+        watched = watched[len(before) :]
+    state, alarms = MonitorState(), []
+    for block in watched:
+        seen = observe(custom.risk, reference, state, block)
+        state = seen.state
+        if seen.harm is not None:
+            alarms.append(CustomAlarm(block.end, seen.harm.onset, seen.harm.excess_since_onset))
+    allowed = reference.upper + custom.risk.tolerance
+    mean = float(np.mean([block.excess(custom.risk) for block in watched])) if watched else None
+    evidence = max(0.0, float(np.expm1(state.process.log_evidence))) / custom.risk.threshold
+    told = _sentence(study, custom, alarms, allowed, mean, len(watched), evidence)
+    return CustomAnswer(
+        custom.name, allowed, None if custom.at_most is not None else reference.mean, mean, evidence, alarms, told
+    )
+
+
+def _sentence(
+    study: Study,
+    custom: Custom,
+    alarms: Sequence[CustomAlarm],
+    allowed: float,
+    mean: float | None,
+    blocks: int,
+    evidence: float,
+) -> str:
+    if mean is None:
+        return f"{custom.name}: there is no block with {custom.min_rows} rows that count."
+    level = f"{custom.name} is {figure(mean)} in the mean of {blocks} blocks of {custom.block}; allowed is {figure(allowed)}."
+    if not alarms:
+        return f"{level} It would not have alarmed; the evidence stands at {evidence:.0%} of an alarm."
+    first = alarms[0]
+    page = "paged" if custom.pages else "warned"
+    times = "once" if len(alarms) == 1 else f"{len(alarms)} times"
+    since = study.when(micros(first.onset))
+    return f"{level} It would have {page} {times}, first with the block to {study.when(micros(first.at) - 1)}: since about {since} it was {figure(first.value)}."
