@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from loopline.incidents.people import quiet_hours as quiet_hours
     from loopline.incidents.playbook import every as every
     from loopline.incidents.playbook import on as on
+    from loopline.labels.review.terms import review as review
     from loopline.loop.declare import Loop as Loop
-    from loopline.loop.declare import category as category
     from loopline.loop.labelled import label as label
     from loopline.loop.labelled import logged as logged
+    from loopline.loop.model import category as category
     from loopline.loop.windowed import count as count
     from loopline.loop.windowed import max_ as max  # noqa: A004, F401 - ll.max reads as it should
     from loopline.loop.windowed import mean as mean
@@ -116,7 +117,7 @@ _WHERE = {
     "better": "gates.better",
     "bias": "evaluation.bias",
     "breaker": "models.breaker_terms",
-    "category": "loop.declare",
+    "category": "loop.model",
     "chain": "models.ensemble",
     "chained": "models.ensemble",
     "choice": "training.space",
@@ -173,6 +174,7 @@ _WHERE = {
     "quarantine_rows": "pipelines.healing.remedies",
     "retrain": "incidents.conditions",
     "retry": "pipelines.healing.remedies",
+    "review": "labels.review.terms",
     "roll_back": "incidents.conditions",
     "save_network": "models.network",
     "sheet": "pipelines.kinds.steps",

@@ -13,6 +13,8 @@ class Permission(StrEnum):
     PREDICTIONS_CREATE = "predictions:create"
     PREDICTIONS_READ = "predictions:read"
     LABELS_WRITE = "labels:write"
+    REVIEWS_READ = "reviews:read"
+    REVIEWS_ANSWER = "reviews:answer"
     SOURCES_PUSH = "sources:push"
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_ACT = "incidents:act"

@@ -13,6 +13,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     SCORER = "scorer"
     PUSHER = "pusher"
+    REVIEWER = "reviewer"
     OPERATOR = "operator"
     APPROVER = "approver"
     PRIVACY = "privacy"
@@ -26,6 +27,7 @@ ROLES: Mapping[Role, frozenset[Permission]] = MappingProxyType(
         Role.VIEWER: _VIEW,
         Role.SCORER: frozenset({Permission.PREDICTIONS_CREATE, Permission.LABELS_WRITE}),
         Role.PUSHER: frozenset({Permission.SOURCES_PUSH}),
+        Role.REVIEWER: frozenset({Permission.REVIEWS_READ, Permission.REVIEWS_ANSWER}),
         Role.OPERATOR: _VIEW | {Permission.INCIDENTS_ACT, Permission.LOOP_APPLY, Permission.LOOP_FREEZE},
         Role.PRIVACY: _VIEW | {Permission.PERSONAL_SHOW, Permission.SUBJECTS_ERASE},
         Role.APPROVER: _VIEW | {Permission.MODELS_PROMOTE, Permission.MODELS_APPROVE, Permission.LOOP_FREEZE},

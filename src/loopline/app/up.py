@@ -33,12 +33,13 @@ STEP_SECONDS = 2.0
 class Up:
     """All of one loop in operation. `begin` is from when sources are asked the first time.
 
-    `start` returns once requests are answered; `run` blocks until a signal ends it.
+    `start` returns once requests are answered; `run` blocks until a signal ends it. Where all models are served elsewhere there is no scoring process.
     """
 
     def __init__(self, settings: Settings, loop: Loop, *, begin: datetime | None = None) -> None:
         """Raises `Conflict`: "up.running" on a home where one runs, "up.not_applied" for a loop file that was not applied."""
         self.settings, self.loop = settings, loop
+        self._serves = not loop.operations or any(one.model.external is None for one in loop.operations.values())
         self._claim = claim(settings)
         self.resources, self.continues = open_going_on(settings, lambda resources: replayed_until(resources, loop.name))
         _check_applied(self.resources, loop)
@@ -61,11 +62,13 @@ class Up:
         try:
             self._scoring.end_outlived()
             check_port(self.settings.host, self.settings.port, "LOOPLINE_PORT")
-            check_port(self.settings.host, self.settings.scoring_port, "LOOPLINE_SCORING_PORT")
+            if self._serves:
+                check_port(self.settings.host, self.settings.scoring_port, "LOOPLINE_SCORING_PORT")
             self._operating.prepare()
-            self._scoring.start()
-            self._scoring.ready()
-            self._scoring.supervise()
+            if self._serves:
+                self._scoring.start()
+                self._scoring.ready()
+                self._scoring.supervise()
             self._control.start()
         except BaseException:
             self.stop()
@@ -75,7 +78,7 @@ class Up:
         for work in (self._attend, lambda: self._switch.run(self._stop), lambda: self._tidying.run(self._stop)):
             threading.Thread(target=work, daemon=True).start()
         control = f"http://{self.settings.host}:{self.settings.port}"
-        scoring = f"http://{self.settings.host}:{self.settings.scoring_port}"
+        scoring = f"http://{self.settings.host}:{self.settings.scoring_port}" if self._serves else ""
         return Addresses(control, scoring, f"{control}/login?secret={login(self.resources)}", self.continues)
 
     def run(self) -> None:

@@ -44,6 +44,7 @@ COMMANDS = {
     "approvals": "What waits for a person's approval, and what came of it.",
     "approve": "Approve that a version enters an environment.",
     "reject": "Refuse an approval.",
+    "review": "Predictions that people label: list, next, show, answer, skip, release.",
     "deploy": "Put a version in service: as champion, canary, split or shadow.",
     "canary": "What runs beside champions and how it does; grow, promote, stop.",
     "shadow": "Compare a shadow with the champion.",

@@ -53,6 +53,8 @@ def _print_project(console: Console, project: ProjectStatus) -> None:
             serves = f"version {place.version} since {place.since:%Y-%m-%d %H:%M}" if place.version else "the fallback"
             console.print(f"{project.project}: {place.endpoint} serves {serves}")
         _print_monitors(console, project.project, model)
+        if model.reviews:
+            console.print(f"{project.project}: {model.reviews} predictions of {model.model} wait: loopline review")
     if project.calm:
         when = "freeze window" if project.calm.now else "next freeze window"
         console.print(f"{project.project}: {when} {_time(project.calm.start)} to {_time(project.calm.end)} UTC")

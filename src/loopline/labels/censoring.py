@@ -4,9 +4,16 @@ import polars as pl
 
 from loopline.evaluation.censoring import censoring_weights
 from loopline.labels.label import Label
+from loopline.labels.review.reviewed import Reviewed, weigh_reviewed
 
 
-def weighed(outcomes: pl.DataFrame, label: Label) -> pl.DataFrame:
+def weighed(outcomes: pl.DataFrame, label: Label, reviewed: Reviewed | None = None) -> pl.DataFrame:
+    """`outcomes` with the column `weight`: what known labels weigh where others are censored, and where reviewers gave some."""
+    found = _weighed(outcomes, label)
+    return found if reviewed is None else weigh_reviewed(found, label, reviewed)
+
+
+def _weighed(outcomes: pl.DataFrame, label: Label) -> pl.DataFrame:
     """`outcomes` with the column `weight` (Float64): 0.0 where the label is not known.
 
     Where rows are censored in time, a known row weighs the inverse of the probability that a row of this frame is

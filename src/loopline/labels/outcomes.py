@@ -7,6 +7,7 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.labels.label import Label
+from loopline.labels.review.reviewed import Reviewed, with_reviewed
 
 LABEL_KEY = "_label_key"
 
@@ -77,6 +78,7 @@ def outcomes(
     *,
     as_of: datetime,
     pushed: pl.DataFrame | None = None,
+    reviewed: Reviewed | None = None,
 ) -> pl.DataFrame:
     """`predictions` with what became of them, joined on `_key`, or on `_label_key` for a label that is read `by` columns; same
     rows, same order.
@@ -87,6 +89,9 @@ def outcomes(
     row was followed, at most until it was mature; null where nothing is known.
 
     A bound of 1 of a label that is 0 or 1 is a 1, and a bound of 0 that was observed until the prediction was mature is a 0.
+
+    Where nothing is told, what reviewers said holds, also before what absence means. With `reviewed` there is a column
+    `review_propensity`: with which probability such a row was chosen, null for others.
     """
     named = LABEL_KEY if label.by else "_key"
     asked = history.join(predictions.select(_key=named), on="_key", how="semi", maintain_order="left")
@@ -94,6 +99,8 @@ def outcomes(
     joined = predictions.join(said, left_on=named, right_on="_key", how="left", maintain_order="left")
     if label.by and pushed is not None:
         joined = _with_pushed(joined, pushed, label, as_of)
+    if reviewed is not None:
+        joined = with_reviewed(joined, reviewed)
     due = pl.col("_event_time") <= label.mature_until(as_of)
     silent = pl.col("label").is_null() & ~pl.col("_bound").fill_null(value=False) & due
     length = label.maturity.total_seconds()

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from loopline.executors.crew import Crew
-from loopline.loop.declare import Model
+from loopline.loop.model import Model
 from loopline.pipelines.code import keep_files, named, own_files
 from loopline.pipelines.own_code import file_of, key_of
 from loopline.training.fit import FitFunction

@@ -127,8 +127,10 @@ def _predicted(model: Mapping[str, Any]) -> Columns:
 def _declared_reads(said: Declaration) -> Iterator[_Read]:
     for name, model in said["models"].items():
         users = _users(said, name)
-        for column in (*model["given"], model["at"], model.get("target"), model.get("group")):
-            if column is not None:
+        external = model.get("external", {})
+        told = (*external.get("score", ()), *(external.get(one) for one in ("id", "version", "decision")))
+        for column in (*model["given"], model["at"], model.get("target"), model.get("group"), *told):
+            if column:
                 yield _Read(model["on"], column, users)
         label = model["label"]
         for column in dict.fromkeys([*_COLUMN.findall(str(label["expression"])), *label.get("by", [])]):

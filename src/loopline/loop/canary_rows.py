@@ -18,8 +18,8 @@ from loopline.gates.variants import Deployed
 from loopline.labels.outcomes import LABEL_KEY, outcomes
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.pushed_labels import pushed_labels
 from loopline.loop.resources import Resources
-from loopline.loop.watch import pushed_labels
 from loopline.scoring.ladder import MODEL_UNAVAILABLE
 from loopline.scoring.record import CHAMPION, FALLBACK, PREVIOUS, prediction_table
 from loopline.scoring.variants import variant_failed

@@ -4,28 +4,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-import polars as pl
-from msgspec.structs import replace as replace_fields
-
 from loopline.decisions.actions import require_actions
 from loopline.decisions.decision import AnySpec, NoCosts, require_fit
 from loopline.decisions.exploration import Exploration
 from loopline.evaluation.bias import Bias
-from loopline.evaluation.kind import BINARY, Kind, Output
-from loopline.features.definitions import LatestView, View, WindowView
+from loopline.evaluation.kind import Kind, Output
+from loopline.features.definitions import View
 from loopline.gates.approval_terms import ApprovalTerms
 from loopline.gates.check import Check
 from loopline.gates.environment import ONLY_PRODUCTION, alias_of
 from loopline.gates.environment import environments as read_environments
 from loopline.gates.fair import Fair
 from loopline.incidents.calendar import Span
-from loopline.incidents.people import FreezeWindow, People, check_name
+from loopline.incidents.people import FreezeWindow, People
 from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
-from loopline.labels.label import Label, Values
+from loopline.labels.label import Label
+from loopline.labels.review.terms import ReviewTerms
 from loopline.loop.consumer import Consumer
+from loopline.loop.declared_fallback import declared_fallback
+from loopline.loop.externals import Externals, check_external
 from loopline.loop.mistake import blaming_caller, caller, mistake
+from loopline.loop.model import (
+    VALUES,
+    Category,
+    FitFunction,
+    Model,
+    check_groups,
+    check_unique,
+    owned_by,
+    sort_features,
+)
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
 from loopline.models.contract_terms import FLAGGED, ContractTerms
@@ -37,75 +46,9 @@ from loopline.monitoring.risk import Risk, require_cost
 from loopline.training.folds import Folds
 from loopline.training.search_spec import SearchSpec
 from loopline.training.space import Range
-from loopline.training.training_set import Recipe
 from loopline.values import duration
 
-FitFunction = Callable[..., Any]
-
 NO_COSTS = NoCosts()
-_PROBABLE = {"binary", "multiclass"}
-_VALUES: Mapping[Kind, Values] = {
-    "binary": "binary",
-    "multiclass": "class",
-    "regression": "number",
-    "quantile": "number",
-    "ranking": "number",
-    "multioutput": "number",
-}
-
-
-@dataclass(frozen=True)
-class Category:
-    """A column whose values are names, not amounts."""
-
-    column: str
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model: which rows it answers for, when, from what, and what would have been right."""
-
-    name: str
-    on: Source
-    at: str
-    given: tuple[str, ...]
-    categories: tuple[str, ...]
-    views: tuple[View, ...]
-    label: Label
-    fit: FitFunction
-    params: Mapping[str, Any]
-    fallback: float | tuple[float, ...]
-    holdout: str
-    where: tuple[str, int]
-    owner: str = ""
-    explain: bool | None = None
-    search: SearchSpec | None = None
-    output: Output = BINARY
-    group: str | None = None
-    target: str | None = None
-    bias: Bias | None = None
-    rule: Rule | None = None
-
-    @property
-    def recipe(self) -> Recipe:
-        """What its training sets are made of."""
-        return Recipe(
-            self.on.table,
-            self.at,
-            self.given,
-            self.categories,
-            self.views,
-            self.label,
-            self.output,
-            self.group,
-            self.target,
-            self.bias.by if self.bias else (),
-        )
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """All features in the order of the model's input: given columns first, then those of the views."""
-        return self.recipe.feature_names
 
 
 @dataclass(frozen=True)
@@ -127,6 +70,7 @@ class Operation:
     ladder: LadderTerms = DEFAULT_LADDER
     challenger: Literal["shadow"] | None = None
     also: tuple[Watched, ...] = ()
+    review: ReviewTerms | None = None
 
     @property
     def watched(self) -> tuple[Watched, ...]:
@@ -145,7 +89,7 @@ class Operation:
 
 
 @dataclass
-class Loop(Sourcing):
+class Loop(Sourcing, Externals):
     """A loop under construction. Sources, models and operations are added by its decorators and methods.
 
     `owner` is who is told of what goes wrong, where a model or source has no owner of its own; `escalate` who is told next,
@@ -233,8 +177,8 @@ class Loop(Sourcing):
             )
         with blaming_caller():
             output = Output(kind, label.classes, tuple(levels))
-        constant, ruled = _fallback(output, fallback)
-        wanted = replace(label, values=_VALUES[kind])
+        constant, ruled = declared_fallback(output, fallback)
+        wanted = replace(label, values=VALUES[kind])
         if (kind == "ranking") != (group is not None):
             raise mistake(
                 "model.group",
@@ -249,7 +193,7 @@ class Loop(Sourcing):
             with blaming_caller():
                 duration(holdout)
                 searching = _searching(search, trials, folds, timeout, search_every, trials_at_once)
-            given, categories, views = _sort_features(features)
+            given, categories, views = sort_features(features)
             made = Model(
                 name,
                 on,
@@ -263,7 +207,7 @@ class Loop(Sourcing):
                 constant,
                 holdout,
                 where,
-                _owner(owner),
+                owned_by(owner),
                 explain,
                 searching,
                 output,
@@ -272,9 +216,9 @@ class Loop(Sourcing):
                 bias,
                 ruled,
             )
-            _check_unique(made)
+            check_unique(made)
             _check_rule(made)
-            _check_groups(made)
+            check_groups(made)
             self.models[name] = made
             return made
 
@@ -285,7 +229,7 @@ class Loop(Sourcing):
         model: Model,
         *,
         decide: AnySpec = NO_COSTS,
-        promote: Sequence[Check],
+        promote: Sequence[Check] = (),
         watch: Risk | Sequence[Watched],
         respond: Sequence[Response] = (),
         compare: Mapping[str, Sequence[Response]] | None = None,
@@ -297,6 +241,7 @@ class Loop(Sourcing):
         contract: ContractTerms = FLAGGED,
         ladder: LadderTerms = DEFAULT_LADDER,
         challenger: Literal["shadow"] | None = None,
+        review: ReviewTerms | None = None,
     ) -> Operation:
         """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
 
@@ -308,7 +253,7 @@ class Loop(Sourcing):
         is done about values that are not like those of the training rows (see `contract`), `ladder` what steps in when something fails (see
         `ladder`).
         With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that
-        what not promoting it costs is known: `loopline shadow`.
+        what not promoting it costs is known: `loopline shadow`. `review` puts predictions before people, whose labels count (see `review`).
         """
         if not isinstance(model, Model):
             raise mistake(
@@ -340,6 +285,8 @@ class Loop(Sourcing):
             for check in promote:
                 _check_judged(check, model)
         _check_contract(contract, model)
+        _check_review(review, model)
+        check_external(model, respond, others, (watch_decision, explore, challenger, approve, tuple(promote)), also)
         made = Operation(
             model,
             decide,
@@ -356,6 +303,7 @@ class Loop(Sourcing):
             ladder,
             challenger,
             also,
+            review,
         )
         self.operations[model.name] = made
         return made
@@ -370,82 +318,12 @@ def _check_challenger(said: str | None) -> None:
         )
 
 
-def _owner(name: str) -> str:
-    with blaming_caller():
-        return check_name(name) if name else ""
-
-
-def category(column: str) -> Category:
-    """A given column whose values are names."""
-    return Category(column)
-
-
 def _searching(
     space: Mapping[str, Range] | None, trials: int, folds: int | Folds, timeout: str, every: str, at_once: int
 ) -> SearchSpec | None:
     if space is None:
         return None
     return SearchSpec(dict(space), trials, folds if isinstance(folds, Folds) else Folds(folds), timeout, every, at_once)
-
-
-def _fallback(
-    output: Output, said: float | Sequence[float] | Rule | None
-) -> tuple[float | tuple[float, ...], Rule | None]:
-    """The constant, which a rule gives where none of its clauses holds, and the rule in the shape of the output."""
-    if not isinstance(said, Rule):
-        return _constant(output, said), None
-    constant = _constant(output, said.otherwise)
-    clauses = tuple(replace_fields(clause, output=_constant(output, clause.output)) for clause in said.clauses)
-    return constant, Rule(clauses, constant)
-
-
-def _constant(output: Output, fallback: float | Sequence[float] | None) -> float | tuple[float, ...]:
-    """The fallback in the shape of the output; where none is said, what knows nothing."""
-    knows_nothing = {"binary": 0.5, "multiclass": 1 / output.width}.get(output.kind, 0.0)
-    said = np.full(output.width, knows_nothing) if fallback is None else fallback
-    given = np.ravel(np.asarray(said, dtype=np.float64))
-    probable = output.kind not in _PROBABLE or bool(((given >= 0) & (given <= 1)).all())
-    if len(given) != output.width or not np.isfinite(given).all() or not probable:
-        raise mistake(
-            "model.bad_fallback",
-            f"fallback={fallback} is no output of a {output.kind} model",
-            "Give a probability from 0 to 1, one for each class, a number, or one for each level.",
-        )
-    return tuple(given.tolist()) if output.wide else float(given[0])
-
-
-def _sort_features(
-    features: Sequence[View | Category | str],
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[View, ...]]:
-    given: list[str] = []
-    categories: list[str] = []
-    views: list[View] = []
-    for feature in features:
-        if isinstance(feature, Category):
-            given.append(feature.column)
-            categories.append(feature.column)
-        elif isinstance(feature, str):
-            given.append(feature)
-        elif isinstance(feature, (WindowView, LatestView)):
-            views.append(feature)
-        else:
-            raise mistake(
-                "model.not_a_feature",
-                f"{feature!r} is not a feature",
-                "Use a column's name, category(...), or a feature view.",
-            )
-    return tuple(given), tuple(categories), tuple(views)
-
-
-def _check_unique(model: Model) -> None:
-    names = model.feature_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise mistake(
-            "model.feature_twice", f"{model.name!r} has features twice: {', '.join(twice)}", "List each once."
-        )
-    if not names:
-        raise mistake("model.no_features", f"{model.name!r} has no features", "Give at least one.")
 
 
 def _check_rule(model: Model) -> None:
@@ -469,16 +347,12 @@ def _check_contract(contract: ContractTerms, model: Model) -> None:
         )
 
 
-def _check_groups(model: Model) -> None:
-    """A group named like a feature must be that feature."""
-    taken = (
-        [name for name, one in model.bias.by if name in model.feature_names and not one.meta.eq(pl.col(name))]
-        if model.bias
-        else []
-    )
-    if taken:
+def _check_review(review: ReviewTerms | None, model: Model) -> None:
+    if review is not None and model.label.censors:
         raise mistake(
-            "model.group_taken", f"{model.name!r} has a feature {taken[0]!r} already", "Give the group another name."
+            "operate.review_censored",
+            f"the label of {model.name!r} is censored, and what reviewers see is not known to be weighed together with that",
+            "Leave review= out, or declare a label whose absence says nothing.",
         )
 
 

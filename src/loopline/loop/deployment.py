@@ -49,6 +49,7 @@ class Terms(msgspec.Struct, frozen=True):
     contract: ContractTerms = FLAGGED
     ladder: LadderTerms = DEFAULT_LADDER
     rule: Rule | None = None
+    external: bool = False
 
 
 def terms_of(operation: Operation) -> Terms:
@@ -70,6 +71,7 @@ def terms_of(operation: Operation) -> Terms:
         operation.contract,
         operation.ladder,
         model.rule,
+        model.external is not None,
     )
 
 
@@ -85,6 +87,13 @@ def declared_terms(tx: Transaction, loop: str) -> dict[str, Terms]:
         )
     said = applied["declaration"]
     return {name: _declared(said, name) for name in said["operations"]}
+
+
+def served_elsewhere(tx: Transaction, project: str) -> set[str]:
+    """The models of the applied loop that something else serves."""
+    applied = store.latest_applied(tx, project.split(".", 1)[0])
+    models = applied["declaration"]["models"] if applied else {}
+    return {name for name, said in models.items() if "external" in said}
 
 
 def declared_costs(tx: Transaction, project: str, model: str) -> AnySpec | None:
@@ -122,6 +131,7 @@ def _declared(said: dict[str, Any], name: str) -> Terms:
         "contract": operation.get("contract", {}),
         "ladder": operation.get("ladder", {}),
         "rule": model.get("rule"),
+        "external": "external" in model,
     }
     return msgspec.convert(rest, Terms)
 
@@ -256,6 +266,7 @@ def publish(resources: Resources, project: str, *, at: datetime) -> Manifest | N
         deployments = [
             deployment(tx, project, model, said, place)
             for model, said in terms.items()
+            if not said.external
             for place in said.environments[::-1]
         ]
         grants = [_grant(grant) for grant in tokens.grants(tx, at)]

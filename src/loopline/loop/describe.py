@@ -8,7 +8,8 @@ import msgspec
 from loopline.evaluation.kind import BINARY
 from loopline.gates.environment import ONLY_PRODUCTION
 from loopline.loop.code import code_digest
-from loopline.loop.declare import Loop, Model, Operation
+from loopline.loop.declare import Loop, Operation
+from loopline.loop.model import Model
 from loopline.loop.source import Pushed, Source
 from loopline.models.contract_terms import FLAGGED
 from loopline.models.ladder_terms import DEFAULT_LADDER
@@ -103,6 +104,7 @@ def _describe_model(model: Model) -> dict[str, Any]:
         **({} if model.explain is None else {"explain": model.explain}),
         **({} if model.bias is None else {"bias": model.bias.describe()}),
         **({} if model.rule is None else {"rule": msgspec.to_builtins(model.rule)}),
+        **({} if model.external is None else {"external": msgspec.to_builtins(model.external)}),
     }
 
 
@@ -127,6 +129,7 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         **({} if operation.contract == FLAGGED else {"contract": msgspec.to_builtins(operation.contract)}),
         **({} if operation.ladder == DEFAULT_LADDER else {"ladder": msgspec.to_builtins(operation.ladder)}),
         **({"challenger": operation.challenger} if operation.challenger else {}),
+        **({"review": msgspec.to_builtins(operation.review)} if operation.review else {}),
         **_describe_release(operation),
     }
 

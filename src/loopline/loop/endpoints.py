@@ -8,6 +8,7 @@ import polars as pl
 from loopline.gates import variants
 from loopline.gates.environment import alias_of, endpoint_of
 from loopline.gates.variants import Deployed
+from loopline.loop.deployment import served_elsewhere
 from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
 from loopline.loop.status import require_project
@@ -58,9 +59,11 @@ def endpoints(resources: Resources, project: str, *, lately: str = LATELY) -> li
     span = duration(lately)
     with resources.database.reading() as tx:
         require_project(tx, project)
+        elsewhere = served_elsewhere(tx, project)
         places = [
             (model, names, place)
             for model in registry.models(tx, project)
+            if model not in elsewhere
             for names in [declared_route(tx, project, model).environments]
             for place in names[::-1]
         ]

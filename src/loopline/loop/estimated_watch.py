@@ -135,7 +135,8 @@ def _known(
         return Past(outputs, labels, block.to_numpy(), newest.select(logged) if logged else None), bool(logged)
     with resources.database.reading() as tx:
         champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
-        held = of_champion(resources, tx, lane.project, lane.model)[1] if champion == version else None
+        ours = champion == version and lane.operation.model.external is None
+        held = of_champion(resources, tx, lane.project, lane.model)[1] if ours else None
     if held is None or not held.held_out:
         return Past(output.shaped(np.empty((0, output.width))), np.empty(0), np.empty(0, dtype=np.int64)), False
     outputs, labels = output.shaped(np.array(held.held_out)), np.array(held.labels)

@@ -9,7 +9,7 @@ from loopline.evaluation.calibrators import Calibration
 from loopline.executors.crew import Crew, Errand
 from loopline.executors.transit import parcelled, unparcelled
 from loopline.loop.abroad import Abroad, abroad, fit_function
-from loopline.loop.declare import Model
+from loopline.loop.model import Model
 from loopline.loop.resources import Resources
 from loopline.models.explanation import ExplanationSummary
 from loopline.models.package import decode_package

@@ -7,6 +7,7 @@ import polars as pl
 
 from loopline.gates.promotion import CHAMPION
 from loopline.incidents import incident
+from loopline.loop import store
 from loopline.loop.alarms import record_alarm
 from loopline.loop.discreet import discreet
 from loopline.loop.lane import Lane
@@ -62,16 +63,25 @@ class References:
         return {name: max(value, LEAST_IMPORTANCE) for name, value in told.items()}
 
     def of_champion(self, tx: Transaction, lane: Lane) -> ReferenceProfile | None:
-        """What the lane's champion was trained on; None without a champion, or where it was registered without one."""
-        champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
-        if champion is None:
-            return None
-        digest = registry.get_version(tx, lane.project, lane.model, champion).lineage.get(PROFILE)
+        """What the lane's champion was trained on; None without a champion, or where it was registered without one. What an external model was
+        trained on nobody knows: its is what it was first asked.
+        """
+        digest = self._profile(tx, lane)
         if digest is None:
             return None
         if digest not in self._kept:
             self._kept[digest] = msgspec.json.decode(self._artifacts.get(digest), type=ReferenceProfile)
         return self._kept[digest]
+
+    def _profile(self, tx: Transaction, lane: Lane) -> str | None:
+        if lane.operation.model.external is not None:
+            taken = store.one_reference(tx, lane.project, lane.model)
+            return taken["profile"] if taken else None
+        champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
+        if champion is None:
+            return None
+        found: str | None = registry.get_version(tx, lane.project, lane.model, champion).lineage.get(PROFILE)
+        return found
 
 
 def watch_inputs(
@@ -132,4 +142,16 @@ def logged_features(resources: Resources, lane: Lane, window: Window) -> pl.Data
     if not resources.tables.exists(name):
         return pl.DataFrame()
     rows = resources.tables.open(name).read(event_after=window.start, event_until=window.end)
+    return _features(rows)
+
+
+def features_that_came(resources: Resources, lane: Lane, window: Window) -> pl.DataFrame:
+    """The same of the predictions that became known in the window, whenever they were for."""
+    name = prediction_table(lane.project, lane.model)
+    if not resources.tables.exists(name):
+        return pl.DataFrame()
+    return _features(resources.tables.open(name).read(known_after=window.start, known_until=window.end))
+
+
+def _features(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(pl.col(f"^{FEATURE_PREFIX}.*$").name.map(lambda column: column.removeprefix(FEATURE_PREFIX)))

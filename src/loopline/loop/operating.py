@@ -25,7 +25,9 @@ from loopline.loop.mishaps import Mishaps
 from loopline.loop.notices import attend
 from loopline.loop.personal import Tags, keep_tags, tags
 from loopline.loop.resources import Resources
+from loopline.loop.review import fill_reviews
 from loopline.loop.source import Source
+from loopline.loop.take_in import take_in
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
 from loopline.scoring.shipper import Shipped, ask_to_seal, ship_all
 from loopline.values import Window, duration
@@ -61,13 +63,14 @@ class Operating:
         object.__setattr__(self, "patience", Backoff(self._seconds))
 
     def prepare(self) -> None:
-        """Bring the online store to what the tables hold, ship what spools hold, and publish what serves."""
+        """Bring the online store to what the tables hold, ship what spools hold, ask about it, and publish what serves."""
         with self.resources.activity.shared():
             self._prepare()
 
     def _prepare(self) -> None:
         now = self.resources.clock.now()
         self.ship()
+        self.ask_people()
         declared = self._views()
         held = {name for name in {view.table for view in declared} if self.resources.tables.exists(name)}
         history = {name: rows for name in held if (rows := self._rows(name)).height}
@@ -82,6 +85,19 @@ class Operating:
             if shipped.rows:
                 self._tag()
         return shipped
+
+    def ask_people(self) -> None:
+        """Take in what was predicted elsewhere since, and put into the review queues what is to be reviewed. An error of one lane is logged, and
+        tried again at the next call.
+        """
+        now = self.resources.clock.now()
+        for work in self.works:
+            try:
+                with self.resources.activity.shared():
+                    take_in(self.resources, work.lane)
+                    fill_reviews(self.resources, work.lane, now)
+            except Exception as error:  # one lane's rows must not hold back what others serve
+                self._log("reviews_failed", error)
 
     def publish(self) -> None:
         """Publish the manifest where it changed. Tokens expire by the real time, whatever the loop's clock says."""
@@ -104,9 +120,12 @@ class Operating:
         return summaries
 
     def keep(self) -> None:
-        """Ship what was predicted and publish what changed. An error is logged, and tried again at the next call."""
+        """Ship what was predicted, ask people about what they are to review of it, and publish what changed. An error is logged, and tried
+        again at the next call.
+        """
         try:
             self.ship()
+            self.ask_people()
             self.publish()
         except Exception as error:  # the loop must outlive a bad hour
             self._log("keep_failed", error)

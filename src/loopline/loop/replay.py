@@ -66,6 +66,11 @@ def assumptions(loop: Loop) -> list[str]:
     assumed = [name for name, source in loop.sources.items() if source.known == "assumed"]
     told = [f"times of knowledge are assumed, not measured, for: {', '.join(assumed)}"] if assumed else []
     told += [line for operation in loop.operations.values() for line in _assumed_of_people(operation)]
+    told += [
+        f"nobody reviews {name}: its labels are those that were told"
+        for name, one in loop.operations.items()
+        if one.review
+    ]
     free = [name for name, found in loop.operations.items() if not found.model.label.depends_on_action]
     if len(free) < len(loop.operations):
         bound = ", ".join(name for name in loop.operations if name not in free)
@@ -145,7 +150,7 @@ def _turn_all(
         ingest_until(resources, loop, window.end, begin=period.start, waits=PATIENCE)
         watch_freshness(resources, loop, window.end)
     with measured(spent, "features"):
-        rows = [due.rows(work.lane, window) if acts else None for work in works]
+        rows = [due.rows(work.lane, window) if acts and _is_scored(work) else None for work in works]
     tasks = [
         pool.submit(run_turn, work, number=number, window=window, due=found, acts=acts)
         for work, found in zip(works, rows, strict=True)
@@ -156,6 +161,11 @@ def _turn_all(
     if number % COMPACT_EVERY == 0:
         for name in resources.tables.names():
             resources.tables.open(name).compact()
+
+
+def _is_scored(work: LaneWork) -> bool:
+    """Whether its rows are scored here; what an external model predicted is taken in."""
+    return work.lane.operation.model.external is None
 
 
 def _checked_clock(resources: Resources, loop: Loop) -> ReplayClock:

@@ -109,6 +109,8 @@ def _held(stopped: Freeze) -> str:
 
 
 def _first_model(lane: Lane, situation: Situation, since: datetime | None) -> Decided | None:
+    if lane.operation.model.external is not None:
+        return None
     due = since is not None and situation.window.end - since >= duration(lane.operation.first_after)
     if not due or Action(RETRAIN, cooldown=lane.operation.model.holdout).cooling_down(situation):
         return None

@@ -7,8 +7,10 @@ import polars as pl
 from loopline.decisions.decision import AnyDecision, decode_decision
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.pushed_labels import pushed_labels
 from loopline.loop.resources import Resources
-from loopline.loop.watch import HARM_MONITOR, matured, pushed_labels
+from loopline.loop.review import reviewed_of
+from loopline.loop.watch import HARM_MONITOR, matured
 from loopline.models import decision_versions
 from loopline.monitoring import watch
 from loopline.monitoring.block import cut
@@ -57,7 +59,10 @@ def _predicted(
     label = lane.operation.model.label
     told = history.known(label.table, window.end).filter(pl.col("_known_at") > window.start)["_key"]
     pushed = pushed_labels(resources, lane, window.end)
-    own = pl.Series(dtype=pl.String) if pushed is None else pushed.filter(pl.col("_known_at") > window.start)["_key"]
+    reviewed = reviewed_of(resources, lane, window.end)
+    said = [pushed, reviewed.frame if reviewed else None]
+    new = [one.filter(pl.col("_known_at") > window.start)["_key"] for one in said if one is not None]
+    own = pl.concat(new) if new else pl.Series(dtype=pl.String)
     if not len(told) and not len(own):
         return []
     if lane.replayed and not label.by and not _any_before(lane, history, told, window, until=until) and not len(own):

@@ -109,6 +109,7 @@ def _train(
     model = lane.operation.model
     versions = table_versions(resources, lane)
     trained_on, held_out = training_rows(resources, lane, history, cause.at)
+    _tell_of_reviews(lane, trained_on)
     found = tuned(resources, lane, trained_on, cause)
     seed = training_seed(lane, cause.at.isoformat())
     personal = personal_fields(resources, lane.project, lane.model)
@@ -143,6 +144,12 @@ def _train(
         found,
         seed,
     )
+
+
+def _tell_of_reviews(lane: Lane, rows: LabelledRows) -> None:
+    reviews = rows.pins.get("reviews")
+    if reviews is not None and reviews.warning:
+        log.warning("reviews_carry_little", model=lane.model, why=reviews.warning, reviewed=reviews.reviewed)
 
 
 def _compare(
@@ -289,5 +296,6 @@ def _lineage(lane: Lane, candidate: Candidate) -> dict[str, Any]:
         "decision": msgspec.to_builtins(candidate.decision),
         PROFILE: candidate.inputs_profile,
         **candidate.documents,
+        **({"reviews": msgspec.to_builtins(pins["reviews"])} if "reviews" in pins else {}),
         **({PURPOSE: said} if (said := inspect.getdoc(model.fit)) else {}),
     }

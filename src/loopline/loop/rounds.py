@@ -16,7 +16,7 @@ from loopline.evaluation.losses import Loss, named
 from loopline.executors.crew import Crew, Errand
 from loopline.executors.transit import unparcelled
 from loopline.loop.abroad import Abroad, abroad, fit_function
-from loopline.loop.declare import Model
+from loopline.loop.model import Model
 from loopline.pipelines.codecs import Value, bring
 from loopline.runs.searches import Trial
 from loopline.training.carried import brought, carried

@@ -1,6 +1,8 @@
 """Score: the rows due in a window, by the champion, into the table of predictions. Each row once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -42,14 +44,14 @@ def score_due(
     if resources.tables.exists(name):
         table = resources.tables.open(name)
         if (table.sequence(lane.project) or 0) >= number:
-            return _scored(table.read(event_after=window.start, event_until=window.end))
+            return scored_of(table.read(event_after=window.start, event_until=window.end))
     held = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
     with resources.database.reading() as tx:
         serving = deployment(tx, lane.project, lane.model, terms_of(lane.operation))
     _shadow(resources, lane, predictors, serving, due, number=number, window=window)
     predictions = filed(_predict(resources, lane, predictors, serving, due, window), held)
-    _append(resources, name, predictions, writer=lane.project, number=number, window=window)
-    return _scored(predictions)
+    append_predictions(resources, name, predictions, writer=lane.project, number=number, told=_turn(number, window))
+    return scored_of(predictions)
 
 
 def _shadow(
@@ -79,19 +81,19 @@ def _shadow(
         )
         held = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
         made = _predict(resources, lane, predictors, alone, due, window).with_columns(variant=pl.lit(one.name))
-        _append(resources, name, filed(made, held), writer=writer, number=number, window=window)
+        append_predictions(resources, name, filed(made, held), writer=writer, number=number, told=_turn(number, window))
 
 
-def _append(
-    resources: Resources, name: str, predictions: pl.DataFrame, *, writer: str, number: int, window: Window
+def append_predictions(
+    resources: Resources, name: str, predictions: pl.DataFrame, *, writer: str, number: int, told: Mapping[str, Any]
 ) -> None:
+    """Append rows to a table of predictions, once for each `number` of the writer; columns that it lacks are added. `told` is their provenance."""
     table = _table(resources, name, predictions)
-    table.append(
-        _with_all_columns(predictions, table),
-        writer=writer,
-        sequence=number,
-        provenance={"turn": number, "window": str(window)},
-    )
+    table.append(_with_all_columns(predictions, table), writer=writer, sequence=number, provenance=told)
+
+
+def _turn(number: int, window: Window) -> dict[str, Any]:
+    return {"turn": number, "window": str(window)}
 
 
 def _predict(
@@ -132,7 +134,8 @@ def _with_all_columns(predictions: pl.DataFrame, table: Table) -> pl.DataFrame:
     return predictions.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in absent.items())
 
 
-def _scored(predictions: pl.DataFrame) -> Scored:
+def scored_of(predictions: pl.DataFrame) -> Scored:
+    """How many, with their digest."""
     ordered = predictions.sort("_event_time", "_key")
     ids = "\n".join(ordered["prediction_id"].to_list()).encode()
     return Scored(predictions.height, digest(ids + ordered["score"].to_numpy().tobytes()))

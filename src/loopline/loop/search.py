@@ -13,8 +13,8 @@ from loopline.evaluation.losses import Loss, named
 from loopline.features.definitions import views_digest
 from loopline.incidents.actions import Cause
 from loopline.loop.code import code_parts
-from loopline.loop.declare import Model
 from loopline.loop.lane import Lane
+from loopline.loop.model import Model
 from loopline.loop.resources import Resources
 from loopline.loop.rounds import Asked, Making, declared_params, earlier, making, proposed, round_of
 from loopline.runs import searches

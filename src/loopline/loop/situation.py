@@ -15,6 +15,7 @@ from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
+from loopline.loop.review import reviewed_of
 from loopline.loop.watch import matured
 from loopline.models import registry
 from loopline.monitoring.alarm_kinds import DATA_FAULT, DECISION_HARM, HARM
@@ -69,6 +70,8 @@ class LaneSituation:
         return any(one.kind == kind and one.model in {self._lane.model, *also} for one in found)
 
     def _growth(self) -> float:
+        if self._lane.operation.model.external is not None:
+            return 1.0
         with self._resources.database.reading() as tx:
             trained = registry.versions(tx, self._lane.project, self._lane.model)
         if not trained:
@@ -78,17 +81,21 @@ class LaneSituation:
         return self._labelled() / known_then
 
     def _labelled(self) -> int:
-        """Keys with a label by now; where absence is a label, all that are due."""
+        """Keys with a label by now, told or a reviewer's; where absence is a label, all that are due."""
         recipe, now = self._lane.recipe, self.window.end
         if recipe.label.absent == "negative":
             table, counts = recipe.table, pl.col(recipe.at) <= recipe.label.mature_until(now)
         else:
             table, counts = recipe.label.table, recipe.label.expression.is_not_null()
-        return self._history.known(table, now).filter(counts)["_key"].n_unique()
+        keys = self._history.known(table, now).filter(counts)["_key"]
+        reviewed = reviewed_of(self._resources, self._lane, now)
+        return (pl.concat([keys, reviewed.frame["_key"]]) if reviewed else keys).n_unique()
 
     def _previous_is_better(self) -> bool:
         """The harm followed the last change of the champion, and the earlier one is better on the same rows since."""
         lane = self._lane
+        if lane.operation.model.external is not None:
+            return False
         with self._resources.database.reading() as tx:
             changes = registry.alias_history(tx, lane.project, lane.model, CHAMPION)
             before = previous_champion(tx, project=lane.project, model=lane.model)

@@ -15,6 +15,7 @@ from loopline.incidents import incident, outbox
 from loopline.incidents.calendar import first_covering
 from loopline.incidents.incident import Incident
 from loopline.incidents.people import People
+from loopline.labels.review.counts import waiting_by_model
 from loopline.ledger import chain
 from loopline.loop import store
 from loopline.loop.deployment import decision_alias
@@ -64,7 +65,7 @@ class Calm(msgspec.Struct, frozen=True):
 
 class ModelStatus(msgspec.Struct, frozen=True):
     """What a model serves: champion version (None: the fallback), since when, and under which decision. These are production's;
-    `environments` has them all, in their order. `owner` answers for the model.
+    `environments` has them all, in their order. `owner` answers for the model. `reviews` counts its predictions that wait for a reviewer.
     """
 
     model: str
@@ -77,6 +78,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     monitors: list[MonitorStatus]
     owner: str = ""
     environments: list[EnvironmentStatus] = []
+    reviews: int = 0
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
@@ -155,10 +157,11 @@ def _policies(tx: Transaction, loop: str) -> list[str]:
 
 def _project(resources: Resources, tx: Transaction, project: str) -> ProjectStatus:
     head, people, now = chain.head(tx, project), declared_people(tx, project), resources.clock.now()
+    reviews = waiting_by_model(tx, project)
     return ProjectStatus(
         project=project,
         frozen=freezes.frozen(tx, project),
-        models=[_model(tx, project, model) for model in _models(tx, project)],
+        models=[_model(tx, project, model, reviews.get(model, 0)) for model in _models(tx, project)],
         sources=sources_of(resources, tx, project),
         incidents=incident.find(tx, project, only_open=True),
         ledger_entries=head.seq,
@@ -214,7 +217,7 @@ def _source(resources: Resources, tx: Transaction, name: str, table: str, freshn
     )
 
 
-def _model(tx: Transaction, project: str, model: str) -> ModelStatus:
+def _model(tx: Transaction, project: str, model: str, reviews: int) -> ModelStatus:
     changes = registry.alias_history(tx, project, model, CHAMPION)
     decision = decision_versions.current_decision(tx, project, model)
     last = store.last_turn(tx, project, model)
@@ -229,6 +232,7 @@ def _model(tx: Transaction, project: str, model: str) -> ModelStatus:
         monitors=_monitors(tx, project, model),
         owner=declared_owner(tx, project, model),
         environments=_environments(tx, project, model),
+        reviews=reviews,
     )
 
 

@@ -71,6 +71,18 @@ heartbeat = sa.Table(
     sa.Column("sentence", sa.Text, nullable=False),
 )
 
+reference = sa.Table(
+    "reference",
+    metadata,
+    sa.Column("project", sa.String(200), primary_key=True),
+    sa.Column("model", sa.String(200), primary_key=True),
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("until", UtcTime, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("profile", sa.String(80)),
+)
+
 Row = dict[str, Any]
 
 
@@ -185,3 +197,13 @@ def erasures(tx: Transaction, code: str | None = None) -> list[Row]:
 def one_erasure(tx: Transaction, erasure_id: str) -> Row | None:
     row = tx.execute(sa.select(erasure).where(erasure.c.id == erasure_id)).mappings().first()
     return dict(row) if row else None
+
+
+def one_reference(tx: Transaction, project: str, model: str) -> Row | None:
+    query = sa.select(reference).where(reference.c.project == project, reference.c.model == model)
+    row = tx.execute(query).mappings().first()
+    return dict(row) if row else None
+
+
+def add_reference(tx: Transaction, values: Row) -> bool:
+    return insert_once(tx, reference, values)

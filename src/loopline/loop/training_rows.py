@@ -7,10 +7,12 @@ import polars as pl
 
 from loopline.labels.action_log import known_actions
 from loopline.labels.intake import label_table
+from loopline.labels.review.reviewed import Reviewed
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.pushed_labels import pushed_labels
 from loopline.loop.resources import Resources
-from loopline.loop.watch import pushed_labels
+from loopline.loop.review import reviewed_of
 from loopline.training.training_set import LabelledRows, Recipe, assemble
 from loopline.values import duration
 
@@ -20,8 +22,10 @@ def training_rows(
 ) -> tuple[LabelledRows, LabelledRows]:
     """The labelled rows known at `as_of`: those to train on, and those held out for the gates. Raises as `assemble`."""
     frames = history.all_known(lane.recipe.tables, as_of)
-    pushed = pushed_labels(resources, lane, as_of)
-    return _assembled(lane.recipe, frames, pushed, as_of).hold_out(duration(lane.operation.model.holdout))
+    pushed, reviewed = pushed_labels(resources, lane, as_of), reviewed_of(resources, lane, as_of)
+    return _assembled(lane.recipe, frames, pushed, as_of, reviewed=reviewed).hold_out(
+        duration(lane.operation.model.holdout)
+    )
 
 
 def pinned_rows(
@@ -44,7 +48,8 @@ def pinned_rows(
         for name in (*named, pushed)
         if name in named or (resources.tables.exists(name) and (name in versions or not versions))
     }
-    rows = _assembled(recipe, frames, frames.pop(pushed, None), as_of, leave_out)
+    told, reviewed = frames.pop(pushed, None), reviewed_of(resources, lane, as_of)
+    rows = _assembled(recipe, frames, told, as_of, leave_out, reviewed=reviewed)
     return rows.hold_out(duration(holdout))
 
 
@@ -61,9 +66,11 @@ def _assembled(
     pushed: pl.DataFrame | None,
     as_of: datetime,
     leave_out: Sequence[tuple[datetime, datetime]] = (),
+    *,
+    reviewed: Reviewed | None = None,
 ) -> LabelledRows:
     actions = _actions(recipe, frames)
-    return assemble(recipe, frames, as_of=as_of, pushed=pushed, actions=actions, leave_out=leave_out)
+    return assemble(recipe, frames, as_of=as_of, pushed=pushed, actions=actions, leave_out=leave_out, reviewed=reviewed)
 
 
 def _actions(recipe: Recipe, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame | None:

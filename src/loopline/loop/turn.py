@@ -12,7 +12,7 @@ from loopline.loop.decide import follow_declaration
 from loopline.loop.decision_watch import watch_decision
 from loopline.loop.deployment import Predictors
 from loopline.loop.history import History
-from loopline.loop.inputs import References, logged_features, watch_inputs
+from loopline.loop.inputs import References, features_that_came, logged_features, watch_inputs
 from loopline.loop.lane import Lane
 from loopline.loop.measured import measured
 from loopline.loop.monitors import watch_further
@@ -20,8 +20,11 @@ from loopline.loop.release import lapse
 from loopline.loop.resources import Resources
 from loopline.loop.respond import Decided
 from loopline.loop.restate import restate
+from loopline.loop.review import fill_reviews, tell_reviews
 from loopline.loop.score import score_due
 from loopline.loop.situation import LaneSituation
+from loopline.loop.take_in import take_in
+from loopline.loop.take_reference import take_reference
 from loopline.loop.watch import watch_matured
 from loopline.monitoring.alarm import list_alarms
 from loopline.storage.database import Transaction
@@ -66,25 +69,34 @@ def run_turn(
         return before
     seconds: dict[str, float] = {}
     scored = None
-    if due is not None:
+    external = work.lane.operation.model.external is not None
+    if external:
+        with measured(seconds, "score"):
+            scored = take_in(work.resources, work.lane)
+            take_reference(work.resources, work.lane, work.history, window.end)
+    elif due is not None:
         with measured(seconds, "score"):
             scored = score_due(work.resources, work.lane, work.predictors, due, number=number, window=window)
     with measured(seconds, "watch"):
-        inputs = due if due is not None else logged_features(work.resources, work.lane, window)
+        logged = features_that_came if external else logged_features
+        inputs = due if due is not None and not external else logged(work.resources, work.lane, window)
         watch_inputs(work.resources, work.lane, work.references, inputs, window)
+        fill_reviews(work.resources, work.lane, window.end)
+        tell_reviews(work.resources, work.lane, work.history, window.end)
         restate(work.resources, work.lane, work.history, window)
         watch_matured(work.resources, work.lane, work.history, window.end)
         watch_decision(work.resources, work.lane, work.history, window.end)
         watch_further(work.resources, work.lane, work.history, work.predictors, window.end)
         respond.open_incidents(work.resources, work.lane, work.history, work.references, window)
-    follow_declaration(
-        work.resources,
-        project=work.lane.project,
-        model=work.lane.model,
-        actor="loop",
-        at=window.end,
-        replayed=work.lane.replayed,
-    )
+    if not external:
+        follow_declaration(
+            work.resources,
+            project=work.lane.project,
+            model=work.lane.model,
+            actor="loop",
+            at=window.end,
+            replayed=work.lane.replayed,
+        )
     with measured(seconds, "respond"):
         situation = LaneSituation(work.resources, work.lane, work.history, work.predictors, window)
         lapse(work.resources, work.lane, window.end)

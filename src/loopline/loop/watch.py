@@ -9,13 +9,14 @@ import structlog
 
 from loopline.decisions.decision import decode_decision
 from loopline.labels.censoring import weighed
-from loopline.labels.intake import label_table
 from loopline.labels.outcomes import LABEL_KEY, outcomes
 from loopline.ledger import chain
 from loopline.loop.alarms import record_alarm
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.pushed_labels import pushed_labels
 from loopline.loop.resources import Resources
+from loopline.loop.review import reviewed_of
 from loopline.models import decision_versions
 from loopline.monitoring import watch
 from loopline.monitoring.alarm import Alarm
@@ -103,17 +104,19 @@ def matured(
     """Predictions made for times in (after, until] with their outcomes as known at `now`, and `also` these columns of theirs.
 
     Columns `at`, `score`, `outputs`, `decision`, `model_version`, `group`, `label` (null = not known) and `label_known_at`, with `_key`; where
-    labels can be censored also `censored`, `bound` and `weight`.
+    labels can be censored also `censored`, `bound` and `weight`, and `weight` where people review some predictions.
     """
     table = resources.tables.open(prediction_table(lane.project, lane.model))
     scored = table.read(event_after=after, event_until=until, columns=[*_SCORED, *also])
     label = lane.operation.model.label
-    pushed = pushed_labels(resources, lane, now)
+    pushed, reviewed = pushed_labels(resources, lane, now), reviewed_of(resources, lane, now)
     scored = scored.rename({"label_key": LABEL_KEY})
-    joined = weighed(outcomes(scored, history.known(label.table, now), label, as_of=now, pushed=pushed), label)
-    marks = ["weight", "censored", "bound", "label_known_at"] if label.censors else ["label_known_at"]
-    told = ["_key", "score", "outputs", "decision", "model_version", "group", "label", *marks, *also]
-    return joined.select(*told, at="_event_time", _group="group")
+    told = history.known(label.table, now)
+    joined = outcomes(scored, told, label, as_of=now, pushed=pushed, reviewed=reviewed)
+    joined = weighed(joined, label, reviewed)
+    marks = ["weight", "censored", "bound"] if label.censors else ["weight"] if reviewed is not None else []
+    kept = ["_key", "score", "outputs", "decision", "model_version", "group", "label", "label_known_at", *marks, *also]
+    return joined.select(*kept, at="_event_time", _group="group")
 
 
 def logged_columns(resources: Resources, lane: Lane) -> list[str]:
@@ -121,12 +124,6 @@ def logged_columns(resources: Resources, lane: Lane) -> list[str]:
     name = prediction_table(lane.project, lane.model)
     columns = resources.tables.open(name).schema.columns if resources.tables.exists(name) else {}
     return [column for column in columns if column.startswith(FEATURE_PREFIX)]
-
-
-def pushed_labels(resources: Resources, lane: Lane, now: datetime) -> pl.DataFrame | None:
-    """The labels that were pushed for the lane's model and known by `now`; None where none ever were."""
-    name = label_table(lane.project, lane.model)
-    return resources.tables.open(name).read(known_until=now) if resources.tables.exists(name) else None
 
 
 def block_floor(moment: datetime, block: str) -> datetime:

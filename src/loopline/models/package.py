@@ -2,7 +2,7 @@
 
 import msgspec
 
-from loopline.errors import Corrupt
+from loopline.errors import Corrupt, NotFound
 from loopline.evaluation.calibrator import Calibrator
 from loopline.models.graph import Node
 from loopline.models.runtimes.runtime import Format
@@ -59,11 +59,31 @@ class ModelPackage(msgspec.Struct, frozen=True, kw_only=True):
         return digest(self.encoded())
 
 
+_ELSEWHERE = b'{"served_elsewhere":'
+
+
+class Elsewhere(msgspec.Struct, frozen=True):
+    """What stands for the package of a version that something else serves: whose it is, and how it is called there."""
+
+    served_elsewhere: str
+    version: str
+
+    def encoded(self) -> bytes:
+        """As a package is: canonical JSON, to be signed."""
+        return canonical_json(self)
+
+
 def decode_package(content: bytes) -> ModelPackage:
-    """The package in `content`. Raises `Corrupt` where there is none."""
+    """The package in `content`. Raises `Corrupt` where there is none, `NotFound` "model.served_elsewhere" for what only stands for one."""
     try:
         return msgspec.json.decode(content, type=ModelPackage)
     except msgspec.DecodeError as error:
+        if content.startswith(_ELSEWHERE):
+            raise NotFound(
+                "model.served_elsewhere",
+                "this version is served elsewhere: there is nothing of it here but its predictions",
+                remedy="Explain, retrain, deploy or roll it back where it is served.",
+            ) from error
         raise Corrupt(
             "model.package_unreadable", f"the model package cannot be read: {error}", remedy="Package the model again."
         ) from error

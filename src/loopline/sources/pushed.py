@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loopline.errors import Conflict, InvalidInput
+from loopline.errors import Conflict, InvalidInput, Unavailable
 from loopline.sources import store
 from loopline.sources.columns import column_of
 from loopline.storage.database import Transaction, lock
@@ -20,6 +20,9 @@ from loopline.values import MICROSECOND, Window, canonical_json, digest, utc
 
 REMEMBERED = timedelta(days=30)
 """How long a push that was ingested is still known when it is repeated."""
+
+MOST_WAITING = 1000
+"""So many pushes of a source wait to be ingested; whoever pushes more is to wait, too."""
 
 PushedRow = dict[str, Any]
 
@@ -63,13 +66,19 @@ def receive(
     """Keep a push until it is ingested; when the transaction is durable, so is the push. Once for each `key`, by default the
     digest of the rows: again, it changes nothing and is answered as before.
 
-    Raises `Conflict` "push.key_reused" where other rows came under the key.
+    Raises `Conflict` "push.key_reused" where other rows came under the key, `Unavailable` "push.too_many_waiting" where ingestion does not keep up.
     """
     content = digest(canonical_json(rows))
     lock(tx, "push", spec.name)
     before = store.one_push(tx, spec.name, key or content)
     if before is not None:
         return _again(before, content, key)
+    if store.count_waiting(tx, spec.name) >= MOST_WAITING:
+        raise Unavailable(
+            "push.too_many_waiting",
+            f"{MOST_WAITING} pushes to {spec.name} wait to be ingested",
+            remedy="Nothing was kept. Push again in a minute, under the same key; or more rows at a time. `loopline sources` says whether ingestion fails.",
+        )
     received = _moment(tx, spec.name, at)
     answer = Received(spec.name, kept, len(rows) - kept, dict(reasons), received)
     values = {"source": spec.name, "key": key or content, "received_at": received, "content": content, "actor": actor}

@@ -63,6 +63,12 @@ def count_pushed(tx: Transaction, source: str, after: datetime, until: datetime)
     return found
 
 
+def count_waiting(tx: Transaction, source: str) -> int:
+    waiting = (push.c.source == source, push.c.body.is_not(None))
+    found: int = tx.execute(sa.select(sa.func.count()).select_from(push).where(*waiting)).scalar_one()
+    return found
+
+
 def closed_until(tx: Transaction, source: str) -> datetime | None:
     found: datetime | None = tx.execute(sa.select(push_closed.c.until).where(push_closed.c.source == source)).scalar()
     return found

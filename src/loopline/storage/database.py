@@ -152,6 +152,13 @@ def lock(tx: Transaction, *path: object) -> None:
     tx.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
+def now_ms(tx: Transaction) -> int:
+    """The database's time, in milliseconds since 1970 UTC: what leases are measured by, whatever the machines' clocks say."""
+    remote = "cast(extract(epoch from clock_timestamp()) * 1000 as bigint)"
+    asked = remote if tx.dialect.name == "postgresql" else "cast(unixepoch('subsec') * 1000 as integer)"
+    return int(tx.exec_driver_sql(f"select {asked}").scalar_one())
+
+
 def upsert(tx: Transaction, table: sa.Table, values: dict[str, Any], *, key: list[str]) -> None:
     """Insert the row, or set its other columns where `key` (a unique key of the table) exists already."""
     statement = _insert(tx, table).values(values)

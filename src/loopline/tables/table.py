@@ -241,6 +241,18 @@ class Table:
         rows = datafile.read(self._folder, self._plan(at, bounds), schema, needed)
         return (rows.filter(*predicates) if predicates else rows).select(wanted)
 
+    def appended(self, after: int, *, columns: Iterable[str] | None = None) -> tuple[int, pl.DataFrame]:
+        """The rows that were appended in versions later than `after`, each once and in append order, and the version up to which these are all.
+
+        Files made smaller in number bring no row again. `columns` picks and orders; None gives all. Raises `InvalidInput`
+        (`table.unknown_column`).
+        """
+        until = self._log.refresh().version
+        schema = self._log.schema(until).all_columns
+        wanted = _wanted(columns, schema)
+        files = [file for file in self._log.every_file() if after < file.added <= until and file.order[0] == file.added]
+        return until, datafile.read(self._folder, files, schema, _needed(wanted, [], schema)).select(wanted)
+
     def current(
         self,
         at: datetime | None = None,

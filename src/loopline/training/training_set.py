@@ -16,6 +16,7 @@ from loopline.features.point_in_time import point_in_time
 from loopline.labels.censoring import weighed
 from loopline.labels.label import Label
 from loopline.labels.outcomes import LABEL_KEY, outcomes
+from loopline.labels.review.reviewed import Reviewed, carrying
 from loopline.models.signature import Signature
 from loopline.tables.source import key_text
 from loopline.training.groups import Named, with_groups
@@ -77,7 +78,7 @@ class TrainingSet:
     together, and `group_sizes` counts them in order, as LightGBM and XGBoost want them. `at` is datetime64[us], UTC. `levels`
     are those of a quantile forecast. `seed` is this fit's own.
 
-    `weight` float64 (rows,) undoes that some rows were likelier to get a label than others, where labels are censored or selected;
+    `weight` float64 (rows,) undoes that some rows were likelier to get a label than others, where labels are censored, selected or reviewers';
     ones elsewhere. `censored` bool (rows,): `y` is only a lower bound, and the row weighs 0; false everywhere unless the label
     keeps such rows.
     """
@@ -219,12 +220,14 @@ def assemble(
     pushed: pl.DataFrame | None = None,
     actions: pl.DataFrame | None = None,
     leave_out: Sequence[tuple[datetime, datetime]] = (),
+    reviewed: Reviewed | None = None,
 ) -> LabelledRows:
     """All rows whose labels are due and known by `as_of`, with features as they were known at each row's time.
 
     `history` holds every table of the recipe; what was not known by `as_of` is ignored. `actions` (`_key`, `propensity`) are those logged;
     with them a row weighs the inverse of its propensity too, and one without weighs 1. Rows in any of the spans (start,
-    end] of `leave_out` are skipped. Raises `InvalidInput` where no labelled row is left.
+    end] of `leave_out` are skipped. Labels of reviewers (`reviewed`) are taken where no other is known, weighing what they stand for; the pin `reviews`
+    says how far they carry. Raises `InvalidInput` where no labelled row is left, and "review.no_overlap" as `carrying` does.
     """
     known = {name: frame.filter(pl.col("_known_at") <= as_of) for name, frame in history.items()}
     if known[recipe.table].is_empty():
@@ -235,24 +238,28 @@ def assemble(
         subjects = subjects.filter(~((pl.col(recipe.at) > start) & (pl.col(recipe.at) <= end)))
     frame = with_groups(features_of(subjects, recipe, known), subjects, recipe.told_by)
     keys = frame.select("_key", "_event_time", *recipe.carried)
-    told = weighed(outcomes(keys, known[recipe.label.table], recipe.label, as_of=as_of, pushed=pushed), recipe.label)
-    frame = frame.with_columns(_kept(told, recipe.label, actions))
+    history_of_label = known[recipe.label.table]
+    told = outcomes(keys, history_of_label, recipe.label, as_of=as_of, pushed=pushed, reviewed=reviewed)
+    told = weighed(told, recipe.label, reviewed)
+    frame = frame.with_columns(_kept(told, recipe.label, actions, weighs=reviewed is not None))
     frame = _together(frame.filter(pl.col("label").is_not_null()))
     if frame.height == 0 or ("_censored" in frame.columns and frame["_censored"].all()):
         raise _no_rows(recipe, as_of)
     pins = {"as_of": as_of, "rows": frame.height, "subjects": subjects.height, "label": recipe.label.describe()}
+    if reviewed is not None:
+        pins["reviews"] = carrying(told, recipe.label, reviewed)
     pins["leave_out"] = [[start, end] for start, end in leave_out]
     return LabelledRows(frame, recipe, pins)
 
 
-def _kept(told: pl.DataFrame, label: Label, actions: pl.DataFrame | None) -> pl.DataFrame:
+def _kept(told: pl.DataFrame, label: Label, actions: pl.DataFrame | None, *, weighs: bool) -> pl.DataFrame:
     """`label`, `_label_known_at` and, where they can differ, `_weight` and `_censored`: a bound is a label only where it is asked for."""
     if actions is not None:
         chosen = told.join(actions.select("_key", "propensity"), on="_key", how="left", maintain_order="left")
         told = told.with_columns(weight=told["weight"] / chosen["propensity"].fill_null(1.0))
     due = pl.col("_event_time") + label.maturity
     known = pl.coalesce("label_known_at", due).alias("_label_known_at")
-    if actions is None and not label.censors:
+    if actions is None and not label.censors and not weighs:
         return told.select("label", known)
     value = pl.coalesce("label", "bound") if label.keep_censored else pl.col("label")
     return told.select(known, label=value, _weight="weight", _censored="censored")

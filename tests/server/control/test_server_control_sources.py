@@ -1,5 +1,6 @@
 """Rows pushed over HTTP: kept when answered, judged, repeated without effect."""
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ import loopline as ll
 from loopline.loop.ingestion import ingest_until
 from loopline.loop.pushes import Intakes
 from loopline.server.control.app import control_app
+from loopline.sources import pushed, store
 from loopline.tables import quarantined
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -83,3 +85,45 @@ def test_what_is_no_push_is_refused(pushing, served):
     assert push(pushing, row("a"), path=PATH.replace("refunds", "arrivals")).json()["code"] == "source.not_pushed"
     assert push(pushing, row("a" * (9 << 20))).status_code == 413
     assert push(served, row("a")).json()["code"] == "source.not_pushed"
+
+
+def test_lines_and_arrow_are_rows_as_json_is(pushing, loop):
+    headers = pushing.token("sources:push")
+    lines = b'{"id": "a", "at": "2026-05-01T10:00:00Z", "amount": 1.5}\n\n{"id": "b", "at": "soon", "amount": 1}\n'
+    batch = f"{PATH}/batch"
+    answer = pushing.client.post(batch, headers=headers | {"content-type": "application/x-ndjson"}, content=lines)
+    assert (answer.json()["rows"], answer.json()["reasons"]) == (1, {"wrong_type:at": 1})
+    stream = io.BytesIO()
+    at = pl.Series([datetime(2026, 5, 1, 10, tzinfo=UTC)], dtype=pl.Datetime("us", "UTC"))
+    pl.DataFrame({"id": ["c"], "at": at, "amount": [2.5]}).write_ipc_stream(stream)
+    arrow = headers | {"content-type": "application/vnd.apache.arrow.stream", "idempotency-key": "one"}
+    for repeated in (False, True):
+        answer = pushing.client.post(batch, headers=arrow, content=stream.getvalue()).json()
+        assert (answer["rows"], answer["repeated"]) == (1, repeated)
+    done = ingest_until(pushing.resources, loop, NOW + timedelta(hours=1), begin=NOW - timedelta(days=1))
+    assert done["flights.refunds"].rows == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        ("text/csv", b"id,at", "push.media_type"),
+        ("application/x-ndjson", b'{"id": 1}\nno', "push.unreadable"),
+        ("application/x-ndjson", b"[1]", "push.unreadable"),
+        ("application/x-ndjson", b"", "push.row_count"),
+        ("application/vnd.apache.arrow.stream", b"ARROW1", "push.unreadable"),
+    ],
+)
+def test_a_batch_that_cannot_be_read_keeps_nothing(pushing, kind, body, code):
+    headers = pushing.token("sources:push") | {"content-type": kind}
+    answer = pushing.client.post(f"{PATH}/batch", headers=headers, content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    with pushing.resources.database.reading() as tx:
+        assert store.count_waiting(tx, "flights.refunds") == 0
+
+
+def test_who_pushes_faster_than_is_ingested_waits_and_repeats_are_answered(pushing, loop, monkeypatch):
+    monkeypatch.setattr(pushed, "MOST_WAITING", 2)
+    assert [push(pushing, row(name), key=name).status_code for name in "abcab"] == [200, 200, 503, 200, 200]
+    ingest_until(pushing.resources, loop, NOW + timedelta(hours=1), begin=NOW - timedelta(days=1))
+    assert push(pushing, row("c"), key="c").status_code == 200

@@ -18,6 +18,7 @@ from loopline.features import erasure as online_erasure
 from loopline.features.definitions import View
 from loopline.features.online import OnlineFeatures
 from loopline.incidents import erasure as incidents_erasure
+from loopline.labels.review import erasure as review_erasure
 from loopline.loop import ledger_erasure
 from loopline.loop import store as loop_store
 from loopline.loop.batch_tables import scored_tables
@@ -56,6 +57,7 @@ def erasing_of(settings: Settings, resources: Resources, opened: Callable[[Setti
         incidents_erasure.eraser(resources.database),
         schedules_erasure.eraser(resources.database),
         healing_erasure.eraser(resources.database),
+        review_erasure.eraser(resources.database),
         pipelines_erasure.eraser(resources.database),
     ]
     erasers = [
@@ -101,6 +103,7 @@ def _rest(resources: Resources) -> Eraser:
     """Tables of the database that no part has named: texts are texts, whoever added the table."""
     parts = (
         runs_erasure, models_erasure, monitoring_erasure, incidents_erasure, schedules_erasure, healing_erasure, pipelines_erasure,
+        review_erasure,
     )  # fmt: skip
     named = {table.name for part in parts for table in part.TABLES}
     return rows_eraser("database", resources.database, [one for one in _tables() if one.name not in named])

@@ -33,6 +33,7 @@ from loopline.server.control.routes import (
     models,
     pages,
     principals,
+    reviews,
     runs,
     sources,
     status,
@@ -53,6 +54,7 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *decisions.HANDLERS,
     *incidents.HANDLERS,
     *approvals.HANDLERS,
+    *reviews.HANDLERS,
     *freeze.HANDLERS,
     *erasures.HANDLERS,
     why.explain,
@@ -62,7 +64,7 @@ _API: tuple[ControllerRouterHandler, ...] = (
     *tokens.HANDLERS,
     *principals.HANDLERS,
     labels.push,
-    sources.push,
+    *sources.HANDLERS,
     hooks.receive,
 )
 _ROOT: tuple[ControllerRouterHandler, ...] = (*health.HANDLERS, metrics.read_metrics, *login.HANDLERS, *pages.HANDLERS)

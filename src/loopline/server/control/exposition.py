@@ -26,6 +26,7 @@ def _model_lines(models: list[tuple[dict[str, str], ModelStatus]]) -> Iterator[s
     yield from _gauge(
         "champion_version", "Serving version, 0 for the fallback.", [(n, m.champion or 0) for n, m in models]
     )
+    yield from _gauge("reviews_waiting", "Predictions that wait for a reviewer.", [(n, m.reviews) for n, m in models])
     monitors = [({**n, "monitor": monitor.name}, monitor) for n, m in models for monitor in m.monitors]
     yield from _gauge("evidence_ratio", "Evidence for harm; 1 is an alarm.", [(n, m.evidence) for n, m in monitors])
     yield from _gauge(
