@@ -9,11 +9,12 @@ from loopline.loop.fairness_watch import watch_fairness
 from loopline.loop.further import Further, advance
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.powered_watch import watch_powered
 from loopline.loop.rate_watch import watch_rate
 from loopline.loop.regret_watch import watch_regret
 from loopline.loop.resources import Resources
 from loopline.monitoring.alarm import Alarm
-from loopline.monitoring.kinds import Estimated, Fairness, Rate, Regret, Watched
+from loopline.monitoring.kinds import Estimated, Fairness, Powered, Rate, Regret, Watched
 
 
 def watch_further(
@@ -31,6 +32,8 @@ def _of(
 ) -> list[Further]:
     if isinstance(watched, Estimated):
         return watch_estimated(resources, lane, history, watched, now)
+    if isinstance(watched, Powered):
+        return watch_powered(resources, lane, history, watched, now)
     if isinstance(watched, Regret):
         return watch_regret(resources, lane, history, predictors, watched, now)
     if isinstance(watched, Fairness):

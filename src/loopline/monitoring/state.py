@@ -68,7 +68,7 @@ def observe(risk: Risk, reference: Reference, state: MonitorState, block: BlockS
     gathered = merge(state.pending, block) if state.pending else block
     if gathered.labelled < risk.min_rows:
         return Observed(msgspec.structs.replace(state, pending=gathered))
-    terms, allowed = bet(risk, reference), reference.upper + risk.tolerance
+    terms, allowed = bet(risk, reference, gathered.spread), reference.upper + risk.tolerance
     excess = out_of_season(risk, reference, gathered)
     carried = reference.carry * state.last[1] if state.last and state.last[0] == gathered.start else 0.0
     process = e_sr.update(state.process, terms.observation(excess - carried), terms.mean)
