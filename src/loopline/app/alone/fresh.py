@@ -33,6 +33,7 @@ from loopline.app.alone.study import Study
 from loopline.app.alone.times import moment_micros
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import Loss
+from loopline.monitoring.allotment import with_slices
 from loopline.monitoring.block_length import Chosen, choose_block, rows_a_block
 from loopline.monitoring.due import due
 from loopline.monitoring.lateness import settled_blocks
@@ -121,6 +122,7 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
     if rows.kind == "binary" and not rows.hard:
         losses, scale = _sharper(rows, blocks, loss, losses, scale, reference, tolerance)
     promised = promise(losses, reference, rows.kind)
+    of_all, of_slices = _allotted(request.false_pages_per_year, columns, rows)
     setup = Setup(
         name=request.name,
         kind=rows.kind,
@@ -129,16 +131,23 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
         columns=columns,
         timed=rows.timed,
         rows_a_block=size,
-        risk=Risk(loss.name, tolerance, chosen.block, request.false_pages_per_year, "scores", chosen.min_rows),
+        risk=Risk(loss.name, tolerance, chosen.block, of_all, "scores", chosen.min_rows),
         promise=promised,
         reference=reference_of(promised, losses, reference),
         reference_until=int(blocks.end[reference - 1]),
         matures=matures,
         absent=request.absent,
         scale=msgspec.to_builtins(scale),
+        of_slices=of_slices,
     )
     inputs = look_at_inputs(table, columns.features, rows, blocks, reference, losses.scores, progress)
     return _watched(setup, rows, blocks, reference, losses, inputs)
+
+
+def _allotted(budget: float, columns: Columns, rows: Rows) -> tuple[float, float]:
+    """What all rows as one and what all slices have of the budget; without columns to slice by, slices need none."""
+    sliced = columns.features or rows.version is not None or rows.decision is not None
+    return with_slices(budget) if sliced else (budget, 0.0)
 
 
 def _sharper(

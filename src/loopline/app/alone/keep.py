@@ -16,6 +16,7 @@ from loopline.app.alone.columns import Columns, Said
 from loopline.app.alone.fresh import Request, study_afresh
 from loopline.app.alone.measure import summaries
 from loopline.app.alone.reference_rows import keep_reference
+from loopline.app.alone.shares import FOLDER
 from loopline.app.alone.watch import Progress, answers, as_record, open_files, rows_of, steps_of
 from loopline.app.home import open_home
 from loopline.config import Settings
@@ -36,7 +37,6 @@ from loopline.storage.scratch import scratch_folder
 from loopline.values import from_micros, micros
 
 MONITOR = "harm"
-FOLDER = "alone"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _CAUSES = 8
 

@@ -188,7 +188,7 @@ def as_record(request: Request, watched: Watched) -> bytes:
         "loss": watched.setup.risk.loss,
         "block": watched.setup.risk.block,
         "tolerance": watched.setup.risk.tolerance,
-        "false_pages_per_year": watched.setup.risk.false_pages_per_year,
+        "false_pages_per_year": watched.setup.false_pages_per_year,
         "matures": watched.setup.matures,
     }
     return msgspec.json.format(msgspec.json.encode(record), indent=2)
