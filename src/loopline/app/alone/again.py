@@ -12,7 +12,8 @@ from loopline.app.alone.answers import Setup
 from loopline.app.alone.causes import faults_by_stretch, look_at_inputs, reference_profile_of
 from loopline.app.alone.files import Table
 from loopline.app.alone.fresh import counted, mature, whole_blocks
-from loopline.app.alone.measure import Losses, Scale, Trial, episodes, lose, loss_of, summaries, watch
+from loopline.app.alone.judged import losses_of_rows
+from loopline.app.alone.measure import Losses, Scale, Trial, episodes, loss_of, summaries, watch
 from loopline.app.alone.reference_rows import table_with_reference, with_reference
 from loopline.app.alone.rows import Rows
 from loopline.app.alone.study import Study
@@ -54,7 +55,7 @@ def study_again(kept: Kept, table: Table, rows: Rows, progress: Progress) -> tup
     reference, before = len(kept.cut), len(kept.cut) + len(kept.counted)
     loss = loss_of(merged, setup.risk.loss)
     progress("losses")
-    losses = lose(merged, blocks, loss, msgspec.convert(setup.scale, Scale))
+    losses = losses_of_rows(merged, blocks, loss, msgspec.convert(setup.scale, Scale))
     together = table_with_reference(kept.reference, table, setup.columns.features) if setup.columns.features else table
     inputs = look_at_inputs(together, setup.columns.features, merged, blocks, reference, losses.scores, progress)
     profile = reference_profile_of(inputs)

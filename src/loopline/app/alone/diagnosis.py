@@ -83,7 +83,7 @@ class Diagnosis:
             return None
         rows = self.inputs.sample.rows
         loss = loss_of(study.rows, study.setup.risk.loss)
-        judged = self.weight > 0
+        judged = (self.weight > 0) & study.rows.known[rows]
         made = Blind(
             list(self.inputs.places.values()),
             study.losses.scores[rows],

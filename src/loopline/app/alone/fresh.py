@@ -14,6 +14,7 @@ from loopline.app.alone.columns import NOTHING_SAID, Columns, Said
 from loopline.app.alone.coverage import lateness_of
 from loopline.app.alone.files import Table
 from loopline.app.alone.join import NEVER
+from loopline.app.alone.judged import least_labelled, losses_of_rows, with_trust
 from loopline.app.alone.measure import (
     Losses,
     Scale,
@@ -113,13 +114,13 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
     until = moment_micros(request.reference_until) if request.reference_until else None
     reference = reference_blocks(blocks, until, request.reference_blocks)
     loss = loss_of(rows, request.loss)
-    scale = fit_scale(rows, int(blocks.last[reference - 1]))
+    scale = with_trust(rows, blocks, reference, loss, fit_scale(rows, int(blocks.last[reference - 1])))
     progress("losses")
-    losses = lose(rows, blocks, loss, scale)
+    losses = losses_of_rows(rows, blocks, loss, scale)
     tolerance = (
         default_tolerance(float(losses.loss[:reference].mean())) if request.tolerance is None else request.tolerance
     )
-    if rows.kind == "binary" and not rows.hard:
+    if rows.kind == "binary" and not rows.hard and rows.judged is None:
         losses, scale = _sharper(rows, blocks, loss, losses, scale, reference, tolerance)
     promised = promise(losses, reference, rows.kind)
     of_all, of_slices = _allotted(request.false_pages_per_year, columns, rows)
@@ -226,16 +227,17 @@ def _blocks_of(request: Request, rows: Rows, ready: int) -> tuple[Rows, Chosen, 
         every = max(1, round(size * len(rows) / max(int(known.sum()), 1)))
         return replace(rows, at=(rows.at // every) * _DAY + _DAY), Chosen("1d", max(1, size // 2)), every
     if request.block:
-        return rows, Chosen(request.block, _LEAST_ROWS), 0
-    chosen = choose_block(rows.at[:ready], known, _rare(rows)[:ready])
+        return rows, Chosen(request.block, least_labelled(rows, _LEAST_ROWS)), 0
+    told = known if rows.judged is None else rows.made[:ready]
+    chosen = choose_block(rows.at[:ready], told, _rare(rows)[:ready])
     if chosen is None:
         raise _too_few(int(known.sum()), 0)
-    return rows, chosen, 0
+    return rows, Chosen(chosen.block, least_labelled(rows, chosen.min_rows)), 0
 
 
 def _rare(rows: Rows) -> Mask:
-    """Rows of the rarer class; of other kinds all rows count."""
-    if rows.kind != "binary":
+    """Rows of the rarer class; of other kinds, and where a judge is, all rows count."""
+    if rows.kind != "binary" or rows.judged is not None:
         return np.ones(len(rows), dtype=np.bool_)
     positives = rows.label == 1
     rarer: Mask = positives if 2 * positives.sum() <= rows.known.sum() else rows.label == 0

@@ -157,6 +157,8 @@ def _as_begun(request: Request, setup: Setup) -> Request:
         label=columns.label,
         label_at=columns.label_at,
         group=columns.group,
+        judge=columns.judge,
+        propensity=columns.propensity,
     )
     positive = setup.classes[1] if setup.kind == "binary" and setup.classes else ""
     return Request(
