@@ -151,6 +151,10 @@ def test_each_monitor_sees_its_own_harm(shop):
     resources, _ = shop
     with resources.database.reading() as tx:
         names = {one.name for one in watch.list_monitors(tx, "shop")}
+        first = {name: read_performance(tx, "shop", "returns", name)[0].block_start for name in sorted(names)}
+    assert {first[name] for name in names if name.startswith(("fair:", "harm:"))} == {
+        first["harm"]
+    }  # held to what was held out
     assert names >= {
         "harm",
         "harm:brier",

@@ -12,6 +12,7 @@ from loopline.evaluation.losses import require_fit
 from loopline.monitoring.risk import RATE, Risk
 
 LATENCY = "latency_ms"
+MOST_GROUPS = 20
 
 
 class Estimated(msgspec.Struct, frozen=True, tag="estimated"):
@@ -184,6 +185,11 @@ def key_of(watched: Watched) -> str:
         return f"fair:{watched.loss}:{watched.by}"
     measure = "mean" if watched.highest else f"above {watched.above:g}" if watched.above is not None else ""
     return f"{RATE}{watched.of}{f' {measure}' if measure else ''}"
+
+
+def group_monitor(fair: Fairness, value: str = "") -> str:
+    """What the monitor of one group is called; without a value how those of all begin."""
+    return f"{key_of(fair)}={value}"
 
 
 def with_budget(watched: AnyWatched, false_pages_per_year: float) -> AnyWatched:
