@@ -90,6 +90,7 @@ def test_a_judge_who_is_wrong_raises_no_alarm_where_nothing_happens(tmp_path):
     assert watch(where, said=JUDGE).verdict == "fine"
 
 
+@pytest.mark.heavy
 def test_a_home_goes_on_with_the_judge_it_began_with(tmp_path):
     for until in (70, DAYS):
         where, _ = files(tmp_path, until=until)

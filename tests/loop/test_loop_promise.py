@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 import loopline as ll
 from loopline.evaluation.losses import named
 from loopline.loop import promise
@@ -20,7 +19,7 @@ from loopline.monitoring.kinds import Regret
 from loopline.monitoring.risk import Reference, reference_of
 from loopline.monitoring.state import MonitorState, observe
 
-DAY = timedelta(days=1)
+START, DAY = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1)
 BRIER = ll.Risk("brier", tolerance=0.02, min_rows=10)
 FAIR = ll.Fairness("carrier", tolerance=0.05, loss="brier", block="1d", min_rows=5)
 ALSO = (BRIER, FAIR, ll.Rate("degraded", at_most=0.02), ll.Regret(tolerance=0.01))

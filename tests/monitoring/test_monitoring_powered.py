@@ -14,11 +14,13 @@ from loopline.errors import InvalidInput
 from loopline.evaluation.estimation.powered import trust_of
 from loopline.evaluation.kind import BINARY, Output
 from loopline.evaluation.losses import named
+from loopline.monitoring.allotment import spent_by
 from loopline.monitoring.block import cut
 from loopline.monitoring.kinds import Powered, read_watched
 from loopline.monitoring.powered import Figures, drawn, figures_of, held_to, powered_blocks, sample_of, sampled
 from loopline.monitoring.risk import Reference, Risk
 from loopline.monitoring.state import MonitorState, observe
+from loopline.monitoring.watch import Monitor
 
 START, DAY = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1)
 SHARES = st.floats(0.02, 1)
@@ -130,7 +132,14 @@ def blocks_of(rows, risk, powered=JUDGED):
     return powered_blocks(rows, found, risk, START, START + 10_000 * DAY, usual=1.0)
 
 
-@pytest.mark.parametrize(("judge", "weighted"), [(0.95, False), (0.95, True), (0.5, True)])
+@pytest.mark.parametrize(
+    ("judge", "weighted"),
+    [
+        (0.95, True),
+        pytest.param(0.95, False, marks=pytest.mark.heavy),
+        pytest.param(0.5, True, marks=pytest.mark.heavy),
+    ],
+)
 def test_false_pages_stay_within_the_budget_at_the_edge_of_what_is_allowed(judge, weighted):
     """Fifteen of 150 rows of a day are asked for; days have a luck of their own; every path is as bad as just allowed."""
     paths, days = 20, 120
@@ -166,6 +175,21 @@ def test_harm_is_found_sooner_than_by_the_same_labels_alone():
     powered, labels = np.array(delays).T
     assert powered.mean() < 0.8 * labels.mean()
     assert (powered < labels).sum() >= 0.7 * paths
+
+
+def test_what_would_be_seen_counts_the_chance_of_asking():
+    """The smallest rise that a budget tells of is larger where fewer labels are asked for: by as much as blocks then vary."""
+    seen = {}
+    for share in (0.05, 0.5):
+        rng = np.random.default_rng(6)
+        risk, reference = Risk("zero_one", tolerance=0.03, baseline="none", min_rows=50), promise(rng, 200)
+        state = MonitorState()
+        for block in blocks_of(world(rng, 40, 200, share), risk):
+            state = observe(risk, reference, state, block).state
+        assert state.spread == pytest.approx(block.spread)
+        monitor = Monitor("p", "m", "powered", risk, reference, state, START, START)
+        seen[share] = spent_by(monitor, 0, ("30d",)).sees[0].rise
+    assert seen[0.05] > 1.15 * seen[0.5]
 
 
 def test_who_is_drawn_follows_from_the_key_alone():

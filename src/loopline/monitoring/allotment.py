@@ -1,5 +1,6 @@
 """One budget of false pages for a whole project: what each monitor gets of it, what is spent, and which of many alarms to believe."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -91,7 +92,9 @@ def spent_by_slices(monitor: Monitor, false_pages_per_year: float) -> Spent:
 def _sees(monitor: Monitor, span: timedelta) -> Power:
     """Of a span of very many blocks what the first 2,000 would show, which is no less."""
     within = min(span, _MOST_BLOCKS * duration(monitor.spec.block))
-    return Power(span, power(monitor.spec, monitor.reference, [within])[0].rise)
+    spread = math.hypot(monitor.reference.spread, monitor.state.spread)
+    reference = msgspec.structs.replace(monitor.reference, spread=spread)
+    return Power(span, power(monitor.spec, reference, [within])[0].rise)
 
 
 def budget_of(

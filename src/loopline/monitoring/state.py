@@ -25,7 +25,7 @@ class Onset(msgspec.Struct, frozen=True):
 
 class MonitorState(msgspec.Struct, frozen=True):
     """A monitor between two blocks. `pending` gathers rows until there are enough of them; `last` is where the newest block ended and how
-    far it lay above what is allowed, which the next one may have from it.
+    far it lay above what is allowed, which the next one may have from it; `spread` how far the newest one's mean varies by chance that is known.
     """
 
     process: e_sr.ESR = e_sr.ESR()
@@ -34,6 +34,7 @@ class MonitorState(msgspec.Struct, frozen=True):
     blocks: int = 0
     alarms: int = 0
     last: tuple[datetime, float] | None = None
+    spread: float = 0.0
 
 
 class HarmEvidence(msgspec.Struct, frozen=True):
@@ -74,10 +75,10 @@ def observe(risk: Risk, reference: Reference, state: MonitorState, block: BlockS
     process = e_sr.update(state.process, terms.observation(excess - carried), terms.mean)
     onset = _onset(state.onset, gathered, excess, allowed)
     last = (gathered.end, excess - allowed) if reference.carry else None
-    moved = MonitorState(process, None, onset, state.blocks + 1, state.alarms, last)
+    moved = MonitorState(process, None, onset, state.blocks + 1, state.alarms, last, gathered.spread)
     if not process.alarms(risk.threshold):
         return Observed(moved)
-    restarted = MonitorState(blocks=moved.blocks, alarms=moved.alarms + 1, last=last)
+    restarted = MonitorState(blocks=moved.blocks, alarms=moved.alarms + 1, last=last, spread=moved.spread)
     return Observed(restarted, _evidence(risk, reference, moved, gathered, excess))
 
 
