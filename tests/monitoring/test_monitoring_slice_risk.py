@@ -59,7 +59,7 @@ def pages_of(found):
     return {place for one in found for place in one.alarms}
 
 
-@pytest.mark.parametrize("carry", [0.0, 0.6])
+@pytest.mark.parametrize("carry", [pytest.param(0.0, marks=pytest.mark.heavy), 0.6])
 def test_false_pages_of_all_slices_stay_within_their_share_of_the_budget(carry):
     """At a budget of twenty a year, each slice as bad as just tolerated, and days that follow from the day before."""
     pages, years, budget = 0, 0.0, 20.0
