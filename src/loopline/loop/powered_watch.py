@@ -11,17 +11,20 @@ import structlog
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import named
+from loopline.gates.promotion import CHAMPION
 from loopline.loop.decision_reference import DecisionReference, of_champion
 from loopline.loop.further import Further, learnt
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR, block_floor, matured
+from loopline.models import registry
 from loopline.monitoring import watch
 from loopline.monitoring.alarm_kinds import HARM
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.kinds import Powered, key_of
 from loopline.monitoring.powered import PAST, held_to, powered_blocks, sampled, square_of
+from loopline.monitoring.risk import Reference, Risk
 from loopline.monitoring.state import HarmEvidence
 
 Floats = npt.NDArray[np.float64]
@@ -33,10 +36,14 @@ _JUDGED = ("judged", "propensity", "asked")
 
 
 def watch_powered(resources: Resources, lane: Lane, history: History, powered: Powered, now: datetime) -> list[Further]:
-    """The monitor, held to what the first champion's held-out rows lost; none before there is a champion."""
+    """The monitor, held to what the first champion's held-out rows lost; none before there is a champion.
+
+    Where rows with labels were not chosen evenly, or are too few, the held-out rows say nothing of all: then the first eight blocks do.
+    """
     with resources.database.reading() as tx:
         harm = watch.find_monitor(tx, lane.project, lane.model, HARM_MONITOR)
-        if harm is None or (powered.judge and not _judges(lane, history, powered, now)):
+        serves = registry.alias(tx, lane.project, lane.model, CHAMPION)
+        if harm is None or serves is None or (powered.judge and not _judges(lane, history, powered, now)):
             return []
         held = of_champion(resources, tx, lane.project, lane.model)[1]
         known = watch.find_monitor(tx, lane.project, lane.model, key_of(powered))
@@ -64,9 +71,19 @@ def watch_powered(resources: Resources, lane: Lane, history: History, powered: P
     name, since = key_of(powered), harm.started_at
     begun = Further(name, risk, since, until, blocks, HARM, powered.pages, told)
     try:
-        return [replace(begun, reference=held_to(loss, outputs, labels, numbers, constant, risk.min_rows))]
+        if powered.share is not None:
+            return [replace(begun, reference=held_to(loss, outputs, labels, numbers, constant, risk.min_rows))]
     except InvalidInput:
-        return [replace(begun, learn=lambda first: learnt(risk, first).above(constant))]
+        pass
+    return [replace(begun, learn=lambda first: learnt_of(risk, first).above(constant))]
+
+
+def learnt_of(risk: Risk, first: Sequence[BlockSummary]) -> Reference:
+    """What the first blocks show, without the spread that each has by chance of asking: that is added to each block as it is bet on."""
+    found = learnt(risk, first)
+    asking = float(np.mean([block.spread**2 for block in first]))
+    own = max(found.spread**2 - asking, 0.0)
+    return Reference(found.mean, found.upper, float(np.sqrt(own)), found.blocks)
 
 
 def _table(lane: Lane, powered: Powered) -> str:

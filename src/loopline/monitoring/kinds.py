@@ -44,7 +44,8 @@ class Powered(msgspec.Struct, frozen=True, tag="powered"):
     by the key of the prediction, hold in the column `judged` the label (of two classes its probability) or, where it `says` so, the loss; without one
     from the model's own scores. A row weighs at most 1 / `floor`: one that was less likely to be asked counts too little, never too much.
 
-    It is held to what the held-out rows of the first champion lost. Of two classes the baseline, where the risk has one, is the constant
+    It is held to what the held-out rows of the first champion lost; without a share, where those rows were not chosen evenly, to its first eight
+    blocks. Of two classes the baseline, where the risk has one, is the constant
     that was best for these rows.
     """
 
