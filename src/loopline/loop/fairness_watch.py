@@ -62,6 +62,7 @@ def watch_fairness(resources: Resources, lane: Lane, history: History, fair: Fai
             lambda found: _sentence(fair, value, found),
             held_to.get(begin + value),
             learn=lambda first: learn(risk, first),
+            shares=True,
         )
 
     if not groups:
