@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from loopline.monitoring.custom import monitor as monitor
     from loopline.monitoring.kinds import Estimated as Estimated
     from loopline.monitoring.kinds import Fairness as Fairness
+    from loopline.monitoring.kinds import Powered as Powered
     from loopline.monitoring.kinds import Rate as Rate
     from loopline.monitoring.kinds import Regret as Regret
     from loopline.monitoring.risk import Risk as Risk
@@ -106,6 +107,7 @@ _WHERE = {
     "Fairness": "monitoring.kinds",
     "Folds": "training.folds",
     "Loop": "loop.declare",
+    "Powered": "monitoring.kinds",
     "Rate": "monitoring.kinds",
     "Regret": "monitoring.kinds",
     "Retries": "pipelines.retries",

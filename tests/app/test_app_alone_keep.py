@@ -11,12 +11,15 @@ import polars as pl
 import pytest
 
 from loopline.app.alone.keep import MONITOR, watch_in_home
+from loopline.app.alone.shares import shares_of_slices
 from loopline.app.home import open_home
 from loopline.app.study.fresh import Request
+from loopline.clock import ReplayClock
 from loopline.config import Settings
 from loopline.errors import Corrupt, InvalidInput
 from loopline.incidents import incident
 from loopline.ledger import chain
+from loopline.loop.budget import budgets
 from loopline.loop.status import projects, status
 from loopline.monitoring.alarm import list_alarms
 from loopline.monitoring.performance import read_performance
@@ -97,6 +100,17 @@ def test_harm_is_found_as_it_goes_on(steps):
     assert abs(last.harm.episodes[-1].since - day(35)) <= timedelta(days=2)
     assert last.why.carriers[0].slice == "region=east"
     assert last.budget.blocks_watched == 58 - 12
+
+
+def test_the_budget_that_was_stated_is_shared_by_rows_and_slices_and_all_of_it_is_told(steps):
+    last = steps[1][-1].budget
+    assert (last.false_pages_per_year, last.of_slices) == (1.0, 0.5)
+    assert last.expected_at_most == pytest.approx((58 - 12) / 365.25)
+    assert "0.5 of them for slices" in last.sentences[0]
+    then = open_home(Settings.read(steps[0]), clock=ReplayClock(day(61)))
+    told = budgets(then, "churn", shares_of_slices(steps[0]))[0]
+    assert {one.monitor: one.false_pages_per_year for one in told.monitors} == {"harm": 0.5, "slices": 0.5}
+    assert (told.false_pages_per_year, told.expected) == (1.0, pytest.approx((58 - 12) / 365.25))
 
 
 def test_alarms_are_one_incident_with_its_causes(steps):

@@ -11,6 +11,7 @@ from loopline.cli.main import COMMANDS, EXIT_CODES
 
 READING = [
     ["status"],
+    ["budget"],
     ["incidents"],
     ["incidents", "--open"],
     ["incidents", "--project", "tiny"],
@@ -77,6 +78,7 @@ def test_a_replay_without_a_terminal_prints_its_result_alone(replayed):
 @pytest.mark.parametrize(
     ("code", "error", "arguments"),
     [
+        (3, "asked.nobody", ["ask"]),
         (3, "project.unknown", ["incidents", "--project", "other"]),
         (3, "model.unknown", ["promote", "other:1"]),
         (3, "model.version_not_found", ["promote", "returns:99"]),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 
 import loopline as ll
@@ -15,9 +16,11 @@ from loopline.app.home import open_home
 from loopline.app.work import lane_works
 from loopline.clock import ReplayClock
 from loopline.config import Settings
-from loopline.errors import DeclarationError
+from loopline.errors import DeclarationError, NotFound
 from loopline.incidents import incident
-from loopline.loop import further
+from loopline.labels.intake import GivenLabel, label_table, push_labels
+from loopline.loop import asked, further
+from loopline.loop.asked import asked_for
 from loopline.loop.deployment import Predictors
 from loopline.loop.due import Due
 from loopline.loop.history import History
@@ -29,6 +32,8 @@ from loopline.loop.turn import run_turn
 from loopline.monitoring import watch
 from loopline.monitoring.alarm import list_alarms
 from loopline.monitoring.performance import read_performance
+from loopline.monitoring.powered import drawn
+from loopline.scoring.record import prediction_table
 from loopline.values import Window, canonical_json, digest
 
 T0, DAY = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1)
@@ -59,9 +64,11 @@ def made():
     ends = pl.DataFrame(dict(order=orders["order"], told=told, back=back))
     again = ends.gather_every(3).with_columns(pl.col("told") + timedelta(hours=2))
     changed = ends.gather_every(40).with_columns(pl.col("told") + timedelta(days=2), back=~pl.col("back"))
-    return orders, pl.concat([ends, again, changed]).sort("told", maintain_order=True)
+    judged = np.where(rng.random(n) < 0.9, back, ~back).astype(float)
+    said = dict(order=orders["order"], seen=at, judged=judged, propensity=0.4, asked=rng.random(n) < 0.4)
+    return orders, pl.concat([ends, again, changed]).sort("told", maintain_order=True), pl.DataFrame(said)
 
-ORDERS, ENDS = made()
+ORDERS, ENDS, VERDICTS = made()
 
 @loop.source(key="order", event_time="at", known_at="at")
 def orders(window: ll.Window) -> pl.DataFrame:
@@ -70,6 +77,10 @@ def orders(window: ll.Window) -> pl.DataFrame:
 @loop.source(key="order", event_time="told", known_at="told")
 def ends(window: ll.Window) -> pl.DataFrame:
     return ENDS.filter(pl.col("told").is_between(window.start, window.end, closed="right"))
+
+@loop.source(key="order", event_time="seen", known_at="seen")
+def verdicts(window: ll.Window) -> pl.DataFrame:
+    return VERDICTS.filter(pl.col("seen").is_between(window.start, window.end, closed="right"))
 
 @loop.model(on=orders, at="at", features=["x", ll.category("region")], holdout="8d", fallback=0.4,
     label=ll.label(ends, pl.col("back"), matures="1d"))
@@ -85,6 +96,7 @@ loop.operate(returns, promote=[], decide=ll.costs(false_positive=1, false_negati
         ll.Regret(tolerance=0.05, over="previous", min_rows=10),
         ll.Fairness("region", tolerance=0.03, loss="brier", block="1d", min_rows=10),
         ll.Rate("unseen_category", at_most=0.05, min_rows=10),
+        ll.Powered(tolerance=0.1, judge="verdicts"),
     ],
     respond=[ll.on(ll.grown(9.0), ll.retrain)],
     first_after="14d")
@@ -139,6 +151,10 @@ def test_each_monitor_sees_its_own_harm(shop):
     resources, _ = shop
     with resources.database.reading() as tx:
         names = {one.name for one in watch.list_monitors(tx, "shop")}
+        first = {name: read_performance(tx, "shop", "returns", name)[0].block_start for name in sorted(names)}
+    assert {first[name] for name in names if name.startswith(("fair:", "harm:"))} == {
+        first["harm"]
+    }  # held to what was held out
     assert names >= {
         "harm",
         "harm:brier",
@@ -159,6 +175,9 @@ def test_each_monitor_sees_its_own_harm(shop):
     assert "Estimated without labels" in estimated.evidence["sentence"]
     assert estimated.page is False
     assert first_of(resources, "harm", "harm:brier") is not None
+    powered = first_of(resources, "harm", "powered:verdicts")
+    assert 24 <= day_of(powered, resources) <= 45
+    assert "few labels that were asked for" in powered.evidence["sentence"]
 
 
 @pytest.mark.heavy
@@ -176,8 +195,8 @@ def test_the_budget_of_the_loop_is_shared_by_all_its_monitors(shop):
     assert sum(one.false_pages_per_year for one in lane.operation.watched) == pytest.approx(120)
     with resources.database.reading() as tx:
         own = {one.name: one.spec.false_pages_per_year for one in watch.list_monitors(tx, "shop")}
-    assert own["harm"] == pytest.approx(20)
-    assert own["fair:brier:region=south"] == own["fair:brier:region=north"] == pytest.approx(10)
+    assert own["harm"] == pytest.approx(120 / 7)
+    assert own["fair:brier:region=south"] == own["fair:brier:region=north"] == pytest.approx(60 / 7)
 
 
 @pytest.mark.heavy
@@ -224,6 +243,8 @@ ALSO = (
     ll.Regret(tolerance=0.01, min_rows=10, false_pages_per_year=60),
     ll.Fairness("carrier", tolerance=0.05, loss="brier", block="1d", min_rows=5),
     ll.Rate("degraded", at_most=0.02, min_rows=10),
+    ll.Powered(tolerance=0.1, share=0.6),
+    ll.Powered(tolerance=0.1, judge="deliveries"),  # whose rows judge nothing
 )
 
 
@@ -274,10 +295,31 @@ def test_monitors_see_all_that_is_due_once(copies):
         found = {one.name: one for one in watch.list_monitors(tx, "parcels")}
         brier = read_performance(tx, "parcels", "late", "harm:brier")
         harm = {row.block_end: row for row in read_performance(tx, "parcels", "late", "harm")}
-    assert found.keys() >= {"harm", "harm:brier", "rate:degraded"}
+        powered = read_performance(tx, "parcels", "late", "powered")
+    assert found.keys() >= {"harm", "harm:brier", "rate:degraded", "powered"}
+    assert "powered:deliveries" not in found
+    assert found["powered"].watermark == found["harm:brier"].watermark
+    assert all(0 < row.effective_rows < row.labelled == harm[row.block_end].predictions for row in powered)
     assert found["harm:brier"].reference.blocks == 8
     assert all(row.loss == pytest.approx(harm[row.block_end].brier) for row in brier)
     assert found["rate:degraded"].state.blocks == 31 - 14
+
+
+def test_who_was_drawn_is_listed_and_no_longer_once_a_label_was_pushed(copies, monkeypatch):
+    resources, _ = copies("asked")
+    with pytest.raises(NotFound, match="asked for by chance"):
+        asked_for(resources, "parcels", "late", since=T0, until=T0 + 40 * DAY)
+    also = [msgspec.to_builtins(one) for one in ALSO]
+    applied = {"declaration": {"operations": {"late": {"also": also}}}}
+    monkeypatch.setattr(asked.store, "latest_applied", lambda *_: applied)
+    rows = resources.tables.open(prediction_table("parcels", "late")).read(columns=["_key", "prediction_id"])
+    found = asked_for(resources, "parcels", "late", since=T0, until=T0 + 40 * DAY)
+    assert {one.key for one in found} == set(rows.filter(pl.Series(drawn("late", rows["_key"], 0.6)))["_key"])
+    given = [GivenLabel(prediction_id=found[0].prediction_id, label=1.0)]
+    name, predictions = label_table("parcels", "late"), prediction_table("parcels", "late")
+    push_labels(resources.tables, name, given, predictions=predictions, at=T0 + 33 * DAY, actor="ann")
+    again = asked_for(resources, "parcels", "late", since=T0, until=T0 + 40 * DAY)
+    assert [one.key for one in again if one.labelled] == [found[0].key]
 
 
 def test_a_kill_between_or_within_monitors_leaves_what_no_kill_leaves(copies, monkeypatch):
@@ -286,7 +328,7 @@ def test_a_kill_between_or_within_monitors_leaves_what_no_kill_leaves(copies, mo
     real, died = watch.advance, 0
     for day in (24, 26, 31):
         see(day)
-        for place in range(1, 6):
+        for place in range(1, 7):
             calls = iter(range(1, 100))
 
             def dies(tx, *, calls=calls, place=place, **given):
@@ -312,6 +354,7 @@ def test_a_kill_between_or_within_monitors_leaves_what_no_kill_leaves(copies, mo
         ('[ll.Rate("degraded", at_most=0.1)]', "held to"),
         ('[ll.Risk(), ll.Fairness("nothing", tolerance=0.1)]', "no feature"),
         ("[ll.Risk(), ll.Risk(), ll.Risk()]", "twice"),
+        ('[ll.Risk(), ll.Powered(0.1, judge="nobody")]', "no source"),
     ],
 )
 def test_what_cannot_be_watched_is_refused_where_it_is_declared(tmp_path, watched, told):

@@ -90,7 +90,7 @@ def _series(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
     many = SliceBlocks(np.full(len(values), 100.0), 100.0 * loss)
     whole = SliceBlocks(np.full(len(values), 200.0), 100.0 * loss + 100.0 * ones * loss[:cut].mean())
     risk = Risk("squared_error", tolerance=0.5, block="1d", false_pages_per_year=0.5)
-    for harm in watch_slices({"series": many}, whole, risk, cut):
+    for harm in watch_slices({"series": many}, whole, risk, cut, 0.05):
         for place in harm.alarms:
             answer.page(place + 1, [], "harm")
 

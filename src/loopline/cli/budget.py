@@ -3,11 +3,13 @@
 import typer
 from rich.console import Console
 
+from loopline.app.alone.shares import shares_of_slices
 from loopline.cli.options import AsJson, Home, Project, opened
 from loopline.cli.output import show, table
 from loopline.cli.projects import the_project
+from loopline.config import Settings
 from loopline.loop.budget import budgets
-from loopline.monitoring.allotment import ProjectBudget, Spent
+from loopline.monitoring.allotment import SLICES, ProjectBudget, Spent
 from loopline.monitoring.power import Power
 from loopline.values import duration_text
 
@@ -18,7 +20,8 @@ app = typer.Typer(add_completion=False)
 def command(home: Home = None, project: Project = None, as_json: AsJson = False) -> None:
     """How many false pages are allowed, how they are shared out, what is spent, and how small a harm would be seen how soon."""
     resources = opened(home)
-    found = budgets(resources, the_project(resources, project) if project else None)
+    chosen = the_project(resources, project) if project else None
+    found = budgets(resources, chosen, shares_of_slices(Settings.read(home).home))
     show(found, as_json=as_json, render=lambda console: _print(console, found))
 
 
@@ -38,7 +41,8 @@ def _print(console: Console, found: list[ProjectBudget]) -> None:
 
 def _row(one: Spent) -> tuple[object, ...]:
     share = f"{one.false_pages_per_year:.3g}"
-    return one.model, one.monitor, share, one.blocks, f"{one.expected:.2g}", one.alarms, *map(_seen, one.sees)
+    alarms = "" if one.monitor == SLICES else one.alarms
+    return one.model, one.monitor, share, one.blocks, f"{one.expected:.2g}", alarms, *map(_seen, one.sees)
 
 
 def _seen(one: Power) -> str:

@@ -30,6 +30,7 @@ COMMANDS = {
     "score": "Score a table, files or a query into a table or file, all at once.",
     "status": "What serves, since when, and how it does.",
     "budget": "False pages: how many are allowed, what is spent, how small a harm would be seen.",
+    "ask": "Which predictions to ask a person about, drawn by chance.",
     "why": "Explain a prediction, an alarm, an incident or a version.",
     "explain": "Which fields matter to a version, or made one prediction what it is.",
     "bias": "What a model does to groups of people, and how far apart they are.",

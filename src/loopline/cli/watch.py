@@ -57,6 +57,19 @@ def command(
         str, typer.Option("--version-column", "--version", help="The column of the model's version.")
     ] = "",
     group: Annotated[str, typer.Option("--group", help="The column of the list that a row is ranked in.")] = "",
+    judge: Annotated[
+        str,
+        typer.Option(
+            "--judge", help="The column of what a judge says of every row's label, where only some rows have one."
+        ),
+    ] = "",
+    propensity: Annotated[
+        str,
+        typer.Option(
+            "--propensity",
+            help="The column of how probably each row's label was asked for; by default by pure chance.",
+        ),
+    ] = "",
     features: Annotated[
         str,
         typer.Option("--features", help="The columns of features, with commas; by default all that are nothing else."),
@@ -129,7 +142,9 @@ def command(
     whatever files this runs: that is how a cron job uses it.
     """
     _check_report(report)
-    said = Said(_names(id_), at, _names(score), label, label_at, decision, version, group, _names(features))
+    said = Said(
+        _names(id_), at, _names(score), label, label_at, decision, version, group, _names(features), judge, propensity
+    )
     request = Request(
         predictions=predictions,
         labels=labels,

@@ -35,6 +35,12 @@ class ESR(msgspec.Struct, frozen=True):
         top = max(self.heights)
         return top + math.log(sum(math.exp(height - top) for height in self.heights) / len(self.heights))
 
+    @property
+    def log_m(self) -> float:
+        """`log M` of the equal mixture; minus infinity at the start."""
+        evidence = self.log_evidence
+        return evidence + math.log(-math.expm1(-evidence)) if evidence > 0 else -math.inf
+
     def alarms(self, threshold: float) -> bool:
         """Whether `M >= threshold`."""
         return self.log_evidence >= log_threshold(threshold)

@@ -6,6 +6,7 @@ from datetime import datetime
 from loopline.loop.further import Further, champion_since, learnt
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.promise import references_promised
 from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor, matured
 from loopline.monitoring.alarm_kinds import HARM
@@ -16,7 +17,7 @@ from loopline.monitoring.state import HarmEvidence
 
 
 def watch_extra(resources: Resources, lane: Lane, history: History, risk: Risk, now: datetime) -> list[Further]:
-    """Its monitor, which learns from the first champion's first blocks what is usual."""
+    """Its monitor, held to what the first champion's held-out rows lost, or where these were too few to what its first blocks do."""
     since = champion_since(resources, lane)
     if since is None:
         return []
@@ -28,6 +29,8 @@ def watch_extra(resources: Resources, lane: Lane, history: History, risk: Risk, 
     def told(found: HarmEvidence) -> str:
         return found.sentence
 
+    with resources.database.reading() as tx:
+        held_to = references_promised(tx, lane, key_of(risk)).get(key_of(risk))
     until = block_floor(lane.operation.model.label.mature_until(now), risk.block)
     return [
         Further(
@@ -39,6 +42,7 @@ def watch_extra(resources: Resources, lane: Lane, history: History, risk: Risk, 
             HARM,
             page=True,
             told=told,
+            reference=held_to,
             learn=lambda first: learnt(risk, first),
         )
     ]

@@ -8,22 +8,22 @@ import polars as pl
 from loopline.loop.further import LEARNT_FROM, Further, champion_since, learnt, spread_of
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.promise import references_promised
 from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor, matured
 from loopline.monitoring import watch
 from loopline.monitoring.alarm_kinds import UNFAIR
 from loopline.monitoring.block import BlockSummary, large_enough
-from loopline.monitoring.kinds import Fairness, key_of
+from loopline.monitoring.kinds import MOST_GROUPS, Fairness, group_monitor
 from loopline.monitoring.parts import group_blocks, values_of
 from loopline.monitoring.risk import Reference, Risk
 from loopline.monitoring.state import HarmEvidence
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
 
-MOST_GROUPS = 20
-
 
 def watch_fairness(resources: Resources, lane: Lane, history: History, fair: Fairness, now: datetime) -> list[Further]:
-    """A monitor for each group that is large enough; which those are is found out once, with their first blocks.
+    """A monitor for each group that is large enough; which those are is found out once, on the rows that were held out from training, or where these are
+    too few with their first blocks.
 
     A group that grows large later has no share of the budget, and is not watched.
     """
@@ -34,10 +34,12 @@ def watch_fairness(resources: Resources, lane: Lane, history: History, fair: Fai
     if column not in resources.tables.open(table).schema.columns:
         return []
     until = block_floor(lane.operation.model.label.mature_until(now), fair.block)
-    begin = f"{key_of(fair)}="
+    begin = group_monitor(fair)
     with resources.database.reading() as tx:
         known = [one.name for one in watch.list_monitors(tx, lane.project) if one.model == lane.model]
+        held_to = references_promised(tx, lane, begin)
     groups = [name.removeprefix(begin) for name in known if name.startswith(begin)]
+    groups = groups or [name.removeprefix(begin) for name in sorted(held_to)]
 
     def rows(after: datetime, end: datetime) -> pl.DataFrame:
         return matured(resources, lane, history, after=after, until=end, now=now, also=[column])
@@ -58,7 +60,9 @@ def watch_fairness(resources: Resources, lane: Lane, history: History, fair: Fai
             UNFAIR,
             fair.pages,
             lambda found: _sentence(fair, value, found),
+            held_to.get(begin + value),
             learn=lambda first: learn(risk, first),
+            shares=True,
         )
 
     if not groups:

@@ -19,6 +19,7 @@ from loopline.monitoring.alarm import Alarm
 from loopline.monitoring.block import BlockSummary, large_enough
 from loopline.monitoring.risk import Reference, Risk, reference_of
 from loopline.monitoring.state import HarmEvidence
+from loopline.monitoring.together import name_together
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ class Further:
     learn: Callable[[Sequence[BlockSummary]], Reference] | None = None
     memory: Any = None
     """What a monitor that remembers begins with."""
+    shares: bool = False
+    """Whether it has one budget with the others that are advanced with it."""
 
 
 def champion_since(resources: Resources, lane: Lane) -> datetime | None:
@@ -61,7 +64,24 @@ def advance(resources: Resources, lane: Lane, all_of_them: Sequence[Further], no
     Each one's state, watermark, performance, alarms and their ledger entries commit together.
     """
     _start(resources, lane, all_of_them, now)
-    return [alarm for one in all_of_them for alarm in _advance(resources, lane, one, now)]
+    raised = [alarm for one in all_of_them for alarm in _advance(resources, lane, one, now)]
+    return raised + _together(resources, lane, [one for one in all_of_them if one.shares], now)
+
+
+def _together(resources: Resources, lane: Lane, sharing: Sequence[Further], now: datetime) -> list[Alarm]:
+    """The alarms of those that are found together, though none has enough evidence alone."""
+    with resources.database.transaction() as tx:
+        known = {one.name for one in watch.list_monitors(tx, lane.project) if one.model == lane.model}
+        told = {one.name: one.told for one in sharing if one.name in known}
+        if not told:
+            return []
+        first = sharing[0]
+        raised = name_together(
+            tx, project=lane.project, model=lane.model, told=told, at=now, kind=first.kind, page=first.page
+        )
+        for alarm in raised:
+            record_alarm(tx, alarm, at=now)
+        return raised
 
 
 def _advance(resources: Resources, lane: Lane, one: Further, now: datetime) -> list[Alarm]:

@@ -11,12 +11,14 @@ from loopline.loop.fairness_watch import watch_fairness
 from loopline.loop.further import Further, advance
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.powered_watch import watch_powered
 from loopline.loop.rate_watch import watch_rate
 from loopline.loop.regret_watch import watch_regret
 from loopline.loop.resources import Resources
 from loopline.monitoring.alarm import Alarm
 from loopline.monitoring.custom import Custom
-from loopline.monitoring.kinds import Estimated, Fairness, Rate, Regret, Watched
+from loopline.monitoring.kinds import Estimated, Fairness, Powered, Rate, Regret
+from loopline.monitoring.risk import Risk
 
 
 def watch_further(
@@ -25,29 +27,40 @@ def watch_further(
     """Let each of them see every whole block that is due by `now`; gives the alarms raised."""
     raised = []
     for watched in lane.operation.also:
-        try:
-            raised += advance(resources, lane, _of(resources, lane, history, predictors, watched, now), now)
-        except InvalidInput as error:
-            if not isinstance(watched, Custom):
-                raise
-            note_failure(resources, lane, watched, error, now)
+        if isinstance(watched, Custom):
+            raised += _custom(resources, lane, history, watched, now)
         else:
-            if isinstance(watched, Custom):
-                note_success(resources, lane, watched, now)
+            raised += advance(resources, lane, _of(resources, lane, history, predictors, watched, now), now)
+    return raised
+
+
+def _custom(resources: Resources, lane: Lane, history: History, custom: Custom, now: datetime) -> list[Alarm]:
+    """A function of the user's that fails stops nothing else."""
+    try:
+        raised = advance(resources, lane, watch_custom(resources, lane, history, custom, now), now)
+    except InvalidInput as error:
+        note_failure(resources, lane, custom, error, now)
+        return []
+    note_success(resources, lane, custom, now)
     return raised
 
 
 def _of(
-    resources: Resources, lane: Lane, history: History, predictors: Predictors, watched: Watched, now: datetime
+    resources: Resources,
+    lane: Lane,
+    history: History,
+    predictors: Predictors,
+    watched: Risk | Estimated | Powered | Regret | Fairness | Rate,
+    now: datetime,
 ) -> list[Further]:
     if isinstance(watched, Estimated):
         return watch_estimated(resources, lane, history, watched, now)
+    if isinstance(watched, Powered):
+        return watch_powered(resources, lane, history, watched, now)
     if isinstance(watched, Regret):
         return watch_regret(resources, lane, history, predictors, watched, now)
     if isinstance(watched, Fairness):
         return watch_fairness(resources, lane, history, watched, now)
     if isinstance(watched, Rate):
         return watch_rate(resources, lane, watched, now)
-    if isinstance(watched, Custom):
-        return watch_custom(resources, lane, history, watched, now)
     return watch_extra(resources, lane, history, watched, now)

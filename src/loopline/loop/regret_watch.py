@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+import numpy as np
 import polars as pl
 
 from loopline.evaluation.kind import as_column
+from loopline.evaluation.losses import named
 from loopline.gates import variants
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.loop.challenger import CHALLENGER
+from loopline.loop.decision_reference import of_champion
 from loopline.loop.deployment import Predictors
-from loopline.loop.further import Further, spread_of
+from loopline.loop.further import LEARNT_FROM, Further
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
@@ -20,9 +24,15 @@ from loopline.monitoring.alarm_kinds import REGRET
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.kinds import Regret, key_of
 from loopline.monitoring.parts import paired_blocks
+from loopline.monitoring.performance import read_performance
+from loopline.monitoring.risk import Reference, Risk
 from loopline.monitoring.state import HarmEvidence
 from loopline.scoring.feature_columns import as_kinds
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+
+_LATELY = 30
+_TWICE = 2.0
+_UNKNOWN = 10.0
 
 
 def watch_regret(
@@ -43,6 +53,8 @@ def watch_regret(
     if other is None:
         return []
     against = other
+    name = f"{key_of(regret)}:{changes[-1].version}-{against}"
+    cautious = _cautious(resources, lane, regret)
     output = lane.operation.model.output
 
     def blocks(after: datetime, until: datetime) -> Sequence[BlockSummary]:
@@ -50,7 +62,8 @@ def watch_regret(
             rows = _beside(resources, lane, history, against, after=after, until=until, now=now)
         else:
             rows = _anew(resources, lane, history, predictors, against, after=after, until=until, now=now)
-        return paired_blocks(rows, regret.loss, regret.block, output)
+        found = paired_blocks(rows, regret.loss, regret.block, output)
+        return with_spread(found, _seen(resources, lane, name, regret.min_rows), regret.risk, cautious)
 
     def told(found: HarmEvidence) -> str:
         return (
@@ -60,7 +73,7 @@ def watch_regret(
 
     return [
         Further(
-            f"{key_of(regret)}:{changes[-1].version}-{against}",
+            name,
             regret.risk,
             since,
             block_floor(lane.operation.model.label.mature_until(now), regret.block),
@@ -68,9 +81,46 @@ def watch_regret(
             REGRET,
             regret.pages,
             told,
-            learn=lambda first: spread_of(regret.risk, first),
+            Reference(0.0, 0.0, 0.0, 0),
         )
     ]
+
+
+def with_spread(
+    blocks: Sequence[BlockSummary], seen: Sequence[float], risk: Risk, cautious: float
+) -> list[BlockSummary]:
+    """Each block with how far regret varies from block to block, as those before it show; where these are fewer than eight, what is `cautious`.
+
+    `seen` are the excesses of blocks before the first. Nothing of a block decides how it is bet on.
+    """
+    found, before = [], list(seen)
+    for block in blocks:
+        few = len(before) < LEARNT_FROM
+        spread = cautious if few else float(np.std(before[-_LATELY:], ddof=1)) * (1 + 1 / LEARNT_FROM)
+        found.append(msgspec.structs.replace(block, chance=(spread * block.units) ** 2))
+        before += [block.excess(risk)] if block.labelled >= risk.min_rows else []
+    return found
+
+
+def _seen(resources: Resources, lane: Lane, name: str, min_rows: int) -> list[float]:
+    with resources.database.reading() as tx:
+        rows = read_performance(tx, lane.project, lane.model, name)
+    return [row.excess for row in rows if row.excess is not None and row.labelled >= min_rows]
+
+
+def _cautious(resources: Resources, lane: Lane, regret: Regret) -> float:
+    """Two models that err on the same days differ less than twice as much as the loss of one does from day to day, on rows that were held out."""
+    with resources.database.reading() as tx:
+        held = of_champion(resources, tx, lane.project, lane.model)[1]
+    output = lane.operation.model.output
+    outputs, labels = output.shaped(np.array(held.held_out)), np.array(held.labels, dtype=np.float64)
+    if not len(labels) or output.kind == "ranking":
+        return regret.tolerance * _UNKNOWN
+    lost = named(regret.loss, output).rows(outputs, labels)
+    known = ~np.isnan(lost)
+    _, member, rows = np.unique(np.array(held.blocks)[known], return_inverse=True, return_counts=True)
+    means = np.bincount(member, weights=lost[known]) / rows
+    return _TWICE * float(means.std(ddof=1)) if len(means) > 1 else regret.tolerance * _UNKNOWN
 
 
 def _anew(

@@ -30,7 +30,7 @@ from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
 from loopline.loop.personal_fields import personal_fields
-from loopline.loop.promise import promised
+from loopline.loop.promise import further_promised, promised
 from loopline.loop.rebuild import REBUILD, rebuilt_from
 from loopline.loop.release import release, route_of
 from loopline.loop.resources import Resources
@@ -243,7 +243,8 @@ def _promised(tx: Transaction, lane: Lane, candidate: Candidate) -> dict[str, An
     served = lane.operation.model.output.column
     held_out = candidate.held_out.rename({"_event_time": "at", "candidate": served, GROUP: "group"}, strict=False)
     rows = held_out.select(name for name in ("at", served, "label", "group") if name in held_out.columns)
-    return promised(tx, lane, rows, candidate.decision)
+    told = promised(tx, lane, rows, candidate.decision)
+    return told | further_promised(lane, held_out) if told else told
 
 
 def _log_run(tx: Transaction, lane: Lane, cause: Cause, candidate: Candidate) -> str:

@@ -1,5 +1,6 @@
 """One budget of false pages for a whole project: what each monitor gets of it, what is spent, and which of many alarms to believe."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -14,6 +15,10 @@ from loopline.values import duration
 
 SPANS = ("1d", "7d", "30d")
 """Within these it is told how small a harm would be seen."""
+
+SLICES = "slices"
+SLICES_SHARE = 0.5
+"""Of a budget for rows and slices together so much is for all slices; the rest is for all rows as one."""
 
 _MOST_BLOCKS = 2000
 
@@ -59,6 +64,11 @@ def scaled(watched: AnyWatched, factor: float) -> AnyWatched:
     return with_budget(watched, min(watched.false_pages_per_year * factor, most))
 
 
+def with_slices(budget: float) -> tuple[float, float]:
+    """What all rows as one, and what all slices, have of a budget for both."""
+    return budget * (1 - SLICES_SHARE), budget * SLICES_SHARE
+
+
 def spent_by(monitor: Monitor, alarms: int, spans: Sequence[str] = SPANS) -> Spent:
     """How a stored monitor stands, and how small a rise of its excess it would see within each of `spans`."""
     return Spent(
@@ -72,10 +82,19 @@ def spent_by(monitor: Monitor, alarms: int, spans: Sequence[str] = SPANS) -> Spe
     )
 
 
+def spent_by_slices(monitor: Monitor, false_pages_per_year: float) -> Spent:
+    """What the slices of what a stored monitor watches have together. Their alarms are told where they are looked at, and not kept."""
+    blocks = monitor.state.blocks
+    expected = blocks * false_pages_per_year / monitor.spec.blocks_per_year
+    return Spent(monitor.model, SLICES, false_pages_per_year, blocks, expected, 0, [])
+
+
 def _sees(monitor: Monitor, span: timedelta) -> Power:
     """Of a span of very many blocks what the first 2,000 would show, which is no less."""
     within = min(span, _MOST_BLOCKS * duration(monitor.spec.block))
-    return Power(span, power(monitor.spec, monitor.reference, [within])[0].rise)
+    spread = math.hypot(monitor.reference.spread, monitor.state.spread)
+    reference = msgspec.structs.replace(monitor.reference, spread=spread)
+    return Power(span, power(monitor.spec, reference, [within])[0].rise)
 
 
 def budget_of(
@@ -84,13 +103,16 @@ def budget_of(
     monitors: Sequence[Monitor],
     alarms: Mapping[tuple[str, str], int],
     now: datetime,
+    of_slices: Sequence[Spent] = (),
 ) -> ProjectBudget:
-    """The budget of a project from its monitors and how many alarms each raised, by model and name.
+    """The budget of a project from its monitors and how many alarms each raised, by model and name, and from what its slices have.
 
     A monitor that saw no block for a year, of a decision or a pair of models that is no more, has no share of what is to come.
     """
-    told = [spent_by(one, alarms.get((one.model, one.name), 0)) for one in monitors]
-    live = [one.spec.false_pages_per_year for one in monitors if now - one.watermark < YEAR]
+    told = [*(spent_by(one, alarms.get((one.model, one.name), 0)) for one in monitors), *of_slices]
+    lively = [one for one in monitors if now - one.watermark < YEAR]
+    live = [one.spec.false_pages_per_year for one in lively]
+    live += [one.false_pages_per_year for one in of_slices if one.model in {each.model for each in lively}]
     return ProjectBudget(
         project=project,
         declared=declared,

@@ -1,5 +1,6 @@
 """A block: the predictions of one stretch of time whose labels have matured, as sums that merge exactly."""
 
+import math
 from collections.abc import Iterable
 from datetime import datetime
 from functools import reduce
@@ -29,7 +30,8 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     best constant of the block where that does not follow from the base rate. They are sums over `judged` groups where the loss
     is one of groups. `expected` is the sum of the scores, `positives` that of the labels; `log_loss` and `brier` are there for
     two classes. `model_version` joins several with a comma. Where rows weigh differently, each sum is over weights that
-    add up to `labelled`, which say as much as `effective` rows (Kish); `censored` counts rows whose label is known in part. `memory` is what a custom monitor remembers after it.
+    add up to `labelled`, which say as much as `effective` rows (Kish); `censored` counts rows whose label is known in part. `chance` is the
+    variance that chance of our own making adds to `loss`: which labels were asked for. `memory` is what a custom monitor remembers after it.
     """
 
     start: datetime
@@ -49,6 +51,7 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str = ""
     censored: int = 0
     effective: float | None = None
+    chance: float | None = None
     memory: Any = None
 
     @property
@@ -86,6 +89,11 @@ class BlockSummary(msgspec.Struct, frozen=True, kw_only=True):
     def remembering(self, memory: Any) -> "BlockSummary":
         """The same, after which a custom monitor remembers this."""
         return msgspec.structs.replace(self, memory=memory)
+
+    @property
+    def spread(self) -> float:
+        """How far the mean loss varies by chance of our own making, a standard deviation."""
+        return math.sqrt(self.chance or 0.0) / max(self.units, 1)
 
     def excess(self, risk: Risk) -> float:
         """Mean loss above the baseline's; needs labelled rows. Negative where the model knows more than the baseline."""
@@ -210,6 +218,7 @@ def merge(first: BlockSummary, second: BlockSummary) -> BlockSummary:
         censored=first.censored + second.censored,
         effective=_sum_known(first.effective, second.effective),
         memory=second.memory,
+        chance=_sum_known(first.chance, second.chance),
     )
 
 

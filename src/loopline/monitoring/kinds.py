@@ -1,17 +1,19 @@
 """What else can be watched of a model, declared as `Risk` is: each kind has a monitor of its own, with a budget of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, TypeVar
 
 import msgspec
 
 from loopline.errors import InvalidInput
+from loopline.evaluation.estimation.powered import LEAST_PROPENSITY
 from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import require_fit
 from loopline.monitoring.custom import Custom
 from loopline.monitoring.risk import RATE, Risk
 
 LATENCY = "latency_ms"
+MOST_GROUPS = 20
 
 
 class Estimated(msgspec.Struct, frozen=True, tag="estimated"):
@@ -32,6 +34,46 @@ class Estimated(msgspec.Struct, frozen=True, tag="estimated"):
 
     def __post_init__(self) -> None:
         Risk(tolerance=self.tolerance, false_pages_per_year=self.false_pages_per_year)
+
+
+class Powered(msgspec.Struct, frozen=True, tag="powered"):
+    """The risk that is watched, where labels are few: what is expected of every row, mended by what the few show.
+
+    A row's label is asked for by chance: each with probability `share`, drawn by Loopline from the row's key (`loopline ask` lists who was
+    drawn), or, without it, with the probability that the judge's rows hold in their column `propensity`, and `asked` where they have that. A
+    row that was asked for and has no label once it is mature counts as the least it can have lost. What is expected comes from `judge`, a source whose rows,
+    by the key of the prediction, hold in the column `judged` the label (of two classes its probability) or, where it `says` so, the loss; without one
+    from the model's own scores. A row weighs at most 1 / `floor`: one that was less likely to be asked counts too little, never too much.
+
+    It is held to what the held-out rows of the first champion lost; without a share, where those rows were not chosen evenly, to its first eight
+    blocks. Of two classes the baseline, where the risk has one, is the constant
+    that was best for these rows.
+    """
+
+    tolerance: float
+    share: float | None = None
+    judge: str = ""
+    says: Literal["label", "loss"] = "label"
+    floor: float = 0.01
+    false_pages_per_year: float = 1.0
+    pages: bool = True
+
+    def risk(self, of: Risk) -> Risk:
+        """How it is bet on, where `of` is the risk that it measures."""
+        return msgspec.structs.replace(
+            of, tolerance=self.tolerance, false_pages_per_year=self.false_pages_per_year, baseline="none"
+        )
+
+    def __post_init__(self) -> None:
+        require_kind(self.says, ("label", "loss"), "says")
+        Risk(tolerance=self.tolerance, false_pages_per_year=self.false_pages_per_year)
+        drawn = self.judge != "" if self.share is None else self.floor <= self.share <= 1
+        if not drawn or not LEAST_PROPENSITY <= self.floor <= 1:
+            raise InvalidInput(
+                "monitor.powered",
+                f"{self} does not say how probably a row's label is asked for",
+                remedy='Write ll.Powered(tolerance=0.02, share=0.05), or name a source with a column `propensity`: judge="verdicts".',
+            )
 
 
 class Regret(msgspec.Struct, frozen=True, tag="regret"):
@@ -121,7 +163,7 @@ class Rate(msgspec.Struct, frozen=True, tag="rate"):
         _ = self.risk
 
 
-Watched = Risk | Estimated | Regret | Fairness | Rate | Custom
+Watched = Risk | Estimated | Powered | Regret | Fairness | Rate | Custom
 AnyWatched = TypeVar("AnyWatched", bound=Watched)
 
 
@@ -137,14 +179,23 @@ def key_of(watched: Watched) -> str:
         return f"harm:{watched.loss}"
     if isinstance(watched, Estimated):
         return "estimated"
+    if isinstance(watched, Powered):
+        return f"powered:{watched.judge}" if watched.judge else "powered"
     if isinstance(watched, Regret):
         return f"regret:{watched.over}"
     if isinstance(watched, Fairness):
         return f"fair:{watched.loss}:{watched.by}"
-    if isinstance(watched, Custom):
-        return f"custom:{watched.name}"
+    return f"custom:{watched.name}" if isinstance(watched, Custom) else _name_of_rate(watched)
+
+
+def _name_of_rate(watched: Rate) -> str:
     measure = "mean" if watched.highest else f"above {watched.above:g}" if watched.above is not None else ""
     return f"{RATE}{watched.of}{f' {measure}' if measure else ''}"
+
+
+def group_monitor(fair: Fairness, value: str = "") -> str:
+    """What the monitor of one group is called; without a value how those of all begin."""
+    return f"{key_of(fair)}={value}"
 
 
 def with_budget(watched: AnyWatched, false_pages_per_year: float) -> AnyWatched:
@@ -167,6 +218,12 @@ def require_watchable(watched: Watched, harm: Risk, output: Output, features: Se
             "monitor.unknown_group", f"{watched.by!r} is no feature", remedy=f"Use one of {', '.join(features)}."
         )
     of_classes = output.kind in {"binary", "multiclass"}
+    if isinstance(watched, Powered) and (output.kind == "ranking" or not (of_classes or watched.judge)):
+        raise InvalidInput(
+            "monitor.nothing_expected",
+            f"what a {output.kind} model says of a row does not tell what it is expected to lose",
+            remedy='Name a source that judges every row, ll.Powered(..., judge="verdicts"); lists of a ranking cannot be judged so.',
+        )
     if isinstance(watched, Estimated) and (output.kind == "ranking" or not (of_classes or harm.baseline == "none")):
         raise InvalidInput(
             "monitor.not_estimated",
@@ -176,9 +233,9 @@ def require_watchable(watched: Watched, harm: Risk, output: Output, features: Se
 
 
 def read_watched(
-    said: Risk | Sequence[Watched], output: Output, features: Sequence[str]
+    said: Risk | Sequence[Watched], output: Output, features: Sequence[str], sources: Collection[str] = ()
 ) -> tuple[Risk, tuple[Watched, ...]]:
-    """The risk that a model is held to, which is the first, and what else is watched. Raises as `require_watchable`."""
+    """The risk that a model is held to, which is the first, and what else is watched; `sources` may judge. Raises as `require_watchable`."""
     every = [said] if isinstance(said, Risk) else list(said)
     first = next((one for one in every if isinstance(one, Risk)), None)
     if first is None:
@@ -190,6 +247,12 @@ def read_watched(
     also = tuple(one for one in every if one is not first)
     for one in (first, *also):
         require_watchable(one, first, output, features)
+        if isinstance(one, Powered) and one.judge and one.judge not in sources:
+            raise InvalidInput(
+                "monitor.unknown_judge",
+                f"{one.judge!r} is no source of this loop",
+                remedy="Name the source whose rows judge each prediction, by its key.",
+            )
     keys = [key_of(one) for one in also]
     if len(set(keys)) < len(keys):
         raise InvalidInput(

@@ -81,7 +81,8 @@ class Reference(msgspec.Struct, frozen=True):
 
     `upper` is an upper confidence bound of that mean, `spread` the standard deviation of what season and predecessor do not explain
     of a block. It holds across retrains, or a slow decline would reset it each time; a person may set a new one. `season` and `carry`
-    are as in `Dependence`. Where no excess can lie out of `bounds`, these are bet within.
+    are as in `Dependence`. Where no excess can lie out of `bounds`, these are bet within. `constant` is the output whose loss on the same rows is
+    taken off, where that is one and the same for good.
     """
 
     mean: float
@@ -91,6 +92,11 @@ class Reference(msgspec.Struct, frozen=True):
     season: tuple[float, ...] = ()
     carry: float = 0.0
     bounds: tuple[float, float] | None = None
+    constant: float | None = None
+
+    def above(self, constant: float | None) -> "Reference":
+        """The same, measured above what always saying `constant` loses."""
+        return msgspec.structs.replace(self, constant=constant)
 
 
 def reference_of(
@@ -137,17 +143,17 @@ class Bet(msgspec.Struct, frozen=True):
         return (min(max(excess, self.low), self.high) - self.low) / (self.high - self.low)
 
 
-def bet(risk: Risk, reference: Reference) -> Bet:
+def bet(risk: Risk, reference: Reference, also: float = 0.0) -> Bet:
     """How the risk is bet on from this reference.
 
     The lower clip limits the stake: a bettor may risk all on the lowest value, no more. It lies three times the spread of blocks and a
     tolerance below the reference, since clipping away low values raises the mean, and two tolerances at least. The
     upper clip is ten times as far: clipping away high values only lowers the mean, so it may be far, and far enough for
-    large harm to show within a few blocks.
+    large harm to show within a few blocks. `also` is a spread that a block is known to have in addition, before anything is seen of it.
     """
     if reference.bounds is not None:
         low, high = reference.bounds
         return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))
-    below = max(2 * risk.tolerance, 3 * reference.spread + risk.tolerance)
+    below = max(2 * risk.tolerance, 3 * math.hypot(reference.spread, also) + risk.tolerance)
     low, high = reference.mean - below, reference.mean + 10 * below
     return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))

@@ -26,7 +26,8 @@ class Onset(msgspec.Struct, frozen=True):
 
 class MonitorState(msgspec.Struct, frozen=True):
     """A monitor between two blocks. `pending` gathers rows until there are enough of them; `last` is where the newest block ended and how
-    far it lay above what is allowed, which the next one may have from it. `memory` is what a custom monitor remembers of the blocks it saw.
+    far it lay above what is allowed, which the next one may have from it; `spread` how far the newest one's mean varies by chance that is known.
+    `memory` is what a custom monitor remembers of the blocks it saw.
     """
 
     process: e_sr.ESR = e_sr.ESR()
@@ -35,6 +36,7 @@ class MonitorState(msgspec.Struct, frozen=True):
     blocks: int = 0
     alarms: int = 0
     last: tuple[datetime, float] | None = None
+    spread: float = 0.0
     memory: Any = None
 
 
@@ -70,16 +72,16 @@ def observe(risk: Risk, reference: Reference, state: MonitorState, block: BlockS
     gathered = merge(state.pending, block) if state.pending else block
     if gathered.labelled < risk.min_rows:
         return Observed(msgspec.structs.replace(state, pending=gathered))
-    terms, allowed = bet(risk, reference), reference.upper + risk.tolerance
+    terms, allowed = bet(risk, reference, gathered.spread), reference.upper + risk.tolerance
     excess = out_of_season(risk, reference, gathered)
     carried = reference.carry * state.last[1] if state.last and state.last[0] == gathered.start else 0.0
     process = e_sr.update(state.process, terms.observation(excess - carried), terms.mean)
     onset = _onset(state.onset, gathered, excess, allowed)
     last = (gathered.end, excess - allowed) if reference.carry else None
-    moved = MonitorState(process, None, onset, state.blocks + 1, state.alarms, last)
+    moved = MonitorState(process, None, onset, state.blocks + 1, state.alarms, last, gathered.spread)
     if not process.alarms(risk.threshold):
         return Observed(moved)
-    restarted = MonitorState(blocks=moved.blocks, alarms=moved.alarms + 1, last=last)
+    restarted = MonitorState(blocks=moved.blocks, alarms=moved.alarms + 1, last=last, spread=moved.spread)
     return Observed(restarted, _evidence(risk, reference, moved, gathered, excess))
 
 

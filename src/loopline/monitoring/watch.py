@@ -20,7 +20,7 @@ from loopline.monitoring.state import HarmEvidence, MonitorState, observe, with_
 from loopline.storage.database import Transaction
 from loopline.values import duration, utc
 
-_LOOK_BACK = 120
+LOOK_BACK = 120
 """So many blocks are looked through for where a harm began."""
 
 
@@ -78,6 +78,16 @@ def start_monitor(
 def read_monitor(tx: Transaction, project: str, model: str, name: str) -> Monitor:
     """The monitor as stored. Raises `NotFound`."""
     return _read(tx, project, model, name, lock=False)
+
+
+def lock_monitor(tx: Transaction, project: str, model: str, name: str) -> Monitor:
+    """The monitor as stored, which nobody else changes until the transaction ends. Raises `NotFound`."""
+    return _read(tx, project, model, name, lock=True)
+
+
+def write_state(tx: Transaction, monitor: Monitor, state: MonitorState) -> None:
+    """Keep another state of a monitor that was locked; its watermark stays."""
+    store.write_monitor(tx, monitor.project, monitor.model, monitor.name, {"state": state})
 
 
 def find_monitor(tx: Transaction, project: str, model: str, name: str) -> Monitor | None:
@@ -161,7 +171,7 @@ def advance(
 
 def _dated(tx: Transaction, watch: Monitor, found: HarmEvidence, rows: Sequence[Performance]) -> HarmEvidence:
     """The evidence with the interval of its onset, from the last blocks that the monitor measured; `rows` are not stored yet."""
-    since = rows[-1].block_end - _LOOK_BACK * duration(watch.spec.block)
+    since = rows[-1].block_end - LOOK_BACK * duration(watch.spec.block)
     stored = read_performance(tx, watch.project, watch.model, watch.name, start=since)
     known = [row for row in [*stored, *rows] if row.excess is not None]
     excesses = np.array([row.excess for row in known], dtype=np.float64)

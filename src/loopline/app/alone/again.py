@@ -13,7 +13,8 @@ from loopline.app.study.answers import Setup
 from loopline.app.study.causes import faults_by_stretch, look_at_inputs, reference_profile_of
 from loopline.app.study.files import Table
 from loopline.app.study.fresh import counted, mature, whole_blocks
-from loopline.app.study.measure import Losses, Scale, Trial, episodes, lose, loss_of, summaries, watch
+from loopline.app.study.judged import losses_of_rows
+from loopline.app.study.measure import Losses, Scale, Trial, episodes, loss_of, summaries, watch
 from loopline.app.study.rows import Rows
 from loopline.app.study.study import Study
 from loopline.monitoring.block import BlockSummary
@@ -54,7 +55,7 @@ def study_again(kept: Kept, table: Table, rows: Rows, progress: Progress) -> tup
     reference, before = len(kept.cut), len(kept.cut) + len(kept.counted)
     loss = loss_of(merged, setup.risk.loss)
     progress("losses")
-    losses = lose(merged, blocks, loss, msgspec.convert(setup.scale, Scale))
+    losses = losses_of_rows(merged, blocks, loss, msgspec.convert(setup.scale, Scale))
     together = table_with_reference(kept.reference, table, setup.columns.features) if setup.columns.features else table
     inputs = look_at_inputs(together, setup.columns.features, merged, blocks, reference, losses.scores, progress)
     profile = reference_profile_of(inputs)

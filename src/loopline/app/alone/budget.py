@@ -18,12 +18,15 @@ def answer_budget(study: Study) -> Budget:
     seen = power(risk, study.setup.reference, spans)
     alarms = len(study.trial.alarms)
     year = "a year is" if study.rows.timed else f"{round(risk.blocks_per_year):,} blocks is"
+    allowed, of_slices = study.setup.false_pages_per_year, study.setup.of_slices
+    expected = watched * allowed / risk.blocks_per_year
+    shared = f" ({figure(of_slices)} of them for slices)" if of_slices else ""
     used = (
-        f"At most {_pages(risk.false_pages_per_year)} {year} allowed: by chance at most {figure(watched / risk.threshold)} in "
-        f"what was watched. There {_alarms(alarms)}; the evidence stands at {study.evidence:.0%} of the next."
+        f"At most {_pages(allowed)} {year} allowed{shared}: by chance at most {figure(expected)} in "
+        f"what was watched. There {_alarms(alarms)} of all rows; the evidence stands at {study.evidence:.0%} of the next."
     )
     sentences = [used, *(_sees(study, one, count) for one, count in zip(seen, _SPANS, strict=True))]
-    return Budget(risk.false_pages_per_year, watched / risk.threshold, watched, study.evidence, seen, sentences)
+    return Budget(allowed, of_slices, expected, watched, study.evidence, seen, sentences)
 
 
 def _sees(study: Study, one: Power, count: int) -> str:

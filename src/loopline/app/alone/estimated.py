@@ -37,7 +37,7 @@ def answer_unlabelled(study: Study, table: Table | None = None) -> Unlabelled | 
         return None
     now = waiting[np.linspace(0, len(waiting) - 1, min(len(waiting), MOST_NOW)).astype(np.int64)]
     block = study.blocks.of_rows(len(rows))
-    known = np.flatnonzero(study.losses.judged & (block >= 0))[-MOST_PAST:]
+    known = np.flatnonzero(study.losses.judged & study.rows.known & (block >= 0))[-MOST_PAST:]
     features = _features(study, table)
     scores = study.losses.scores
     past = Past(

@@ -11,6 +11,7 @@ import msgspec
 
 from loopline.app.alone.again import Kept, study_again
 from loopline.app.alone.reference_rows import keep_reference
+from loopline.app.alone.shares import FOLDER
 from loopline.app.alone.watch import Progress, answers, as_record, open_files, rows_of, steps_of
 from loopline.app.home import open_home
 from loopline.app.study.answers import HARM as HARMED
@@ -36,7 +37,6 @@ from loopline.storage.scratch import scratch_folder
 from loopline.values import from_micros, micros
 
 MONITOR = "harm"
-FOLDER = "alone"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 _CAUSES = 8
 
@@ -157,6 +157,8 @@ def _as_begun(request: Request, setup: Setup) -> Request:
         label=columns.label,
         label_at=columns.label_at,
         group=columns.group,
+        judge=columns.judge,
+        propensity=columns.propensity,
     )
     positive = setup.classes[1] if setup.kind == "binary" and setup.classes else ""
     return Request(

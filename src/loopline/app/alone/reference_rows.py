@@ -16,6 +16,7 @@ from loopline.storage.files import write_file
 
 MOST_ROWS = 300_000
 _FEATURE = "feature:"
+_NUMBERS = ("earlier", "judged", "propensity")
 _TEXTS = ("version", "decision", "group")
 
 
@@ -29,7 +30,7 @@ def keep_reference(
         pl.Series("at", rows.at[places]),
         as_column("outputs", rows.outputs[places]),
         pl.Series("label", rows.label[places]),
-        *([] if rows.earlier is None else [pl.Series("earlier", rows.earlier[places])]),
+        *(pl.Series(name, column[places]) for name in _NUMBERS if (column := getattr(rows, name)) is not None),
         *(column.gather(places).alias(name) for name in _TEXTS if (column := getattr(rows, name)) is not None),
         *(column.alias(_FEATURE + column.name) for column in columns_of(table, features, rows, sample)),
     ]
@@ -81,6 +82,8 @@ def with_reference(path: Path, rows: Rows, until: int) -> tuple[Rows, int]:
         levels=rows.levels,
         hard=rows.hard,
         notices=rows.notices,
+        judged=number("judged"),
+        propensity=number("propensity"),
     ), count
 
 

@@ -175,7 +175,32 @@ def _notices(study: Study) -> list[str]:
         if study.inputs.sample.whole
         else [f"Causes are read from {len(study.inputs.sample.rows):,} rows, spread evenly over all blocks."]
     )
-    return [setup.columns.told(), kind, chosen, *levels, *margins, *study.rows.notices, *study.inputs.notices, *sampled]
+    return [
+        setup.columns.told(),
+        kind,
+        chosen,
+        *levels,
+        *_judge(study),
+        *margins,
+        *study.rows.notices,
+        *study.inputs.notices,
+        *sampled,
+    ]
+
+
+def _judge(study: Study) -> list[str]:
+    """How few labels there are, and how far the judge is trusted."""
+    if study.rows.judged is None:
+        return []
+    rows, labelled, trust = (
+        int(study.rows.made.sum()),
+        int(study.rows.known.sum()),
+        study.setup.scale.get("trust") or 0.0,
+    )
+    how = "as probably as the column says" if study.rows.propensity is not None else "by pure chance"
+    judge = study.setup.columns.judge
+    expected = f"every row stands for what {judge} expects of it, trusted to {trust:.0%}, and a labelled one for what that missed"
+    return [f"Of {rows:,} rows {labelled:,} have labels, taken as asked for {how}; {expected}."]
 
 
 def as_record(request: Request, watched: Watched) -> bytes:
@@ -191,7 +216,7 @@ def as_record(request: Request, watched: Watched) -> bytes:
         "loss": watched.setup.risk.loss,
         "block": watched.setup.risk.block,
         "tolerance": watched.setup.risk.tolerance,
-        "false_pages_per_year": watched.setup.risk.false_pages_per_year,
+        "false_pages_per_year": watched.setup.false_pages_per_year,
         "matures": watched.setup.matures,
     }
     return msgspec.json.format(msgspec.json.encode(record), indent=2)

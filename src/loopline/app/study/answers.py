@@ -128,9 +128,12 @@ class Costs(msgspec.Struct, frozen=True):
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """False pages: what was allowed, what to expect at most in the time watched, the evidence now, and the power there is."""
+    """False pages: what was allowed, `of_slices` of it for slices, what to expect at most in the time watched, the evidence now, and the power
+    there is to see harm of all rows together.
+    """
 
     false_pages_per_year: float
+    of_slices: float
     expected_at_most: float
     blocks_watched: int
     evidence: float
@@ -190,7 +193,9 @@ class CustomAnswer(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """How it was watched: all that a later run needs to go on in the same way. `scale` is how scores are read, as JSON."""
+    """How it was watched: all that a later run needs to go on in the same way. `scale` is how scores are read, as JSON. Of the false pages that
+    are allowed the `risk` of all rows has one part and all slices together another, `of_slices`.
+    """
 
     name: str
     kind: str
@@ -206,6 +211,12 @@ class Setup(msgspec.Struct, frozen=True):
     matures: float | None
     absent: str
     scale: dict[str, Any]
+    of_slices: float = 0.0
+
+    @property
+    def false_pages_per_year(self) -> float:
+        """How many false pages are allowed in all."""
+        return self.risk.false_pages_per_year + self.of_slices
 
 
 class Watched(msgspec.Struct, frozen=True):

@@ -58,7 +58,7 @@ def _curve(study: Study, first: int, last: int) -> Reliability:
 
 def _judged(study: Study, first: int, last: int) -> npt.NDArray[np.int64]:
     begin, end = int(study.blocks.first[first]), int(study.blocks.last[last])
-    return begin + np.flatnonzero(study.losses.judged[begin:end])
+    return begin + np.flatnonzero((study.losses.judged & study.rows.known)[begin:end])
 
 
 def _means(curve: Reliability) -> tuple[float, float]:
@@ -70,10 +70,10 @@ def _means(curve: Reliability) -> tuple[float, float]:
 def answer_costs(study: Study, prices: Prices | None) -> Costs | None:
     """What the decisions cost: by the threshold if there is one, else by the column of decisions, else by the best threshold.
 
-    None without prices, for other models, and where the files hold no judged row. Raises `InvalidInput` for decisions that are
+    None without prices, for other models, where a judge stands in for labels, and where the files hold no judged row. Raises `InvalidInput` for decisions that are
     not clearly positive or negative.
     """
-    if prices is None or study.rows.kind != "binary":
+    if prices is None or study.rows.kind != "binary" or study.rows.judged is not None:
         return None
     policy = _policy(prices)
     own = prices.threshold is None and study.rows.decision is not None

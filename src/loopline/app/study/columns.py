@@ -29,6 +29,8 @@ class Columns(msgspec.Struct, frozen=True):
     group: str = ""
     features: tuple[str, ...] = ()
     label_in: str = "labels"
+    judge: str = ""
+    propensity: str = ""
 
     def told(self) -> str:
         """In words."""
@@ -42,6 +44,8 @@ class Columns(msgspec.Struct, frozen=True):
             "version": self.version,
             "earlier score": self.earlier,
             "group": self.group,
+            "judge": self.judge,
+            "propensity": self.propensity,
         }
         named = [f"{what} = {name}" for what, name in parts.items() if name]
         more = " and more" if len(self.features) > _SHOWN else ""
@@ -66,6 +70,8 @@ class Said:
     version: str = ""
     group: str = ""
     features: tuple[str, ...] = ()
+    judge: str = ""
+    propensity: str = ""
 
 
 NOTHING_SAID = Said()
@@ -83,7 +89,7 @@ def guess_columns(predictions: Schema, labels: Schema | None, said: Said) -> Col
     where = predictions if labels is None else labels
     label = said.label or _label(where, {*ids, at}, alone=not beside)
     label_at = said.label_at or _label_at(where, {*ids, label, at if beside else ""}, alone=not beside)
-    used = {*ids, at, *((label, label_at) if beside else ())}
+    used = {*ids, at, said.judge, said.propensity, *((label, label_at) if beside else ())}
     score = said.score or _score(predictions, used)
     used |= set(score)
     version = said.version or first_named(predictions, naming.VERSION, naming.is_any, used)
@@ -96,11 +102,35 @@ def guess_columns(predictions: Schema, labels: Schema | None, said: Said) -> Col
         if name not in used and naming.is_feature(dtype) and plain(name) not in naming.ID
     )
     label_in = "predictions" if beside else "labels"
-    return Columns(ids, at, score, label, label_at, decision, version, earlier, said.group, features, label_in)
+    return Columns(
+        ids,
+        at,
+        score,
+        label,
+        label_at,
+        decision,
+        version,
+        earlier,
+        said.group,
+        features,
+        label_in,
+        said.judge,
+        said.propensity,
+    )
 
 
 def _check_said(predictions: Schema, labels: Schema | None, said: Said) -> None:
-    ours = (said.at, said.decision, said.version, said.group, *said.score, *said.features, *said.id)
+    ours = (
+        said.at,
+        said.decision,
+        said.version,
+        said.group,
+        said.judge,
+        said.propensity,
+        *said.score,
+        *said.features,
+        *said.id,
+    )
     theirs = (said.label, said.label_at, *(said.id if labels is not None else ()))
     for schema, names in ((predictions, ours), (labels if labels is not None else predictions, theirs)):
         for name in names:

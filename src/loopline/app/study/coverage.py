@@ -27,7 +27,9 @@ def answer_coverage(study: Study) -> Coverage:
     """Counts, lateness, and slices with few labels."""
     rows = study.rows
     predictions, labelled = len(rows) - study.kept, int(rows.known[study.kept :].sum())
-    judged = int(study.losses.judged[int(study.blocks.first[0]) : int(study.blocks.last[-1])].sum())
+    judged = int(
+        (study.losses.judged & study.rows.known)[int(study.blocks.first[0]) : int(study.blocks.last[-1])].sum()
+    )
     due = int(study.blocks.predictions.sum())
     share = judged / due if due else 0.0
     late = lateness_of(rows)

@@ -94,7 +94,7 @@ class Diagnosis:
             return None
         rows = self.inputs.sample.rows
         loss = loss_of(study.rows, study.setup.risk.loss)
-        judged = self.weight > 0
+        judged = (self.weight > 0) & study.rows.known[rows]
         scores, label = study.losses.scores[rows], study.rows.label[rows]
         before, since = (places[judged[places]] for places in (self._before, self._since))
         # Bins first: with the numbers as they are a copy can tell the time by them, and explains the rise by that.

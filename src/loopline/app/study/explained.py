@@ -30,7 +30,7 @@ def slice_sums_of(study: Study) -> dict[str, SliceBlocks]:
 def harmed_slices(study: Study, sums: dict[str, SliceBlocks]) -> list[SliceHarm]:
     """Slices whose harm was found by themselves, those that were first found first."""
     slices = {name: one for name, one in sums.items() if name}
-    return watch_slices(slices, sums[""], study.setup.risk, study.reference)
+    return watch_slices(slices, sums[""], study.setup.risk, study.reference, study.setup.of_slices)
 
 
 def lately_of(study: Study, harms: Sequence[SliceHarm]) -> tuple[int, int]:

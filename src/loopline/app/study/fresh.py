@@ -14,6 +14,7 @@ from loopline.app.study.columns import NOTHING_SAID, Columns, Said
 from loopline.app.study.coverage import lateness_of
 from loopline.app.study.files import Table
 from loopline.app.study.join import NEVER
+from loopline.app.study.judged import least_labelled, losses_of_rows, with_trust
 from loopline.app.study.measure import (
     Losses,
     Scale,
@@ -33,6 +34,7 @@ from loopline.app.study.study import Study
 from loopline.app.study.times import moment_micros
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import Loss
+from loopline.monitoring.allotment import with_slices
 from loopline.monitoring.block_length import Chosen, choose_block, rows_a_block
 from loopline.monitoring.due import due
 from loopline.monitoring.lateness import settled_blocks
@@ -114,15 +116,16 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
     until = moment_micros(request.reference_until) if request.reference_until else None
     reference = reference_blocks(blocks, until, request.reference_blocks)
     loss = loss_of(rows, request.loss)
-    scale = fit_scale(rows, int(blocks.last[reference - 1]))
+    scale = with_trust(rows, blocks, reference, loss, fit_scale(rows, int(blocks.last[reference - 1])))
     progress("losses")
-    losses = lose(rows, blocks, loss, scale)
+    losses = losses_of_rows(rows, blocks, loss, scale)
     tolerance = (
         default_tolerance(float(losses.loss[:reference].mean())) if request.tolerance is None else request.tolerance
     )
-    if rows.kind == "binary" and not rows.hard:
+    if rows.kind == "binary" and not rows.hard and rows.judged is None:
         losses, scale = _sharper(rows, blocks, loss, losses, scale, reference, tolerance)
     promised = promise(losses, reference, rows.kind)
+    of_all, of_slices = _allotted(request.false_pages_per_year, columns, rows)
     setup = Setup(
         name=request.name,
         kind=rows.kind,
@@ -131,16 +134,23 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
         columns=columns,
         timed=rows.timed,
         rows_a_block=size,
-        risk=Risk(loss.name, tolerance, chosen.block, request.false_pages_per_year, "scores", chosen.min_rows),
+        risk=Risk(loss.name, tolerance, chosen.block, of_all, "scores", chosen.min_rows),
         promise=promised,
         reference=reference_of(promised, losses, reference),
         reference_until=int(blocks.end[reference - 1]),
         matures=matures,
         absent=request.absent,
         scale=msgspec.to_builtins(scale),
+        of_slices=of_slices,
     )
     inputs = look_at_inputs(table, columns.features, rows, blocks, reference, losses.scores, progress)
     return _watched(setup, rows, blocks, reference, losses, inputs)
+
+
+def _allotted(budget: float, columns: Columns, rows: Rows) -> tuple[float, float]:
+    """What all rows as one and what all slices have of the budget; without columns to slice by, slices need none."""
+    sliced = columns.features or rows.version is not None or rows.decision is not None
+    return with_slices(budget) if sliced else (budget, 0.0)
 
 
 def _sharper(
@@ -219,16 +229,17 @@ def _blocks_of(request: Request, rows: Rows, ready: int) -> tuple[Rows, Chosen, 
         every = max(1, round(size * len(rows) / max(int(known.sum()), 1)))
         return replace(rows, at=(rows.at // every) * _DAY + _DAY), Chosen("1d", max(1, size // 2)), every
     if request.block:
-        return rows, Chosen(request.block, _LEAST_ROWS), 0
-    chosen = choose_block(rows.at[:ready], known, _rare(rows)[:ready])
+        return rows, Chosen(request.block, least_labelled(rows, _LEAST_ROWS)), 0
+    told = known if rows.judged is None else rows.made[:ready]
+    chosen = choose_block(rows.at[:ready], told, _rare(rows)[:ready])
     if chosen is None:
         raise _too_few(int(known.sum()), 0)
-    return rows, chosen, 0
+    return rows, Chosen(chosen.block, least_labelled(rows, chosen.min_rows)), 0
 
 
 def _rare(rows: Rows) -> Mask:
-    """Rows of the rarer class; of other kinds all rows count."""
-    if rows.kind != "binary":
+    """Rows of the rarer class; of other kinds, and where a judge is, all rows count."""
+    if rows.kind != "binary" or rows.judged is not None:
         return np.ones(len(rows), dtype=np.bool_)
     positives = rows.label == 1
     rarer: Mask = positives if 2 * positives.sum() <= rows.known.sum() else rows.label == 0

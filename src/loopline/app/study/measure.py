@@ -34,12 +34,13 @@ _FITTED_ON = 500_000
 
 class Scale(msgspec.Struct, frozen=True):
     """How scores are read: the line that makes margins probabilities, the one that makes probabilities honest, and whether each
-    block's level is taken out before its loss is measured.
+    block's level is taken out before its loss is measured; and how far a judge of every row is trusted.
     """
 
     margins: Margins | None
     calibrator: LogisticCalibrator | None
     level_free: bool = False
+    trust: float | None = None
 
 
 @dataclass(frozen=True)

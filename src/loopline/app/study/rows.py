@@ -32,7 +32,8 @@ class Rows:
 
     `at`: microseconds since 1970, UTC; where the files hold no times (`timed` is False) the place of the row. `outputs`: float64
     (rows,) or (rows, k), NaN where none was made. `label`: float64, NaN where not known. `label_at`: as `at`, `NEVER` where not
-    known; None without such a column. `order`: the row's place in the file. `earlier`: the earlier model's score.
+    known; None without such a column. `order`: the row's place in the file. `earlier`: the earlier model's score. `judged`: what a judge
+    says of the label, `propensity`: how probably it was asked for.
     """
 
     kind: str
@@ -52,6 +53,8 @@ class Rows:
     margins: bool = False
     """Whether scores were no probabilities and were made some; `calibrated` does so."""
     notices: tuple[str, ...] = ()
+    judged: Floats | None = None
+    propensity: Floats | None = None
 
     @property
     def made(self) -> Mask:
@@ -83,7 +86,19 @@ def read_rows(
     """The rows of these files. Raises `InvalidInput` for what cannot be read as scores, labels or times."""
     names = [
         *columns.score,
-        *(name for name in (columns.at, columns.version, columns.decision, columns.group, columns.earlier) if name),
+        *(
+            name
+            for name in (
+                columns.at,
+                columns.version,
+                columns.decision,
+                columns.group,
+                columns.earlier,
+                columns.judge,
+                columns.propensity,
+            )
+            if name
+        ),
     ]
     frame = predictions.read(list(dict.fromkeys(names)))
     notices: list[str] = []
@@ -107,6 +122,8 @@ def read_rows(
         classes=target.classes,
         levels=levels,
         hard=outputs.hard,
+        judged=targets.read_judged(frame[columns.judge], kind, target.classes)[order] if columns.judge else None,
+        propensity=targets.as_numbers(frame[columns.propensity])[order] if columns.propensity else None,
     )
     _check(made, columns)
     return replace(made, notices=(*notices, *_told(made)))

@@ -191,3 +191,28 @@ def class_target(labels: pl.Series, classes: Sequence[str]) -> Target:
 def number_target(labels: pl.Series) -> Target:
     """Labels as numbers."""
     return Target(as_numbers(labels))
+
+
+def read_judged(column: pl.Series, kind: str, classes: tuple[str, ...]) -> Floats:
+    """What the judge says of each row (rows,): of two classes the probability of the positive one, the place of the class, or the number; NaN: nothing.
+
+    Raises `InvalidInput` for what is none of these, and for rankings.
+    """
+    if kind == "ranking":
+        raise InvalidInput(
+            "alone.judged_lists", "lists of a ranking cannot be judged row by row", remedy="Leave --judge out."
+        )
+    if kind in {"binary", "multiclass"} and (is_text(column) or column.dtype == pl.Boolean or kind == "multiclass"):
+        places = {name: float(place) for place, name in enumerate(classes)}
+        found = [None if value is None else places.get(label_text(value)) for value in column.to_list()]
+        said = pl.Series(found, dtype=pl.Float64).fill_null(np.nan).to_numpy()
+    else:
+        said = as_numbers(column)
+    known = said[~np.isnan(said)]
+    if not len(known) or (kind == "binary" and ((known < 0) | (known > 1)).any()):
+        raise InvalidInput(
+            "alone.judged_unread",
+            f"column {column.name!r} is no judge's: it holds neither labels nor probabilities of them",
+            remedy="Name another with --judge: the label that is expected of each row, or of two classes its probability.",
+        )
+    return said

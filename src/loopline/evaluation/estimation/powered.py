@@ -18,6 +18,7 @@ from loopline.errors import InvalidInput
 Floats = npt.NDArray[np.float64]
 
 LEAST_PROPENSITY = 1e-3
+LEAST_ASKED = 10
 
 
 class PoweredLoss(msgspec.Struct, frozen=True):
@@ -45,10 +46,21 @@ def powered_loss(
     f, x, p = (np.asarray(one, dtype=np.float64) for one in (expected, loss, propensity))
     _check(f, x, p)
     known = ~np.isnan(x)
-    missed = np.where(known, (np.where(known, x, 0.0) - trust * f) / p, 0.0)
-    rows = trust * f + missed
+    rows = powered_rows(trust * f, x, p)
     spread = float(rows.std(ddof=1)) if len(rows) > 1 else float("inf")
     return PoweredLoss(float(rows.mean()), spread / np.sqrt(len(rows)), len(rows), int(known.sum()), trust)
+
+
+def powered_rows(guess: npt.ArrayLike, loss: npt.ArrayLike, propensity: npt.ArrayLike) -> Floats:
+    """What each row stands for (rows,): its `guess`, and what that misses of the `loss`, one over the `propensity` as often as it is known.
+
+    Arrays as for `powered_loss`. Over the chance of which labels were asked for, the mean of each is the row's loss, whatever the guess is.
+    """
+    g, x, p = (np.asarray(one, dtype=np.float64) for one in (guess, loss, propensity))
+    _check(g, x, p)
+    known = ~np.isnan(x)
+    rows: Floats = g + np.where(known, (np.where(known, x, 0.0) - g) / p, 0.0)
+    return rows
 
 
 def trust_of(expected: npt.ArrayLike, loss: npt.ArrayLike, propensity: npt.ArrayLike) -> float:
@@ -59,7 +71,7 @@ def trust_of(expected: npt.ArrayLike, loss: npt.ArrayLike, propensity: npt.Array
     f, x, p = (np.asarray(one, dtype=np.float64) for one in (expected, loss, propensity))
     _check(f, x, p)
     known = ~np.isnan(x)
-    if known.sum() < _ENOUGH:
+    if known.sum() < LEAST_ASKED:
         return 0.0
     shown = np.where(known, np.where(known, x, 0.0) / p, 0.0)
     chosen = np.where(known, f / p, 0.0) - f
@@ -67,9 +79,6 @@ def trust_of(expected: npt.ArrayLike, loss: npt.ArrayLike, propensity: npt.Array
     if variance <= 0:
         return 0.0
     return float(np.clip(np.cov(shown, chosen, bias=True)[0, 1] / variance, 0.0, 1.0))
-
-
-_ENOUGH = 10
 
 
 def _check(f: Floats, x: Floats, p: Floats) -> None:
