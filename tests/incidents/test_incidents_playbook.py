@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from loopline.errors import InvalidInput
 from loopline.incidents.conditions import data_fault, grown, harm, notify, previous_is_better, retrain, roll_back
-from loopline.incidents.playbook import Condition, Response, every, first_match, on
+from loopline.incidents.condition import Condition
+from loopline.incidents.forecast import Forecast
+from loopline.incidents.playbook import Response, every, first_match, on
+from loopline.incidents.prices import Prices
 from loopline.values import Window
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -26,6 +29,10 @@ class Asked:
     done: dict[str, datetime] = field(default_factory=dict)
     window: Window = field(default_factory=lambda: Window(NOW - DAY, NOW))
     asked: list[str] = field(default_factory=list)
+    log: list[tuple[str, datetime]] = field(default_factory=list)
+    lasting: set[str] = field(default_factory=set)
+    diagnoses: list[list[dict]] = field(default_factory=list)
+    gain: float = 0.0
 
     def _say(self, name: str) -> bool:
         self.asked.append(name)
@@ -46,6 +53,18 @@ class Asked:
 
     def last_done(self, action: str) -> datetime | None:
         return self.done.get(action)
+
+    def times_done(self, action: str, since: datetime) -> int:
+        return sum(name == action and at > since for name, at in self.log)
+
+    def in_force(self, measure: str) -> bool:
+        return measure in self.lasting
+
+    def causes(self) -> list[list[dict]]:
+        return self.diagnoses
+
+    def forecast(self, horizon: str) -> Forecast:
+        return Forecast(horizon, self.grew, 3, self.gain, 0.001, 0.0, 1000.0, Prices(2.0, 100.0))
 
 
 FACTS = {"harm": harm, "data_fault": data_fault, "previous_is_better": previous_is_better}
@@ -116,13 +135,13 @@ def test_a_cool_down_holds_back(ago, waits):
     done = {} if ago is None else {"retrain": NOW - parsed(ago)}
     match = first_match([on(harm, retrain(cooldown="7d"))], Asked({"harm": True}, done=done))
     assert match is not None
-    assert match.waits is waits
+    assert bool(match.waits) is waits
 
 
 def test_a_cool_down_of_the_first_match_does_not_let_the_second_pass():
     responses = [on(harm, retrain(cooldown="7d")), on(harm, roll_back)]
     match = first_match(responses, Asked({"harm": True}, done={"retrain": NOW - DAY}))
-    assert match == msgspec.structs.replace(match, position=0, waits=True)
+    assert match == msgspec.structs.replace(match, position=0, waits="cooling down")
 
 
 def test_a_cool_down_is_of_its_own_action():

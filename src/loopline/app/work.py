@@ -11,27 +11,37 @@ from loopline.loop.lane import Lane, lanes
 from loopline.loop.notices import tell_owner
 from loopline.loop.release import PROMOTE, prepare_promotion
 from loopline.loop.resources import Resources
-from loopline.loop.retrain import prepare_retrain
+from loopline.loop.retrain import Candidate, prepare_retrain
 from loopline.loop.rollback import prepare_rollback
+from loopline.loop.trainings import Trainings
 from loopline.loop.turn import LaneWork
 
 
 def lane_works(resources: Resources, loop: Loop, history: History, *, compare: bool) -> list[LaneWork]:
     """The work of each lane of the loop; with `compare` also of the policies it is compared with."""
-    predictors, references = Predictors(resources), References(resources)
+    predictors, references, trainings = Predictors(resources), References(resources), Trainings[Candidate]()
     return [
-        LaneWork(resources, lane, history, predictors, references, actions_of(resources, lane, history, predictors))
+        LaneWork(
+            resources,
+            lane,
+            history,
+            predictors,
+            references,
+            actions_of(resources, lane, history, predictors, trainings),
+        )
         for lane in lanes(loop, seed=resources.seed, compare=compare)
     ]
 
 
-def actions_of(resources: Resources, lane: Lane, history: History, predictors: Predictors) -> Actions:
+def actions_of(
+    resources: Resources, lane: Lane, history: History, predictors: Predictors, trainings: Trainings[Candidate]
+) -> Actions:
     """The actions a playbook can name."""
     if resources.crew is not None:
         pinned(lane.operation.model.fit)  # now, before somebody edits the file
 
     def retrain(cause: Cause) -> Prepared:
-        return prepare_retrain(resources, lane, history, predictors, cause)
+        return prepare_retrain(resources, lane, history, predictors, cause, trainings=trainings)
 
     def roll_back(cause: Cause) -> Prepared:
         return prepare_rollback(resources, lane.project, lane.model, predictors, cause)

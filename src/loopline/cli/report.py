@@ -28,10 +28,10 @@ def command(
     results = results_of(resources, the_project(resources, project))
     for result in results:
         if out is not None:
-            out.write_text(report_html(result.comparison), encoding="utf-8")
+            out.write_text(report_html(result.comparison, result.choice), encoding="utf-8")
     show(results, as_json=as_json, render=lambda console: _print(console, results))
 
 
 def _print(console: Console, results: list[Result]) -> None:
     for result in results:
-        console.print(report_text(result.comparison))
+        console.print(report_text(result.comparison, result.choice))

@@ -20,9 +20,11 @@ from loopline.gates.environment import ONLY_PRODUCTION, alias_of
 from loopline.gates.environment import environments as read_environments
 from loopline.gates.fair import Fair
 from loopline.incidents.calendar import Span
+from loopline.incidents.condition import RetrainingPays
 from loopline.incidents.people import FreezeWindow, People, check_name
 from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
+from loopline.incidents.prices import Prices
 from loopline.labels.label import Label, Values
 from loopline.loop.consumer import Consumer
 from loopline.loop.mistake import blaming_caller, caller, mistake
@@ -127,6 +129,7 @@ class Operation:
     ladder: LadderTerms = DEFAULT_LADDER
     challenger: Literal["shadow"] | None = None
     also: tuple[Watched, ...] = ()
+    prices: Prices | None = None
 
     @property
     def watched(self) -> tuple[Watched, ...]:
@@ -297,6 +300,7 @@ class Loop(Sourcing):
         contract: ContractTerms = FLAGGED,
         ladder: LadderTerms = DEFAULT_LADDER,
         challenger: Literal["shadow"] | None = None,
+        prices: Prices | None = None,
     ) -> Operation:
         """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
 
@@ -309,6 +313,8 @@ class Loop(Sourcing):
         `ladder`).
         With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that
         what not promoting it costs is known: `loopline shadow`.
+        `prices` say what loss, trainings and pages cost: what `retraining_pays` weighs, and what `loopline replay --choose-until` chooses a
+        policy by.
         """
         if not isinstance(model, Model):
             raise mistake(
@@ -356,9 +362,28 @@ class Loop(Sourcing):
             ladder,
             challenger,
             also,
+            prices,
         )
+        _check_priced(made)
         self.operations[model.name] = made
         return made
+
+
+def _check_priced(operation: Operation) -> None:
+    playbooks = (operation.respond, *operation.compare.values())
+    asked = [
+        part
+        for playbook in playbooks
+        for one in playbook
+        for part in one.condition.parts()
+        if isinstance(part, RetrainingPays)
+    ]
+    if asked and operation.prices is None:
+        raise mistake(
+            "operate.no_prices",
+            "retraining_pays(...) weighs a saving against a cost, and neither has a price",
+            "Give operate(..., prices=ll.prices(loss=..., retrain=...)).",
+        )
 
 
 def _check_challenger(said: str | None) -> None:

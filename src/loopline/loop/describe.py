@@ -126,6 +126,7 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         **({} if operation.contract == FLAGGED else {"contract": msgspec.to_builtins(operation.contract)}),
         **({} if operation.ladder == DEFAULT_LADDER else {"ladder": msgspec.to_builtins(operation.ladder)}),
         **({"challenger": operation.challenger} if operation.challenger else {}),
+        **({"prices": msgspec.to_builtins(operation.prices)} if operation.prices else {}),
         **_describe_release(operation),
     }
 
