@@ -8,16 +8,18 @@ import structlog
 
 from loopline.errors import Frozen, LooplineError
 from loopline.gates.promotion import CHAMPION
-from loopline.incidents import attention, incident, store
+from loopline.incidents import attention, incident, measures, store
 from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
 from loopline.incidents.condition import Situation
 from loopline.incidents.freeze import Freeze, frozen
 from loopline.incidents.incident import Incident
+from loopline.incidents.measures import ENDS
 from loopline.incidents.playbook import DRY_RUN, Action, first_match
 from loopline.ledger import chain
 from loopline.loop import store as loop_store
 from loopline.loop.inputs import References, suspects
 from loopline.loop.lane import Lane
+from loopline.loop.lasting import ending
 from loopline.loop.owner import owner_of
 from loopline.loop.release import PROMOTE, candidate_ready
 from loopline.loop.resources import Resources
@@ -32,6 +34,8 @@ log = structlog.get_logger(__name__)
 ACTOR = "loop"
 RETRAIN = "retrain"
 ROLL_BACK_DECISION = "roll_back_decision"
+_MEASURES = {*ENDS, *ENDS.values()}
+"""They protect people from what is wrong, and end no incident."""
 _OF_THE_MODEL = {HARM, DECISION_HARM, ESTIMATED_HARM, REGRET, UNFAIR}
 
 
@@ -114,11 +118,14 @@ def decide(resources: Resources, lane: Lane, situation: Situation) -> Decided | 
         stopped = frozen(tx, lane.project)
         since = loop_store.ingested_since(tx, lane.operation.model.on.table)
         ready, asked = candidate_ready(tx, lane, at)
+        over = measures.over(tx, lane.project, lane.model)
     approved = Decided(PROMOTE, ready) if ready else None
     if approved is not None and lane.people.held_until(PROMOTE, at) is None:
         wanted: Decided | None = approved
     elif champion is None:
         wanted = approved if asked else _first_model(lane, situation, since)
+    elif over is not None:
+        wanted = Decided(over.ends_by, ending(over))
     else:
         wanted = _by_playbook(lane, situation) or approved
     held = _held(stopped) if stopped is not None else _calm(lane, wanted, at)
@@ -184,7 +191,7 @@ def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, 
     at, key = situation.window.end, _key(lane, decided.name, situation.window)
     outcome = prepared.commit(tx)
     incidents = [one for one in _harms(tx, lane) if decided.action != ROLL_BACK_DECISION or one.kind == DECISION_HARM]
-    if outcome.changed:
+    if outcome.changed and decided.action not in _MEASURES:
         for found in incidents:
             incident.resolve(tx, found, at=at, actor=ACTOR, sentence=outcome.sentence)
     row = {

@@ -11,7 +11,7 @@ from loopline.evaluation.intervals import paired_by_block
 from loopline.evaluation.kind import as_column
 from loopline.gates.check import Comparison
 from loopline.gates.promotion import CHAMPION, previous_champion
-from loopline.incidents import incident, measures, store
+from loopline.incidents import incident, store
 from loopline.incidents.forecast import Forecast
 from loopline.incidents.incident import Incident
 from loopline.loop.decision_watch import previous_is_cheaper
@@ -19,6 +19,7 @@ from loopline.loop.deployment import Predictors
 from loopline.loop.forecasting import forecast, rows_of
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.lasting import in_force
 from loopline.loop.resources import Resources
 from loopline.loop.watch import matured
 from loopline.models import registry
@@ -57,7 +58,7 @@ class LaneSituation:
 
     def in_force(self, measure: str) -> bool:
         with self._resources.database.reading() as tx:
-            return measures.in_force(tx, self._lane.project, self._lane.model, measure)
+            return in_force(tx, self._lane, measure)
 
     def _causes(self) -> list[list[dict[str, Any]]]:
         return [one.diagnosis for one in self._incidents(self._lane.recipe.tables)]
