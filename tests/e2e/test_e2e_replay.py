@@ -20,6 +20,7 @@ from loopline.config import Settings
 from loopline.ledger import chain
 from loopline.loop.load import load_loop
 from loopline.loop.replay import Period
+from loopline.models import registry
 from loopline.tables.tables import Tables
 from loopline.testing.postgres import scratch_database
 
@@ -125,6 +126,12 @@ def test_the_sums_behind_a_retraining_are_in_the_ledger(replayed) -> None:
     resources = open_home(Settings.read(replayed[0], environment={}))
     with resources.database.reading() as tx:
         bodies = [entry.body for entry in chain.entries(tx, "tiny.pays", kind="action")]
+        registered = chain.entries(tx, "tiny.pays", kind="version.registered")
+        brought = [one.lineage.get("brought") for one in registry.versions(tx, "tiny.pays", "returns")]
+    assert brought[0] is None
+    for entry, told in list(zip(registered, brought, strict=True))[1:]:
+        [better] = [one["figures"]["difference"] for one in entry.body["verdicts"] if one["check"] == "better"]
+        assert (told["gain"], told["error"]) == (-better["mean"], better["error"]), "the gate saw the same rows"
     weighed = [body for body in bodies if "sums" in body]
     assert weighed
     for body in weighed:

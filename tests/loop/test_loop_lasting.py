@@ -17,6 +17,7 @@ from loopline.loop import store
 from loopline.loop.deployment import deployment, terms_of
 from loopline.loop.history import History
 from loopline.loop.ingestion import ingest_each
+from loopline.loop.status import status
 from loopline.loop.trainings import Trainings
 from loopline.loop.turn import LaneWork, TurnSummary, run_turn
 from loopline.models import decision_versions
@@ -95,6 +96,8 @@ def test_the_fallback_serves_until_the_fault_is_over(made):
     fault = open_incident(work, FAULT)
     first, second = turn(work), turn(work)
     assert (first.action, first.changed, serves(work)) == ("serve_fallback", True, 0)
+    [shown] = next(one.models for one in status(work.resources) if one.project == "parcels")
+    assert (shown.champion, shown.serves, shown.measures) == (before, 0, ["serve_fallback"])
     assert second.action is None, "it is in force already"
     resolve(work, fault)
     third = turn(work)

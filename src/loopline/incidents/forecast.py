@@ -3,7 +3,7 @@
 Loss falls about linearly in the logarithm of the rows (learning curves; Hestness and others, arXiv 1712.00409, over the ranges
 between two trainings), so what a training brings is `slope x log(growth)`. The slope is learnt from the loop's own trainings: each was
 compared with the champion of its time on the same unseen rows. That a forecast of the gain decides, against a price, follows Mahadevan
-and Mathioudakis (Cost-aware retraining for machine learning, 2024) and Florence and others (When to retrain a machine learning
+and Mathioudakis (Cost-aware retraining for machine learning, 2024) and Regol and others (When to retrain a machine learning
 model, arXiv 2505.14903).
 """
 
