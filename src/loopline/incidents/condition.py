@@ -237,7 +237,7 @@ class Not(Condition, frozen=True, tag="not"):
     of: Condition
 
     def reason(self, situation: Situation) -> str:
-        return f"no {type(self.of).__name__}"
+        return "what it waits for has not come"
 
     def holds(self, situation: Situation) -> bool:
         return not self.of.holds(situation)

@@ -117,6 +117,11 @@ class Response(msgspec.Struct, frozen=True):
     condition: Condition
     action: Action
 
+    def parts(self) -> Sequence[Condition]:
+        """All conditions that it asks, those that hold it back among them."""
+        unless = self.action.unless
+        return [*self.condition.parts(), *(unless.parts() if isinstance(unless, Condition) else ())]
+
 
 def on(condition: Condition, action: Action) -> Response:
     """Under `condition`, carry out `action`."""

@@ -371,14 +371,8 @@ class Loop(Sourcing):
 
 def _check_priced(operation: Operation) -> None:
     playbooks = (operation.respond, *operation.compare.values())
-    asked = [
-        part
-        for playbook in playbooks
-        for one in playbook
-        for part in one.condition.parts()
-        if isinstance(part, RetrainingPays)
-    ]
-    if asked and operation.prices is None:
+    asked = [part for playbook in playbooks for one in playbook for part in one.parts()]
+    if operation.prices is None and any(isinstance(part, RetrainingPays) for part in asked):
         raise mistake(
             "operate.no_prices",
             "retraining_pays(...) weighs a saving against a cost, and neither has a price",

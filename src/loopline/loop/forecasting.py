@@ -10,6 +10,7 @@ from loopline.incidents.forecast import Forecast, Tried, expected_gain
 from loopline.incidents.incident import Incident
 from loopline.incidents.prices import Prices
 from loopline.loop.lane import Lane
+from loopline.loop.watch import HARM_MONITOR
 from loopline.models import registry
 from loopline.models.registry import ModelVersion
 from loopline.monitoring.alarm import read_alarm
@@ -19,7 +20,6 @@ from loopline.storage.database import Transaction
 
 BROUGHT = "brought"
 """Where a version's lineage holds what its training brought over the champion of its time."""
-HARM_MONITOR = "harm"
 _RECENT = timedelta(days=28)
 _DAY = 86_400.0
 
