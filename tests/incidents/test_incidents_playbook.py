@@ -343,4 +343,4 @@ def test_a_dry_run_is_recorded_by_a_name_of_its_own():
 def test_actions_that_ask_for_nothing_are_refused(make):
     with pytest.raises(InvalidInput) as caught:
         make()
-    assert caught.value.code in {"playbook.band", "playbook.no_rows", "playbook.empty_period"}
+    assert caught.value.code in {"playbook.band", "playbook.no_rows", "playbook.empty_horizon"}

@@ -67,7 +67,7 @@ def retraining_pays(horizon: str) -> RetrainingPays:
     """A training is expected to save more within `horizon` than it costs, by the declared `prices`. Raises `InvalidInput` for no time."""
     if not duration(horizon):
         raise InvalidInput(
-            "playbook.empty_period", f"retraining_pays({horizon!r}) holds no time", remedy='Write e.g. "60d".'
+            "playbook.empty_horizon", f"retraining_pays({horizon!r}) holds no time", remedy='Write e.g. "60d".'
         )
     return RetrainingPays(horizon)
 

@@ -20,7 +20,6 @@ from loopline.gates.environment import ONLY_PRODUCTION, alias_of
 from loopline.gates.environment import environments as read_environments
 from loopline.gates.fair import Fair
 from loopline.incidents.calendar import Span
-from loopline.incidents.condition import RetrainingPays
 from loopline.incidents.people import FreezeWindow, People, check_name
 from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
@@ -28,6 +27,7 @@ from loopline.incidents.prices import Prices
 from loopline.labels.label import Label, Values
 from loopline.loop.consumer import Consumer
 from loopline.loop.mistake import blaming_caller, caller, mistake
+from loopline.loop.priced import require_prices
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
 from loopline.models.contract_terms import FLAGGED, ContractTerms
@@ -340,6 +340,7 @@ class Loop(Sourcing):
             require_actions(decide, output.classes, explore, model.label.observed_after)
             risk, also = read_watched(watch, model.output, model.feature_names)
             require_cost(watch_decision)
+            require_prices((respond, *others.values()), prices)
             passed = read_environments(environments)
             for environment in approve.environments if approve else ():
                 alias_of(passed, environment)
@@ -364,20 +365,8 @@ class Loop(Sourcing):
             also,
             prices,
         )
-        _check_priced(made)
         self.operations[model.name] = made
         return made
-
-
-def _check_priced(operation: Operation) -> None:
-    playbooks = (operation.respond, *operation.compare.values())
-    asked = [part for playbook in playbooks for one in playbook for part in one.parts()]
-    if operation.prices is None and any(isinstance(part, RetrainingPays) for part in asked):
-        raise mistake(
-            "operate.no_prices",
-            "retraining_pays(...) weighs a saving against a cost, and neither has a price",
-            "Give operate(..., prices=ll.prices(loss=..., retrain=...)).",
-        )
 
 
 def _check_challenger(said: str | None) -> None:

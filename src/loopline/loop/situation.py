@@ -6,7 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from loopline.errors import InvalidInput
 from loopline.evaluation.intervals import paired_by_block
 from loopline.evaluation.kind import as_column
 from loopline.gates.check import Comparison
@@ -20,6 +19,7 @@ from loopline.loop.forecasting import forecast, rows_of
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
 from loopline.loop.lasting import in_force
+from loopline.loop.priced import priced
 from loopline.loop.resources import Resources
 from loopline.loop.watch import matured
 from loopline.models import registry
@@ -65,13 +65,7 @@ class LaneSituation:
 
     def _forecast(self, horizon: str) -> Forecast:
         lane = self._lane
-        prices = lane.operation.prices
-        if prices is None:
-            raise InvalidInput(
-                "operate.no_prices",
-                "nothing was said of what retraining costs and saves",
-                remedy="Say it: loop.operate(..., prices=ll.prices(loss=..., retrain=...)).",
-            )
+        prices = priced(lane.operation.prices)
         growth, harms = self.growth(), [one for one in self._incidents() if one.kind == HARM]
         with self._resources.database.reading() as tx:
             return forecast(tx, lane, prices, horizon, growth=growth, harms=harms, now=self.window.end)
