@@ -1,9 +1,10 @@
 """Which retraining policy, chosen on the first half of the flights year by replay, and what it came to on the second.
 
-    python benchmarks/policies.py [--home HOME] [--days 365] [--choose-days 181] [--json]
+    python benchmarks/policies.py [--home HOME] [--days 366] [--choose-days 181] [--write] [--json]
 
 All candidates are replayed in one pass over one ingestion; what they train at one moment is trained once. Nothing of the second half,
-and no label that was not known by its beginning, has a say in the choice. A home that holds the finished replay is only read.
+and no label that was not known by its beginning, has a say in the choice. A home that holds the finished replay is only read. With
+`--write` the figures go into docs/explanation/retraining.md.
 """
 
 import argparse
@@ -26,6 +27,8 @@ from loopline.loop.load import load_loop
 from loopline.loop.replay import Period
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "flights" / "loop.py"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "retraining.md"
+MARK, END_MARK = "<!-- policies -->", "<!-- /policies -->"
 START = datetime(2013, 1, 1, tzinfo=UTC)
 PRICES = ll.prices(loss=1.0, retrain=20.0, page=50.0)
 HORIZONS = (15, 30, 60, 120)
@@ -36,12 +39,15 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--days", type=int, default=366)
     parser.add_argument("--choose-days", type=int, default=181)
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         choice = measure(arguments.home or Path(folder) / "home", arguments.days, arguments.choose_days)
     seconds = round(time.perf_counter() - began)
+    if arguments.write:
+        write(choice, arguments.days)
     if arguments.json:
         json.dump({"seconds": seconds, "choice": msgspec.to_builtins(choice)}, sys.stdout, indent=2)
         return
@@ -85,7 +91,7 @@ def candidates() -> Loop:
 def table(choice: Choice) -> list[str]:
     """The second half as Markdown, the chosen first."""
     lines = [
-        "| policy | cost Jan-Jun | loss | retrains | pages | cost | more than the chosen (95 %) |",
+        f"| policy | cost to {choice.choose_until:%-d %B} | loss since | retrains | pages | cost | more than the chosen (95 %) |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in sorted(choice.candidates, key=lambda one: (one.policy != choice.chosen, one.chosen_on.total)):
@@ -94,6 +100,19 @@ def table(choice: Choice) -> list[str]:
         figures = f"{rest.loss:.4f} | {rest.retrains} | {rest.pages} | {rest.total:.0f} | {told}"
         lines.append(f"| {one.policy} | {one.chosen_on.total:.0f} | {figures} |")
     return lines
+
+
+def write(choice: Choice, days: int) -> None:
+    """Put the figures between their marks on the page."""
+    prices, until = choice.prices, START + timedelta(days=days)
+    told = (
+        f"{len(choice.candidates)} policies over the flights of 2013, chosen on {choice.choose_until:%-d %B} and followed to "
+        f"{until:%-d %B %Y}. A unit of log loss on one flight costs {prices.loss:g}, a training {prices.retrain:g}, a page {prices.page:g}."
+    )
+    before, rest = PAGE.read_text(encoding="utf-8").split(MARK)
+    _, after = rest.split(END_MARK)
+    inside = "\n".join([MARK, told, "", *table(choice), "", choice.sentence, END_MARK])
+    PAGE.write_text(before + inside + after, encoding="utf-8")
 
 
 def _told(number: int, turns: int, _window: object) -> None:
