@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
+from scipy import stats
 
 from loopline.app.home import open_home
 from loopline.app.replays import run_replay
@@ -50,6 +51,7 @@ def run(home: Path, *options: str, until: str = UNTIL, env: dict[str, str] | Non
 
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory):
+    sys.path.insert(0, str(LOOP.parent))  # tests read the loop's rows
     home = tmp_path_factory.mktemp("replay") / "home"
     return home, run(home)
 
@@ -60,7 +62,6 @@ def ledgers(comparison: dict) -> dict[str, str]:
 
 def test_every_row_is_scored_once_and_the_counts_add_up(replayed) -> None:
     home, comparison = replayed
-    sys.path.insert(0, str(LOOP.parent))
     from tiny_loop import START, everything  # noqa: PLC0415 - the loop file is imported as the command imports it
 
     due = everything().filter((pl.col("ordered_at") > START) & (pl.col("announced_at") > START))
@@ -157,6 +158,7 @@ def test_a_policy_is_chosen_on_what_was_known_and_reported_on_the_rest(replayed)
     choice = msgspec.to_builtins(found.choice)
     when, since = datetime(2024, 2, 5, tzinfo=UTC), datetime.fromisoformat(comparison["since"])
     truth = everything().filter(pl.col("kept")).select(_key="order", y=pl.col("returned").cast(pl.Float64))
+    rests = {}
     for one in choice["candidates"]:
         project = "tiny" if one["policy"] == "loop" else f"tiny.{one['policy']}"
         rows = Tables(home / "tables").open(f"predictions.{project}.returns").read()
@@ -166,6 +168,7 @@ def test_a_policy_is_chosen_on_what_was_known_and_reported_on_the_rest(replayed)
         )
         then = judged.filter((pl.col("_event_time") > since) & (pl.col("_event_time") <= when - timedelta(days=1)))
         rest = judged.filter((pl.col("_event_time") > when) & (pl.col("_event_time") <= END))
+        rests[one["policy"]] = rest.select("_key", "loss", day=pl.col("_event_time").dt.truncate("1d"))
         for part, found in (("chosen_on", then), ("rest", rest)):
             assert one[part]["rows"] == found.height
             assert one[part]["loss"] == pytest.approx(found["loss"].mean(), abs=1e-6)
@@ -181,7 +184,12 @@ def test_a_policy_is_chosen_on_what_was_known_and_reported_on_the_rest(replayed)
     assert best["more"] is None
     for one in others:
         assert one["more"]["mean"] == pytest.approx(one["rest"]["total"] - best["rest"]["total"])
-        assert one["more"]["lower"] <= one["more"]["mean"] <= one["more"]["upper"]
+        both = rests[one["policy"]].join(rests[best["policy"]], on="_key", suffix="_best")
+        gaps = both.with_columns(gap=pl.col("loss") - pl.col("loss_best"))
+        sums = gaps.with_columns(pl.col("gap") - pl.col("gap").mean()).group_by("day").agg(pl.col("gap").sum())["gap"]
+        spread = (sums.len() / (sums.len() - 1) * (sums**2).sum()) ** 0.5 * stats.t.ppf(0.975, sums.len() - 1)
+        assert one["more"]["upper"] - one["more"]["mean"] == pytest.approx(spread, rel=1e-4)
+        assert one["more"]["mean"] - one["more"]["lower"] == pytest.approx(spread, rel=1e-4)
 
 
 def test_another_period_in_the_same_home_is_refused(replayed) -> None:
