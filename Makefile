@@ -16,7 +16,7 @@ help:
 	@echo "make benchmarks   replay and point-in-time joins, side by side with peers"
 	@echo "make benchmarks-serving   serving, side by side with peers and limits"
 	@echo "make benchmarks-steps   a trivial pipeline step, side by side with peers and limits"
-	@echo "make benchmarks-policies   a retraining policy chosen on half a year of flights, and what it came to on the other half (20 minutes)"
+	@echo "make benchmarks-policies   a retraining policy chosen on half a year of flights, and what it came to on the other half (half an hour)"
 	@echo "make faults       every fault of the pipeline engine in full: kills, freezes, full disks, cut networks (root)"
 	@echo "make soak         100,000 requests across swaps, kills and rollbacks; every prediction accounted for"
 	@echo "make newest       resolve without the constraints file and run the tests"
