@@ -80,7 +80,7 @@ def _lane_seconds(settings: Settings, loop: Loop) -> dict[str, float]:
             for turn in store.turns(tx, lane.project, lane.model):
                 for name, seconds in turn["measured"].items():
                     spent[name] = spent.get(name, 0.0) + seconds
-    spent["respond"] = spent.get("respond", 0.0) - spent.get("train", 0.0)
+    spent["respond"] = spent.get("respond", 0.0) - spent.get("train", 0.0) + spent.pop("shared", 0.0)
     return spent
 
 

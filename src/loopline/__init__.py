@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from loopline.gates.better import better as better
     from loopline.gates.fair import fair as fair
     from loopline.gates.not_worse import not_worse as not_worse
+    from loopline.incidents.conditions import ask_for_labels as ask_for_labels
+    from loopline.incidents.conditions import broken_data as broken_data
+    from loopline.incidents.conditions import cause as cause
     from loopline.incidents.conditions import data_fault as data_fault
     from loopline.incidents.conditions import decision_harm as decision_harm
     from loopline.incidents.conditions import estimated_harm as estimated_harm
@@ -31,15 +34,20 @@ if TYPE_CHECKING:
     from loopline.incidents.conditions import notify as notify
     from loopline.incidents.conditions import previous_decision_is_cheaper as previous_decision_is_cheaper
     from loopline.incidents.conditions import previous_is_better as previous_is_better
+    from loopline.incidents.conditions import quarantine_source as quarantine_source
     from loopline.incidents.conditions import regret as regret
     from loopline.incidents.conditions import retrain as retrain
+    from loopline.incidents.conditions import retraining_pays as retraining_pays
     from loopline.incidents.conditions import roll_back as roll_back
     from loopline.incidents.conditions import roll_back_decision as roll_back_decision
+    from loopline.incidents.conditions import serve_fallback as serve_fallback
     from loopline.incidents.conditions import unfair as unfair
+    from loopline.incidents.conditions import widen_band as widen_band
     from loopline.incidents.people import freeze_window as freeze_window
     from loopline.incidents.people import quiet_hours as quiet_hours
     from loopline.incidents.playbook import every as every
     from loopline.incidents.playbook import on as on
+    from loopline.incidents.prices import prices as prices
     from loopline.labels.review.terms import review as review
     from loopline.loop.declare import Loop as Loop
     from loopline.loop.labelled import label as label
@@ -119,7 +127,15 @@ _WHERE = {
     "better": "gates.better",
     "bias": "evaluation.bias",
     "breaker": "models.breaker_terms",
+    "ask_for_labels": "incidents.conditions",
+    "broken_data": "incidents.conditions",
     "category": "loop.model",
+    "cause": "incidents.conditions",
+    "prices": "incidents.prices",
+    "quarantine_source": "incidents.conditions",
+    "retraining_pays": "incidents.conditions",
+    "serve_fallback": "incidents.conditions",
+    "widen_band": "incidents.conditions",
     "chain": "models.ensemble",
     "chained": "models.ensemble",
     "choice": "training.space",

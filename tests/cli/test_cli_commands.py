@@ -4,6 +4,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,9 @@ READING = [
     ["ledger", "show"],
     ["ledger", "show", "--kind", "promotion"],
     ["report"],
+    ["report", "--watched"],
+    ["monitors"],
+    ["playbook", str(Path(__file__).parents[1] / "e2e" / "tiny_loop.py")],
     ["why", "returns:1"],
 ]
 

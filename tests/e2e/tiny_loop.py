@@ -77,6 +77,14 @@ loop.operate(
     promote=[ll.better("log_loss"), ll.not_worse("log_loss", by="shop")],
     watch=ll.Risk("log_loss", tolerance=0.02, block="1d", false_pages_per_year=1, min_rows=20),
     respond=[ll.on(ll.harm, ll.retrain(cooldown="3d"))],
-    compare={"train_once": []},
+    compare={
+        "train_once": [],
+        "pays": [
+            ll.on(
+                ll.harm | ll.retraining_pays("20d"), ll.retrain(cooldown="2d", at_most_a_month=4, unless=ll.broken_data)
+            )
+        ],
+    },
+    prices=ll.prices(loss=1.0, retrain=5.0, page=20.0),
     first_after="14d",
 )

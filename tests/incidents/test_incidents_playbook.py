@@ -9,8 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline.errors import InvalidInput
-from loopline.incidents.conditions import data_fault, grown, harm, notify, previous_is_better, retrain, roll_back
-from loopline.incidents.playbook import Condition, Response, every, first_match, on
+from loopline.incidents.condition import Condition
+from loopline.incidents.conditions import (
+    ask_for_labels,
+    broken_data,
+    cause,
+    data_fault,
+    grown,
+    harm,
+    notify,
+    previous_is_better,
+    retrain,
+    retraining_pays,
+    roll_back,
+    serve_fallback,
+    widen_band,
+)
+from loopline.incidents.forecast import Forecast
+from loopline.incidents.playbook import Response, consider, every, first_match, on
+from loopline.incidents.prices import Prices
 from loopline.values import Window
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -26,6 +43,10 @@ class Asked:
     done: dict[str, datetime] = field(default_factory=dict)
     window: Window = field(default_factory=lambda: Window(NOW - DAY, NOW))
     asked: list[str] = field(default_factory=list)
+    log: list[tuple[str, datetime]] = field(default_factory=list)
+    lasting: set[str] = field(default_factory=set)
+    diagnoses: list[list[dict]] = field(default_factory=list)
+    gain: float = 0.0
 
     def _say(self, name: str) -> bool:
         self.asked.append(name)
@@ -46,6 +67,18 @@ class Asked:
 
     def last_done(self, action: str) -> datetime | None:
         return self.done.get(action)
+
+    def times_done(self, action: str, since: datetime) -> int:
+        return sum(name == action and at > since for name, at in self.log)
+
+    def in_force(self, measure: str) -> bool:
+        return measure in self.lasting
+
+    def causes(self) -> list[list[dict]]:
+        return self.diagnoses
+
+    def forecast(self, horizon: str) -> Forecast:
+        return Forecast(horizon, self.grew, 3, self.gain, 0.001, 0.0, 1000.0, Prices(2.0, 100.0))
 
 
 FACTS = {"harm": harm, "data_fault": data_fault, "previous_is_better": previous_is_better}
@@ -116,13 +149,13 @@ def test_a_cool_down_holds_back(ago, waits):
     done = {} if ago is None else {"retrain": NOW - parsed(ago)}
     match = first_match([on(harm, retrain(cooldown="7d"))], Asked({"harm": True}, done=done))
     assert match is not None
-    assert match.waits is waits
+    assert bool(match.waits) is waits
 
 
 def test_a_cool_down_of_the_first_match_does_not_let_the_second_pass():
     responses = [on(harm, retrain(cooldown="7d")), on(harm, roll_back)]
     match = first_match(responses, Asked({"harm": True}, done={"retrain": NOW - DAY}))
-    assert match == msgspec.structs.replace(match, position=0, waits=True)
+    assert match == msgspec.structs.replace(match, position=0, waits="cooling down")
 
 
 def test_a_cool_down_is_of_its_own_action():
@@ -210,3 +243,104 @@ def test_a_playbook_goes_to_json_and_back():
 def parsed(text: str) -> timedelta:
     days, _, hours = text.partition("d")
     return timedelta(days=int(days), hours=int(hours.removesuffix("h") or 0))
+
+
+@pytest.mark.parametrize(("days", "waits"), [((40, 31), False), ((40, 20), False), ((20, 5), True), ((30, 29), False)])
+def test_a_budget_holds_back_within_thirty_days(days, waits):
+    log = [("retrain", NOW - ago * DAY) for ago in days]
+    match = first_match([on(harm, retrain(at_most_a_month=2))], Asked({"harm": True}, log=log))
+    assert match is not None
+    assert match.waits == ("the budget is spent: it was carried out 2 times within 30 days" if waits else "")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"at_most_a_month": 0},
+        {"cooldown": "7d", "at_least_every": "3d"},
+        {"at_most_a_month": 2, "at_least_every": "14d"},
+        {"unless": "broken"},
+    ],
+)
+def test_limits_that_cannot_be_kept_are_refused(limits):
+    with pytest.raises(InvalidInput) as caught:
+        retrain(**limits)
+    assert caught.value.code in {"playbook.no_budget", "playbook.floor", "playbook.not_a_condition"}
+
+
+def test_the_floor_waits_too_while_the_data_are_broken():
+    action = retrain(at_least_every="60d", unless=broken_data)
+    asked = Asked(done={"retrain": NOW - 61 * DAY}, diagnoses=[[{"kind": "null_rate", "sentence": "x is missing."}]])
+    match = first_match([on(harm, action)], asked)
+    assert match is not None
+    assert match.waits == "the likely cause is null_rate: x is missing"
+
+
+CAUSES = [
+    [{"kind": "unit_change", "column": "x"}, {"kind": "concept", "columns": ["y"]}],
+    [{"column": "z", "effect": 0.3}],
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [
+        (cause("unit_change"), True),
+        (cause("concept"), False),
+        (cause("concept", among=2), True),
+        (cause("concept", among=2, about="y"), True),
+        (cause("concept", among=2, about=["x", "z"]), False),
+        (cause("drift", about="z"), True),
+        (cause("null_rate", "stale", among=9), False),
+        (broken_data, True),
+        (~broken_data, False),
+        (~cause("null_rate") & cause("unit_change"), True),
+    ],
+)
+def test_a_cause_is_asked_for_among_the_likeliest_of_each_incident(asked, holds):
+    assert asked.holds(Asked(diagnoses=CAUSES)) is holds
+
+
+@pytest.mark.parametrize("asked", [{"kinds": ("gremlins",)}, {"kinds": ()}, {"kinds": ("drift",), "among": 0}])
+def test_causes_that_no_diagnosis_names_are_refused(asked):
+    kinds = asked.pop("kinds")
+    with pytest.raises(InvalidInput) as caught:
+        cause(*kinds, **asked)
+    assert caught.value.code == "playbook.cause"
+
+
+def test_what_pays_is_told_with_its_sums():
+    match = first_match([on(harm | retraining_pays("30d"), retrain)], Asked(gain=0.002, grew=1.5))
+    assert match is not None
+    assert match.sums["saving"] == pytest.approx(120)
+    assert match.reason.startswith("retraining is expected to save 120 over 30d")
+    assert first_match([on(retraining_pays("30d"), retrain)], Asked(gain=0.001, grew=1.5)) is None
+
+
+def test_a_measure_in_force_is_passed_over():
+    responses = [on(data_fault, serve_fallback), on(data_fault, notify)]
+    asked = Asked({"data_fault": True}, lasting={"serve_fallback"})
+    match = first_match(responses, asked)
+    assert match is not None
+    assert match.response.action.name == "notify"
+    assert [(one.matches, one.reason) for one in consider(responses, asked)] == [
+        (False, "it is in force"),
+        (True, "the data going into the model are broken"),
+    ]
+
+
+def test_a_dry_run_is_recorded_by_a_name_of_its_own():
+    action = retrain(dry_run=True, cooldown="7d")
+    asked = Asked({"harm": True}, done={"retrain": NOW - DAY})
+    match = first_match([on(harm, action)], asked)
+    assert match is not None
+    assert (action.recorded, match.waits) == ("dry_run:retrain", "")
+    asked.done["dry_run:retrain"] = NOW - DAY
+    assert first_match([on(harm, action)], asked).waits == "cooling down"
+
+
+@pytest.mark.parametrize("make", [lambda: widen_band(to=1.0), lambda: ask_for_labels(0), lambda: retraining_pays("0d")])
+def test_actions_that_ask_for_nothing_are_refused(make):
+    with pytest.raises(InvalidInput) as caught:
+        make()
+    assert caught.value.code in {"playbook.band", "playbook.no_rows", "playbook.empty_horizon"}

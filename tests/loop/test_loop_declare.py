@@ -40,6 +40,17 @@ MISTAKES = {
         MODEL + "ll.retrain(cooldown='a while')  # here",
         MODEL + "ll.every('month', ll.retrain)  # here",
     ],
+    "operate.no_prices": [
+        MODEL + f"loop.operate(model, {OPERATE}, {pays})  # here"
+        for pays in (
+            "respond=[ll.on(ll.harm & ll.retraining_pays('30d'), ll.retrain)]",
+            "respond=[ll.on(ll.harm, ll.retrain(unless=~ll.retraining_pays('30d')))]",
+            "compare={'pays': [ll.on(ll.retraining_pays('30d'), ll.retrain)]}",
+        )
+    ],
+    "operate.prices": ["ll.prices(loss=0, retrain=1)  # here"],
+    "playbook.cause": ["ll.cause('gremlins')  # here"],
+    "playbook.floor": ["ll.retrain(cooldown='7d', at_least_every='3d')  # here"],
     "model.one_label_a_row": [
         "@loop.model(on=departures, at='left', features=['x'], label=late, kind='multioutput')  # here\ndef m(t, p): ...",
     ],

@@ -1,6 +1,7 @@
 """A replay from the loop to the report: the home it lives in, its lanes, its comparison."""
 
 from contextlib import closing, nullcontext
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from loopline.clock import ReplayClock
 from loopline.config import Settings
 from loopline.errors import NotFound
 from loopline.loop import store
+from loopline.loop.choose import Choice, check_choice, choose
 from loopline.loop.compare import Comparison, compare
 from loopline.loop.declare import Loop
 from loopline.loop.history import History
@@ -23,10 +25,11 @@ from loopline.values import canonical_json
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The comparison of one model's policies, and where its report lies."""
+    """The comparison of one model's policies, where its report lies, and which policy was chosen, where that was asked for."""
 
     comparison: Comparison
     report: str
+    choice: Choice | None = None
 
 
 def run_replay(
@@ -38,11 +41,15 @@ def run_replay(
     progress: Progress,
     report: Path | None = None,
     seconds: dict[str, float] | None = None,
+    choose_until: datetime | None = None,
 ) -> list[Result]:
     """Replay the loop in a home of its own and compare its policies; one result for each operated model.
 
-    The page for people stays silent: a replay tells nobody. Raises as `replay`.
+    With `choose_until` the policy that was cheapest until then is chosen, and reported on the rest. The page for people stays silent: a
+    replay tells nobody. Raises as `replay`, `check_choice` and `choose`.
     """
+    if choose_until is not None:
+        check_choice(loop, period, choose_until)
     resources = open_home(settings, clock=ReplayClock(period.start), seed=seed, silent=True)
 
     def works(history: History) -> list[LaneWork]:
@@ -50,7 +57,7 @@ def run_replay(
 
     with closing(resources.crew) if resources.crew else nullcontext():
         replay(resources, loop, period, works, progress=progress, seconds=seconds)
-    results = [_result(resources, loop, model, period, report) for model in loop.operations]
+    results = [_result(resources, loop, model, period, report, choose_until) for model in loop.operations]
     with resources.database.transaction() as tx:
         found = store.one_replay(tx, loop.name)
         if found is not None:
@@ -69,11 +76,14 @@ def results_of(resources: Resources, loop: str) -> list[Result]:
     return msgspec.convert(found["result"], list[Result])
 
 
-def _result(resources: Resources, loop: Loop, model: str, period: Period, report: Path | None) -> Result:
+def _result(
+    resources: Resources, loop: Loop, model: str, period: Period, report: Path | None, choose_until: datetime | None
+) -> Result:
     of_model = [lane for lane in lanes(loop, seed=resources.seed, compare=True) if lane.model == model]
     *_, (_, last, _) = windows(loop, period)
     comparison = compare(resources, of_model, start=period.start, until=last.end, assumptions=assumptions(loop))
+    choice = choose(resources, of_model, period=period, choose_until=choose_until) if choose_until else None
     path = report or resources.manifests.parent / f"report-{model}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_html(comparison), encoding="utf-8")
-    return Result(comparison, str(path))
+    path.write_text(report_html(comparison, choice), encoding="utf-8")
+    return Result(comparison, str(path), choice)

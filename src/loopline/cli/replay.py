@@ -47,6 +47,14 @@ def command(
     seed: Annotated[int, typer.Option("--seed", help="What all chance derives from.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an earlier replay in this home away.")] = False,
     report: Annotated[Path | None, typer.Option("--report", help="Where to write the HTML report.")] = None,
+    choose_until: Annotated[
+        datetime | None,
+        typer.Option(
+            "--choose-until",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+            help="Choose the policy that was cheapest until this moment (UTC), by the declared prices, and report it on the rest.",
+        ),
+    ] = None,
     executor: Executor = None,
     cores: Cores = None,
     as_json: AsJson = False,
@@ -64,7 +72,15 @@ def command(
         _remove(settings.home)
     period = Period(start.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
     with _bar(loop.name) as progress:
-        results = run_replay(settings, loop, period, seed=seed, progress=progress, report=report)
+        results = run_replay(
+            settings,
+            loop,
+            period,
+            seed=seed,
+            progress=progress,
+            report=report,
+            choose_until=choose_until.replace(tzinfo=UTC) if choose_until else None,
+        )
     show(results, as_json=as_json, render=lambda console: _print(console, results, settings, file))
 
 
@@ -101,7 +117,7 @@ class _bar:  # noqa: N801 - reads as a statement where it is used
 
 def _print(console: Console, results: list[Result], settings: Settings, file: Path) -> None:
     for result in results:
-        console.print(report_text(result.comparison))
+        console.print(report_text(result.comparison, result.choice))
         console.print(f"Report: {result.report}")
     for assumed in results[0].comparison.assumptions:
         console.print(f"[dim]Assumed: {assumed}.[/]")

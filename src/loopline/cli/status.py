@@ -33,7 +33,7 @@ def _print(console: Console, found: list[ProjectStatus]) -> None:
             f"{model.monitors[0].evidence:.0%} of an alarm" if model.monitors else None,
             f"{model.monitors[0].coverage:.1%}" if model.monitors and model.monitors[0].coverage is not None else None,
             len([one for one in project.incidents if one.model == model.model]),
-            f"frozen by {project.frozen.by}" if project.frozen else "acting",
+            _state(project, model),
         )
         for project in found
         for model in project.models
@@ -45,6 +45,11 @@ def _print(console: Console, found: list[ProjectStatus]) -> None:
         console.print(f"[yellow]{source.state}[/] {source.table}: {newest}")
     for project in found:
         _print_project(console, project)
+
+
+def _state(project: ProjectStatus, model: ModelStatus) -> str:
+    acts = f"frozen by {project.frozen.by}" if project.frozen else "acting"
+    return ", ".join([acts, *model.measures])
 
 
 def _print_project(console: Console, project: ProjectStatus) -> None:

@@ -16,8 +16,8 @@ from loopline.storage.database import Transaction
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """Why an action is carried out: its idempotency key, a sentence, who asks, the incident it answers, if any; and whether a
-    training is to search its parameters anew.
+    """Why an action is carried out: its idempotency key, a sentence, who asks, the incident it answers, if any; whether a
+    training is to search its parameters anew, and what else the playbook says of how it is to be done.
     """
 
     key: str
@@ -26,6 +26,7 @@ class Cause(msgspec.Struct, frozen=True):
     at: datetime
     incident: str | None = None
     search: bool = False
+    terms: dict[str, Any] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):

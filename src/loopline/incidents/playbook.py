@@ -4,227 +4,110 @@ Conditions and actions are pure data, so that a plan can show them and a replay 
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Protocol
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 
 from loopline.errors import InvalidInput
-from loopline.values import Window, duration
-
-MONTH = "1mo"
-
-
-class Situation(Protocol):
-    """What a condition may ask. Costly answers are computed when they are asked for."""
-
-    window: Window
-
-    def harm(self) -> bool:
-        """An incident for harm is open."""
-        ...
-
-    def data_fault(self) -> bool:
-        """An incident for a data fault is open."""
-        ...
-
-    def previous_is_better(self) -> bool:
-        """The harm began after a promotion, and the earlier model is better on the same rows."""
-        ...
-
-    def decision_harm(self) -> bool:
-        """An incident for a decision that costs more than expected is open."""
-        ...
-
-    def previous_decision_is_cheaper(self) -> bool:
-        """The decision was changed, and the earlier one is cheaper on the same rows since."""
-        ...
-
-    def alarmed(self, kind: str) -> bool:
-        """An incident of this kind is open."""
-        ...
-
-    def growth(self) -> float:
-        """Labelled rows now over labelled rows when a version was last trained, promoted or not; 1.0 before the first."""
-        ...
-
-    def last_done(self, action: str) -> datetime | None:
-        """When this action was last carried out."""
-        ...
-
-
-class Condition(msgspec.Struct, frozen=True, tag=True):
-    """Base of all conditions; combine them with `&` and `|`."""
-
-    def reason(self, situation: Situation) -> str:
-        """Why it holds, in words; only asked where it does."""
-        raise NotImplementedError
-
-    def holds(self, situation: Situation) -> bool:
-        raise NotImplementedError
-
-    def __and__(self, other: "Condition") -> "Condition":
-        return Both(self, other)
-
-    def __or__(self, other: "Condition") -> "Condition":
-        return Either(self, other)
-
-
-class Harm(Condition, frozen=True, tag="harm"):
-    """The model does more harm than was promised: its monitor raised an alarm that is not yet answered."""
-
-    def reason(self, situation: Situation) -> str:
-        return "the model does more harm than was promised"
-
-    def holds(self, situation: Situation) -> bool:
-        return situation.harm()
-
-
-class DataFault(Condition, frozen=True, tag="data_fault"):
-    """The data going into the model are broken."""
-
-    def reason(self, situation: Situation) -> str:
-        return "the data going into the model are broken"
-
-    def holds(self, situation: Situation) -> bool:
-        return situation.data_fault()
-
-
-class PreviousIsBetter(Condition, frozen=True, tag="previous_is_better"):
-    """The harm began after a promotion and the earlier model is better on the same rows."""
-
-    def reason(self, situation: Situation) -> str:
-        return "the earlier model is better on the same rows"
-
-    def holds(self, situation: Situation) -> bool:
-        return situation.previous_is_better()
-
-
-class DecisionHarm(Condition, frozen=True, tag="decision_harm"):
-    """The decision costs more than was expected when it was put in force: its monitor raised an alarm that is not yet answered."""
-
-    def reason(self, situation: Situation) -> str:
-        return "the decision costs more than was expected of it"
-
-    def holds(self, situation: Situation) -> bool:
-        return situation.decision_harm()
-
-
-class PreviousDecisionIsCheaper(Condition, frozen=True, tag="previous_decision_is_cheaper"):
-    """The decision was changed and the earlier one is cheaper on the same rows since, at the prices of now."""
-
-    def reason(self, situation: Situation) -> str:
-        return "the earlier decision is cheaper on the same rows"
-
-    def holds(self, situation: Situation) -> bool:
-        return situation.previous_decision_is_cheaper()
-
-
-class Alarmed(Condition, frozen=True, tag="alarmed"):
-    """A monitor of this kind raised an alarm that is not yet answered."""
-
-    kind: str
-    told: str
-
-    def reason(self, situation: Situation) -> str:
-        return self.told
-
-    def holds(self, situation: Situation) -> bool:
-        return situation.alarmed(self.kind)
-
-
-class Grown(Condition, frozen=True, tag="grown"):
-    """There are `factor` times as many labelled rows as when a version was last trained, promoted or not.
-
-    Learning curves fall with the logarithm of the data, so equal factors promise equal gains: the regret of an old model that
-    is due to little data alone is bounded by retraining at a fixed growth; and a candidate that the gates refused is not
-    tried again with almost the same rows.
-    """
-
-    factor: float
-
-    def reason(self, situation: Situation) -> str:
-        return f"there are {situation.growth():.2f} times as many labelled rows as at the last training"
-
-    def holds(self, situation: Situation) -> bool:
-        return situation.growth() >= self.factor
-
-
-class Every(Condition, frozen=True, tag="every"):
-    """A period's boundary lies in the turn's window: `"1mo"` (midnight UTC of each month's first day) or a duration since 1970."""
-
-    period: str
-
-    def reason(self, situation: Situation) -> str:
-        return f"the schedule says every {self.period}"
-
-    def holds(self, situation: Situation) -> bool:
-        window = situation.window
-        if self.period == MONTH:
-            first = window.end.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-            return first in window
-        length = duration(self.period).total_seconds()
-        return window.end.timestamp() // length > window.start.timestamp() // length
-
-
-class Both(Condition, frozen=True, tag="both"):
-    """Both hold; the second is not asked where the first does not."""
-
-    left: Condition
-    right: Condition
-
-    def reason(self, situation: Situation) -> str:
-        return f"{self.left.reason(situation)}, and {self.right.reason(situation)}"
-
-    def holds(self, situation: Situation) -> bool:
-        return self.left.holds(situation) and self.right.holds(situation)
-
-
-class Either(Condition, frozen=True, tag="either"):
-    """At least one holds."""
-
-    left: Condition
-    right: Condition
-
-    def reason(self, situation: Situation) -> str:
-        holding = [part for part in (self.left, self.right) if part.holds(situation)]
-        return ", and ".join(part.reason(situation) for part in holding)
-
-    def holds(self, situation: Situation) -> bool:
-        return self.left.holds(situation) or self.right.holds(situation)
+from loopline.incidents.condition import MONTH, Condition, Every, Situation
+from loopline.values import duration
+
+A_MONTH = timedelta(days=30)
+DRY_RUN = "dry_run:"
 
 
 class Action(msgspec.Struct, frozen=True):
     """A named callable that the app registers, with how often it may and must be carried out.
 
-    `cooldown`: not again within this time of the last. `at_least_every`: due by itself after this time without one. `search`
-    asks a training for a new search of its parameters; unset, which is not written, it is not asked for.
+    `cooldown`: not again within this time of the last. `at_least_every`: due by itself after this time without one.
+    `at_most_a_month`: not more often than this within any 30 days. `unless`: it waits while that holds. `search` asks a training for a
+    new search of its parameters. With `dry_run` it is only told what would have been done. `terms` are what the action itself asks for.
+    What is unset is not written.
     """
 
     name: str
     cooldown: str = ""
     at_least_every: str = ""
     search: bool | msgspec.UnsetType = msgspec.UNSET
+    at_most_a_month: int | msgspec.UnsetType = msgspec.UNSET
+    unless: Condition | msgspec.UnsetType = msgspec.UNSET
+    dry_run: bool | msgspec.UnsetType = msgspec.UNSET
+    terms: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
-    def __call__(self, *, cooldown: str = "", at_least_every: str = "", search: bool = False) -> "Action":
-        """The same action with limits. Raises `InvalidInput` for an unreadable duration."""
+    def __call__(
+        self,
+        *,
+        cooldown: str = "",
+        at_least_every: str = "",
+        search: bool = False,
+        at_most_a_month: int | None = None,
+        unless: Condition | None = None,
+        dry_run: bool = False,
+    ) -> "Action":
+        """The same action with limits. Raises `InvalidInput` for an unreadable duration, a budget below 1, and a floor that the other
+        limits never let be kept.
+        """
         for text in (cooldown, at_least_every):
             if text:
                 duration(text)
-        return Action(self.name, cooldown, at_least_every, search or msgspec.UNSET)
+        _check_limits(cooldown, at_least_every, at_most_a_month)
+        if unless is not None and not isinstance(unless, Condition):
+            raise _not_a_condition(unless)
+        return msgspec.structs.replace(
+            self,
+            cooldown=cooldown,
+            at_least_every=at_least_every,
+            search=search or msgspec.UNSET,
+            at_most_a_month=msgspec.UNSET if at_most_a_month is None else at_most_a_month,
+            unless=unless or msgspec.UNSET,
+            dry_run=dry_run or msgspec.UNSET,
+        )
 
-    def cooling_down(self, situation: Situation) -> bool:
-        """Whether the last one is too recent."""
-        last = situation.last_done(self.name)
-        return bool(self.cooldown) and last is not None and situation.window.end - last < duration(self.cooldown)
+    @property
+    def recorded(self) -> str:
+        """The name it is recorded by: what was only told must not count as done."""
+        return f"{DRY_RUN}{self.name}" if self.dry_run is True else self.name
+
+    def held(self, situation: Situation) -> str:
+        """Why it must wait; empty where it need not."""
+        end = situation.window.end
+        last = situation.last_done(self.recorded)
+        if self.cooldown and last is not None and end - last < duration(self.cooldown):
+            return "cooling down"
+        if isinstance(self.at_most_a_month, int):
+            done = situation.times_done(self.recorded, end - A_MONTH)
+            if done >= self.at_most_a_month:
+                return f"the budget is spent: it was carried out {done} times within 30 days"
+        if isinstance(self.unless, Condition) and self.unless.holds(situation):
+            return self.unless.reason(situation)
+        return ""
 
     def overdue(self, situation: Situation) -> bool:
         """Whether the last one is longer ago than `at_least_every`."""
-        last = situation.last_done(self.name)
+        last = situation.last_done(self.recorded)
         return (
             bool(self.at_least_every)
             and last is not None
             and situation.window.end - last >= duration(self.at_least_every)
+        )
+
+
+def _check_limits(cooldown: str, at_least_every: str, at_most_a_month: int | None) -> None:
+    if at_most_a_month is not None and at_most_a_month < 1:
+        raise InvalidInput(
+            "playbook.no_budget",
+            f"at_most_a_month={at_most_a_month} never lets it be done",
+            remedy="Give 1 or more, or leave the action out.",
+        )
+    if not at_least_every:
+        return
+    floor = duration(at_least_every)
+    if (cooldown and floor < duration(cooldown)) or (at_most_a_month is not None and floor * at_most_a_month < A_MONTH):
+        raise InvalidInput(
+            "playbook.floor",
+            f"at_least_every={at_least_every!r} is not kept with cooldown={cooldown!r} and at_most_a_month={at_most_a_month}",
+            remedy="Let the floor be longer than the cool-down, and no more often than the budget allows.",
         )
 
 
@@ -234,15 +117,16 @@ class Response(msgspec.Struct, frozen=True):
     condition: Condition
     action: Action
 
+    def parts(self) -> Sequence[Condition]:
+        """All conditions that it asks, those that hold it back among them."""
+        unless = self.action.unless
+        return [*self.condition.parts(), *(unless.parts() if isinstance(unless, Condition) else ())]
+
 
 def on(condition: Condition, action: Action) -> Response:
     """Under `condition`, carry out `action`."""
     if not isinstance(condition, Condition):
-        raise InvalidInput(
-            "playbook.not_a_condition",
-            f"{condition!r} is not a condition",
-            remedy="Use harm, data_fault, previous_is_better, grown(...), every(...), joined by & and |.",
-        )
+        raise _not_a_condition(condition)
     return Response(condition, action)
 
 
@@ -258,22 +142,62 @@ def every(period: str, action: Action) -> Response:
     return Response(Every(period), action)
 
 
+def _not_a_condition(given: object) -> InvalidInput:
+    return InvalidInput(
+        "playbook.not_a_condition",
+        f"{given!r} is not a condition",
+        remedy="Use harm, data_fault, previous_is_better, cause(...), grown(...), joined by & and |, turned round by ~.",
+    )
+
+
 class Match(msgspec.Struct, frozen=True):
-    """The response that matched, whether its action must wait for its cool-down, and why it matched."""
+    """The response that matched, why its action must wait (empty: it need not), why it matched, and the sums behind that."""
 
     response: Response
     position: int
-    waits: bool
+    waits: str
     reason: str
+    sums: dict[str, Any] = {}
+
+
+class Considered(msgspec.Struct, frozen=True):
+    """What came of one response: whether it matches and why, or why it does not; and why its action waits, if it does."""
+
+    action: str
+    matches: bool
+    reason: str
+    waits: str
 
 
 def first_match(responses: Sequence[Response], situation: Situation) -> Match | None:
-    """The first response whose condition holds or whose action is overdue."""
+    """The first response whose condition holds or whose action is overdue. A measure that is in force already is passed over."""
     for position, response in enumerate(responses):
-        waits = response.action.cooling_down(situation)
-        if response.condition.holds(situation):
-            return Match(response, position, waits, response.condition.reason(situation))
-        if response.action.overdue(situation):
-            told = f"the last {response.action.name} is more than {response.action.at_least_every} ago"
-            return Match(response, position, waits, told)
+        match = _match(position, response, situation)
+        if match is not None:
+            return match
     return None
+
+
+def consider(responses: Sequence[Response], situation: Situation) -> list[Considered]:
+    """Every response, asked by itself: what the playbook would do, and what stands behind that."""
+    return [_considered(_match(position, one, situation), one, situation) for position, one in enumerate(responses)]
+
+
+def _considered(match: Match | None, response: Response, situation: Situation) -> Considered:
+    if match is not None:
+        return Considered(response.action.recorded, matches=True, reason=match.reason, waits=match.waits)
+    why = "it is in force" if situation.in_force(response.action.recorded) else "its condition does not hold"
+    return Considered(response.action.recorded, matches=False, reason=why, waits="")
+
+
+def _match(position: int, response: Response, situation: Situation) -> Match | None:
+    condition, action = response.condition, response.action
+    if condition.holds(situation):
+        if situation.in_force(action.recorded):
+            return None
+        reason, sums = condition.reason(situation), condition.sums(situation)
+    elif action.overdue(situation):
+        reason, sums = f"the last {action.name} is more than {action.at_least_every} ago", {}
+    else:
+        return None
+    return Match(response, position, action.held(situation), reason, sums)

@@ -147,6 +147,28 @@ def last_action(tx: Transaction, project: str, model: str, action: str) -> datet
     return found
 
 
+def actions_since(tx: Transaction, project: str, model: str, action: str, since: datetime) -> int:
+    query = sa.select(sa.func.count()).where(
+        action_done.c.project == project,
+        action_done.c.model == model,
+        action_done.c.action == action,
+        action_done.c.at > since,
+    )
+    return tx.execute(query).scalar_one()
+
+
+def newest_action(tx: Transaction, project: str, model: str, actions: tuple[str, ...]) -> Row | None:
+    """The newest of them that changed something."""
+    query = sa.select(action_done).where(
+        action_done.c.project == project,
+        action_done.c.model == model,
+        action_done.c.action.in_(actions),
+        action_done.c.changed,
+    )
+    row = tx.execute(query.order_by(action_done.c.at.desc(), action_done.c.key.desc()).limit(1)).mappings().first()
+    return dict(row) if row else None
+
+
 def put_freeze(tx: Transaction, values: Row) -> None:
     upsert(tx, freeze, values, key=["project"])
 

@@ -112,8 +112,8 @@ def compare(
 ) -> Comparison:
     """Compare the lanes of one model; the first is the loop's own. All have been replayed over (start, until]."""
     history, end = History(resources.tables), resources.clock.now()
-    rows = {lane.policy: _rows(resources, lane, history, start=start, end=end) for lane in lanes}
-    since = min(_first_champion(resources, lane) or until for lane in lanes)
+    rows = {lane.policy: judged_rows(resources, lane, history, start=start, until=end, end=end) for lane in lanes}
+    since = min(first_champion(resources, lane) or until for lane in lanes)
     judged = {policy: found.filter(pl.col("at") > since) for policy, found in rows.items()}
     priced = {lane.policy: _priced(resources, lane, history, judged[lane.policy], end) for lane in lanes}
     reference = judged[LOOP_POLICY], priced[LOOP_POLICY].rows
@@ -156,8 +156,11 @@ def _priced(resources: Resources, lane: Lane, history: History, judged: pl.DataF
     return _Priced(parts.clear() if estimate.estimate.refused else parts, estimate, estimate.sentence)
 
 
-def _rows(resources: Resources, lane: Lane, history: History, *, start: datetime, end: datetime) -> pl.DataFrame:
-    rows = matured(resources, lane, history, after=start, until=end, now=end)
+def judged_rows(
+    resources: Resources, lane: Lane, history: History, *, start: datetime, until: datetime, end: datetime
+) -> pl.DataFrame:
+    """Predictions for times in (start, until], what each lost and cost by its label as known at `end`: `loss`, `other_loss`, `cost`."""
+    rows = matured(resources, lane, history, after=start, until=until, now=end)
     rows = weigh_selected(rows, lane, history, now=end)
     output, labels = lane.operation.model.output, rows["label"].fill_null(np.nan).to_numpy()
     outputs = output.shaped(from_column(rows[output.column]))
@@ -318,7 +321,8 @@ def _days(tx: Transaction, lane: Lane) -> list[Day]:
     return [Day(row.block_end, row.excess, row.log_evidence) for row in found]
 
 
-def _first_champion(resources: Resources, lane: Lane) -> datetime | None:
+def first_champion(resources: Resources, lane: Lane) -> datetime | None:
+    """When the lane's first champion began to serve."""
     with resources.database.reading() as tx:
         changes = registry.alias_history(tx, lane.project, lane.model, CHAMPION)
     return changes[0].from_at if changes else None

@@ -17,7 +17,7 @@ from loopline.storage.database import Transaction
 DECIDED = "decision_evidence"
 """Where a version's lineage holds the evidence of the decision it was trained with."""
 
-Origin = Literal["promotion", "declaration", "person"]
+Origin = Literal["promotion", "declaration", "person", "playbook"]
 
 
 class DecisionTerms(msgspec.Struct, frozen=True):

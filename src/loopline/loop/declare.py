@@ -19,6 +19,7 @@ from loopline.incidents.calendar import Span
 from loopline.incidents.people import FreezeWindow, People
 from loopline.incidents.people import people as read_people
 from loopline.incidents.playbook import Response
+from loopline.incidents.prices import Prices
 from loopline.labels.label import Label
 from loopline.labels.review.terms import ReviewTerms
 from loopline.loop.consumer import Consumer
@@ -35,6 +36,7 @@ from loopline.loop.model import (
     owned_by,
     sort_features,
 )
+from loopline.loop.priced import require_prices
 from loopline.loop.source import Source
 from loopline.loop.sourcing import Sourcing
 from loopline.models.contract_terms import FLAGGED, ContractTerms
@@ -71,6 +73,7 @@ class Operation:
     challenger: Literal["shadow"] | None = None
     also: tuple[Watched, ...] = ()
     review: ReviewTerms | None = None
+    prices: Prices | None = None
 
     @property
     def watched(self) -> tuple[Watched, ...]:
@@ -242,6 +245,7 @@ class Loop(Sourcing, Externals):
         ladder: LadderTerms = DEFAULT_LADDER,
         challenger: Literal["shadow"] | None = None,
         review: ReviewTerms | None = None,
+        prices: Prices | None = None,
     ) -> Operation:
         """Say how `model` is operated. Without `decide` nothing is decided: whoever asks decides. `compare` names other responses that a replay runs beside these.
 
@@ -254,6 +258,8 @@ class Loop(Sourcing, Externals):
         `ladder`).
         With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that
         what not promoting it costs is known: `loopline shadow`. `review` puts predictions before people, whose labels count (see `review`).
+        `prices` say what loss, trainings and pages cost: what `retraining_pays` weighs, and what `loopline replay --choose-until` chooses a
+        policy by.
         """
         if not isinstance(model, Model):
             raise mistake(
@@ -279,6 +285,7 @@ class Loop(Sourcing, Externals):
             require_actions(decide, output.classes, explore, model.label.observed_after)
             risk, also = read_watched(watch, model.output, model.feature_names, self.sources)
             require_cost(watch_decision)
+            require_prices((respond, *others.values()), prices)
             passed = read_environments(environments)
             for environment in approve.environments if approve else ():
                 alias_of(passed, environment)
@@ -304,6 +311,7 @@ class Loop(Sourcing, Externals):
             challenger,
             also,
             review,
+            prices,
         )
         self.operations[model.name] = made
         return made

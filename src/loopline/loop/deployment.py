@@ -17,6 +17,7 @@ from loopline.gates.environment import ONLY_PRODUCTION, alias_of, endpoint_of
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.incidents.actions import Cause
 from loopline.incidents.freeze import frozen
+from loopline.incidents.measures import SERVE_FALLBACK, measure
 from loopline.loop import store
 from loopline.loop.declare import Operation
 from loopline.loop.resources import Resources
@@ -141,7 +142,7 @@ def _key_field(columns: tuple[str, ...]) -> str:
 
 
 def deployment(tx: Transaction, project: str, model: str, terms: Terms, environment: str | None = None) -> Deployment:
-    """The environment's champion and the decision in force there, or, without a champion, the declared fallback as version 0.
+    """The environment's champion and the decision in force there, or, without a champion or while it rests, the declared fallback as version 0.
 
     Without `environment` production's. What serves elsewhere is a model of its own name to all that comes after: its
     predictions lie in a table of their own, and nothing learns from them or is judged by them.
@@ -149,6 +150,8 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
     place = environment or terms.environments[-1]
     alias, endpoint = alias_of(terms.environments, place), endpoint_of(model, terms.environments, place)
     champion = registry.alias(tx, project, model, alias)
+    if alias == CHAMPION and resting(tx, project, model):
+        champion = None
     number, decision = _decision_in_force(tx, project, model, terms, alias)
     champions = packaged(tx, project, model, champion)
     found = beside(tx, project, model, place, champion)
@@ -177,6 +180,13 @@ def deployment(tx: Transaction, project: str, model: str, terms: Terms, environm
         rule=terms.rule,
         variants=manifest_variants(tx, found),
     )
+
+
+def resting(tx: Transaction, project: str, model: str) -> bool:
+    """Whether the fallback answers in production, by the playbook, in place of the champion. A champion that came since ended that."""
+    found = measure(tx, project, model, SERVE_FALLBACK)
+    changes = registry.alias_history(tx, project, model, CHAMPION) if found else []
+    return found is not None and not any(change.from_at > found.since for change in changes)
 
 
 def champion_views(

@@ -130,6 +130,7 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         **({} if operation.ladder == DEFAULT_LADDER else {"ladder": msgspec.to_builtins(operation.ladder)}),
         **({"challenger": operation.challenger} if operation.challenger else {}),
         **({"review": msgspec.to_builtins(operation.review)} if operation.review else {}),
+        **({"prices": msgspec.to_builtins(operation.prices)} if operation.prices else {}),
         **_describe_release(operation),
     }
 

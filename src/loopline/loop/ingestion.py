@@ -11,6 +11,7 @@ import polars as pl
 import structlog
 
 from loopline.errors import InvalidInput, LooplineError, Unavailable
+from loopline.incidents.measures import QUARANTINE_SOURCE, measure
 from loopline.ledger import chain
 from loopline.loop import store
 from loopline.loop.code import code_digest
@@ -78,11 +79,11 @@ def ingest_each(
     asked: Callable[[Source], bool] = lambda _source: True,
 ) -> Intake:
     """As `ingest_until`, but errors are given, noted and logged. Only sources for which `asked` holds are called; those whose
-    tables are `urgent` also before their time.
+    tables are `urgent` also before their time; none that a playbook quarantined.
     """
-    intake = Intake()
+    intake, quarantined = Intake(), _quarantined(resources, loop)
     for source in loop.sources.values():
-        if not asked(source):
+        if source.table in quarantined or not asked(source):
             continue
         _catch_up(resources, source)
         patience = _pace(loop, source) if at_leisure and source.table not in urgent else timedelta(0)
@@ -108,6 +109,13 @@ def tables_behind(loop: Loop, tables: Iterable[str]) -> set[str]:
             found.add(table)
             waiting += [one.table for one in by_table[table].identify] if table in by_table else []
     return found
+
+
+def _quarantined(resources: Resources, loop: Loop) -> set[str]:
+    """Tables whose sources a playbook quarantined."""
+    with resources.database.reading() as tx:
+        found = [measure(tx, loop.name, name, QUARANTINE_SOURCE) for name in loop.operations]
+    return {table for one in found if one is not None for table in one.evidence["tables"]}
 
 
 def _pace(loop: Loop, source: Source) -> timedelta:

@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from loopline.clock import ReplayClock
 from loopline.errors import Conflict, InvalidInput
+from loopline.incidents.measures import QUARANTINE_SOURCE
+from loopline.incidents.playbook import Response
 from loopline.ledger import chain
 from loopline.loop import store
 from loopline.loop.declare import Loop, Operation
@@ -71,6 +73,8 @@ def assumptions(loop: Loop) -> list[str]:
         for name, one in loop.operations.items()
         if one.review
     ]
+    if any(one.action.name == QUARANTINE_SOURCE for one in _responses(loop)):
+        told.append("a source that a playbook quarantines goes on giving: policies share one ingestion")
     free = [name for name, found in loop.operations.items() if not found.model.label.depends_on_action]
     if len(free) < len(loop.operations):
         bound = ", ".join(name for name in loop.operations if name not in free)
@@ -80,6 +84,13 @@ def assumptions(loop: Loop) -> list[str]:
     if free:
         told.append("decisions do not change outcomes: the label of a row is the same whatever was decided")
     return told
+
+
+def _responses(loop: Loop) -> list[Response]:
+    found = loop.operations.values()
+    return [
+        one for operation in found for playbook in (operation.respond, *operation.compare.values()) for one in playbook
+    ]
 
 
 def _assumed_of_people(operation: Operation) -> list[str]:
@@ -132,6 +143,9 @@ def replay(
                 with resources.activity.shared():
                     _turn_all(resources, loop, works, due, pool, (number, window, acts), period, spent)
             progress(number, len(turns), window)
+    clock.turn_to(
+        max(clock.now(), turns[-1][1].end)
+    )  # one that was finished before is judged by all that is known, too
     return {work.lane.project: _finish(resources, work, period) for work in works}
 
 

@@ -8,17 +8,20 @@ import structlog
 
 from loopline.errors import Frozen, LooplineError
 from loopline.gates.promotion import CHAMPION
-from loopline.incidents import attention, incident, store
+from loopline.incidents import attention, incident, measures, store
 from loopline.incidents.actions import Actions, Cause, Outcome, Prepared
+from loopline.incidents.condition import Situation
 from loopline.incidents.freeze import Freeze, frozen
 from loopline.incidents.incident import Incident
-from loopline.incidents.playbook import Action, Situation, first_match
+from loopline.incidents.measures import ENDS
+from loopline.incidents.playbook import DRY_RUN, Action, first_match
 from loopline.ledger import chain
 from loopline.loop import store as loop_store
 from loopline.loop.diagnose import diagnose
 from loopline.loop.history import History
 from loopline.loop.inputs import References
 from loopline.loop.lane import Lane
+from loopline.loop.lasting import ending
 from loopline.loop.owner import owner_of
 from loopline.loop.release import PROMOTE, candidate_ready
 from loopline.loop.resources import Resources
@@ -33,18 +36,33 @@ log = structlog.get_logger(__name__)
 ACTOR = "loop"
 RETRAIN = "retrain"
 ROLL_BACK_DECISION = "roll_back_decision"
+_MEASURES = {*ENDS, *ENDS.values()}
+"""They protect people from what is wrong, and end no incident."""
 _OF_THE_MODEL = {HARM, DECISION_HARM, ESTIMATED_HARM, REGRET, UNFAIR}
 
 
 class Decided(msgspec.Struct, frozen=True):
     """The one action of a turn: what and why. `waits` says that it is held back by a cool-down or a freeze, `search` that a
-    training searches its parameters anew.
+    training searches its parameters anew, `recorded` by what name it is recorded, `terms` what the action asks for, `sums` what figures led to it.
     """
 
     action: str
     sentence: str
     waits: str = ""
     search: bool = False
+    recorded: str = ""
+    terms: dict[str, Any] = {}
+    sums: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """By which it is recorded."""
+        return self.recorded or self.action
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether it is only told what would have been done."""
+        return self.name.startswith(DRY_RUN)
 
 
 def open_incidents(resources: Resources, lane: Lane, history: History, references: References, window: Window) -> None:
@@ -88,11 +106,14 @@ def decide(resources: Resources, lane: Lane, situation: Situation) -> Decided | 
         stopped = frozen(tx, lane.project)
         since = loop_store.ingested_since(tx, lane.operation.model.on.table)
         ready, asked = candidate_ready(tx, lane, at)
+        over = measures.over(tx, lane.project, lane.model)
     approved = Decided(PROMOTE, ready) if ready else None
     if approved is not None and lane.people.held_until(PROMOTE, at) is None:
         wanted: Decided | None = approved
     elif champion is None:
         wanted = approved if asked else _first_model(lane, situation, since)
+    elif over is not None:
+        wanted = Decided(over.ends_by, ending(over))
     else:
         wanted = _by_playbook(lane, situation) or approved
     held = _held(stopped) if stopped is not None else _calm(lane, wanted, at)
@@ -112,7 +133,7 @@ def _first_model(lane: Lane, situation: Situation, since: datetime | None) -> De
     if lane.operation.model.external is not None:
         return None
     due = since is not None and situation.window.end - since >= duration(lane.operation.first_after)
-    if not due or Action(RETRAIN, cooldown=lane.operation.model.holdout).cooling_down(situation):
+    if not due or Action(RETRAIN, cooldown=lane.operation.model.holdout).held(situation):
         return None
     return Decided(RETRAIN, f"there is no champion and {lane.operation.first_after} of rows")
 
@@ -122,7 +143,8 @@ def _by_playbook(lane: Lane, situation: Situation) -> Decided | None:
     if match is None:
         return None
     action = match.response.action
-    return Decided(action.name, match.reason, "cooling down" if match.waits else "", action.search is True)
+    terms = action.terms if isinstance(action.terms, dict) else {}
+    return Decided(action.name, match.reason, match.waits, action.search is True, action.recorded, terms, match.sums)
 
 
 def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation) -> Prepared:
@@ -131,8 +153,11 @@ def prepare(lane: Lane, actions: Actions, decided: Decided, situation: Situation
     What a replay comes to must not depend on its executor: it raises that error, and goes on when it is asked again.
     """
     at = situation.window.end
-    key = _key(lane, decided.action, situation.window)
-    cause = Cause(key=key, sentence=decided.sentence, actor=ACTOR, at=at, search=decided.search)
+    key = _key(lane, decided.name, situation.window)
+    cause = Cause(key=key, sentence=decided.sentence, actor=ACTOR, at=at, search=decided.search, terms=decided.terms)
+    if decided.dry_run:
+        would = Outcome(changed=False, sentence=f"A dry run: now {decided.action} would have been carried out.")
+        return Prepared(lambda _tx: would)
     try:
         return actions.prepare(decided.action, cause)
     except LooplineError as error:
@@ -153,17 +178,17 @@ def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, 
     stopped = frozen(tx, lane.project)
     if stopped is not None:
         raise Frozen("action.frozen", _held(stopped), remedy="`loopline unfreeze` lets the loop act again.")
-    at, key = situation.window.end, _key(lane, decided.action, situation.window)
+    at, key = situation.window.end, _key(lane, decided.name, situation.window)
     outcome = prepared.commit(tx)
     incidents = [one for one in _harms(tx, lane) if decided.action != ROLL_BACK_DECISION or one.kind == DECISION_HARM]
-    if outcome.changed:
+    if outcome.changed and decided.action not in _MEASURES:
         for found in incidents:
             incident.resolve(tx, found, at=at, actor=ACTOR, sentence=outcome.sentence)
     row = {
         "project": lane.project,
         "key": key,
         "model": lane.model,
-        "action": decided.action,
+        "action": decided.name,
         "at": at,
         "actor": ACTOR,
         "incident": incidents[0].id if incidents else None,
@@ -172,7 +197,8 @@ def conclude(tx: Transaction, lane: Lane, decided: Decided, prepared: Prepared, 
         "evidence": outcome.evidence,
     }
     store.add_action(tx, row)
-    body = {"action": decided.action, "why": decided.sentence, "changed": outcome.changed, "outcome": outcome.sentence}
+    body = {"action": decided.name, "why": decided.sentence, "changed": outcome.changed, "outcome": outcome.sentence}
+    body |= {"sums": decided.sums} if decided.sums else {}
     chain.append(
         tx,
         project=lane.project,

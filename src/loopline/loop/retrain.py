@@ -26,6 +26,7 @@ from loopline.loop.deployment import Predictors, declared_costs
 from loopline.loop.discreet import discreet
 from loopline.loop.documents import PURPOSE, decided, rows_explained, write_documents
 from loopline.loop.fit_job import made
+from loopline.loop.forecasting import brought
 from loopline.loop.history import History
 from loopline.loop.inputs import PROFILE, freeze_inputs
 from loopline.loop.lane import Lane, training_seed
@@ -36,6 +37,7 @@ from loopline.loop.release import release, route_of
 from loopline.loop.resources import Resources
 from loopline.loop.search import Tuned, tuned
 from loopline.loop.training_rows import table_versions, training_rows
+from loopline.loop.trainings import Trainings
 from loopline.models import registry
 from loopline.models.package import PAYLOAD_TYPE, ModelPackage
 from loopline.models.signature import Signature
@@ -47,7 +49,7 @@ from loopline.training.fit import prepared
 from loopline.training.leaks import leak_suspects
 from loopline.training.outcome import FitOutcome
 from loopline.training.training_set import GROUP, LabelledRows
-from loopline.values import derive_id, derive_seed
+from loopline.values import canonical_json, derive_id, derive_seed, digest
 
 log = structlog.get_logger(__name__)
 
@@ -75,26 +77,51 @@ class Candidate:
 
 
 def prepare_retrain(
-    resources: Resources, lane: Lane, history: History, predictors: Predictors, cause: Cause
+    resources: Resources,
+    lane: Lane,
+    history: History,
+    predictors: Predictors,
+    cause: Cause,
+    *,
+    trainings: Trainings[Candidate] | None = None,
 ) -> Prepared:
-    """Train a candidate on all that is known at `cause.at` and judge it; committing registers it and promotes it if it passed."""
+    """Train a candidate on all that is known at `cause.at` and judge it; committing registers it and promotes it if it passed.
+
+    With `trainings` a candidate that another lane of a replay made of the same is taken; the seconds told are those it took.
+    """
     began = time.perf_counter()
     with resources.database.reading() as tx:
         declared = declared_costs(tx, lane.project, lane.model) or lane.operation.decide
         terms = terms_in_force(tx, lane.project, lane.model, declared, lane.operation.model.output)
-    candidate = _train(resources, lane, history, predictors, cause, terms, declared)
+    rests_on = _rests_on(resources, lane, cause, terms, declared)
+    trained = (trainings or Trainings[Candidate]()).once(
+        cause.at, rests_on, lambda: _train(resources, lane, history, predictors, cause, terms, declared)
+    )
+    candidate = trained.made
     with resources.database.reading() as tx:
         champion = registry.alias(tx, lane.project, lane.model, CHAMPION)
         comparison = _compare(tx, lane, predictors, candidate, champion)
+        gained = _brought(tx, lane, candidate, comparison, champion)
     shown = msgspec.structs.replace(comparison, rows=discreet(resources, lane, comparison.rows))
     verdicts = examine_all(lane.operation.promote, shown)
     reference = keep(resources.artifacts, candidate.reference)
-    seconds = {"train": time.perf_counter() - began}
+    spent = time.perf_counter() - began
+    seconds = (
+        {"train": spent} if not trained.elsewhere else {"train": spent + trained.seconds, "shared": trained.seconds}
+    )
 
     def commit(tx: Transaction) -> Outcome:
-        return _commit(tx, lane, cause, candidate, verdicts, reference, seconds)
+        return _commit(tx, lane, cause, candidate, verdicts, {REFERENCE: reference, **gained}, seconds)
 
     return Prepared(commit, seconds)
+
+
+def _rests_on(resources: Resources, lane: Lane, cause: Cause, terms: DecisionTerms, declared: AnySpec) -> str:
+    """All that the candidate depends on but the moment. A search is the lane's own."""
+    own = lane.project if lane.operation.model.search or not lane.replayed else ""
+    told = {"model": lane.model, "seed": lane.seed, "tables": table_versions(resources, lane), "own": own}
+    said = {"terms": msgspec.to_builtins(terms), "declared": msgspec.to_builtins(declared), "search": cause.search}
+    return digest(canonical_json(told | said))
 
 
 def _train(
@@ -170,13 +197,21 @@ def _compare(
     return Comparison(both, "the candidate", name, output)
 
 
+def _brought(
+    tx: Transaction, lane: Lane, candidate: Candidate, comparison: Comparison, champion: int | None
+) -> dict[str, Any]:
+    against = None if champion is None else registry.get_version(tx, lane.project, lane.model, champion)
+    rows = candidate.trained_on.frame.height + candidate.held_out.height
+    return brought(comparison, lane.operation.watch.loss, rows=rows, champion=against)
+
+
 def _commit(
     tx: Transaction,
     lane: Lane,
     cause: Cause,
     candidate: Candidate,
     verdicts: list[Verdict],
-    reference: str,
+    judged: dict[str, Any],
     seconds: dict[str, float],
 ) -> Outcome:
     run_id = _log_run(tx, lane, cause, candidate)
@@ -190,7 +225,7 @@ def _commit(
         envelope=candidate.envelope,
         run_id=run_id,
         lineage=_lineage(lane, candidate)
-        | {REFERENCE: reference, DECIDED: decided}
+        | {DECIDED: decided, **judged}
         | (_promised(tx, lane, candidate) if passed else {}),
         metrics=_metrics(candidate),
         at=cause.at,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import polars as pl
 
@@ -10,10 +11,15 @@ from loopline.evaluation.kind import as_column
 from loopline.gates.check import Comparison
 from loopline.gates.promotion import CHAMPION, previous_champion
 from loopline.incidents import incident, store
+from loopline.incidents.forecast import Forecast
+from loopline.incidents.incident import Incident
 from loopline.loop.decision_watch import previous_is_cheaper
 from loopline.loop.deployment import Predictors
+from loopline.loop.forecasting import forecast, rows_of
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
+from loopline.loop.lasting import in_force
+from loopline.loop.priced import priced
 from loopline.loop.resources import Resources
 from loopline.loop.review import reviewed_of
 from loopline.loop.watch import matured
@@ -40,10 +46,30 @@ class LaneSituation:
         self.decision_harm = cache(self._decision_harm)
         self.previous_decision_is_cheaper = cache(self._previous_decision_is_cheaper)
         self.growth = cache(self._growth)
+        self.causes = cache(self._causes)
+        self.forecast = cache(self._forecast)
 
     def last_done(self, action: str) -> datetime | None:
         with self._resources.database.reading() as tx:
             return store.last_action(tx, self._lane.project, self._lane.model, action)
+
+    def times_done(self, action: str, since: datetime) -> int:
+        with self._resources.database.reading() as tx:
+            return store.actions_since(tx, self._lane.project, self._lane.model, action, since)
+
+    def in_force(self, measure: str) -> bool:
+        with self._resources.database.reading() as tx:
+            return in_force(tx, self._lane, measure)
+
+    def _causes(self) -> list[list[dict[str, Any]]]:
+        return [one.diagnosis for one in self._incidents(self._lane.recipe.tables)]
+
+    def _forecast(self, horizon: str) -> Forecast:
+        lane = self._lane
+        prices = priced(lane.operation.prices)
+        growth, harms = self.growth(), [one for one in self._incidents() if one.kind == HARM]
+        with self._resources.database.reading() as tx:
+            return forecast(tx, lane, prices, horizon, growth=growth, harms=harms, now=self.window.end)
 
     def _harm(self) -> bool:
         return self._open(HARM)
@@ -65,9 +91,13 @@ class LaneSituation:
 
     def _open(self, kind: str, *, also: tuple[str, ...] = ()) -> bool:
         """Whether an incident of the kind is open for the model, or for one of the tables `also`."""
+        return any(one.kind == kind for one in self._incidents(also))
+
+    def _incidents(self, also: tuple[str, ...] = ()) -> list[Incident]:
+        """The open incidents of the model, and of the tables `also`."""
         with self._resources.database.reading() as tx:
             found = incident.find(tx, self._lane.project, only_open=True)
-        return any(one.kind == kind and one.model in {self._lane.model, *also} for one in found)
+        return [one for one in found if one.model in {self._lane.model, *also}]
 
     def _growth(self) -> float:
         if self._lane.operation.model.external is not None:
@@ -76,9 +106,8 @@ class LaneSituation:
             trained = registry.versions(tx, self._lane.project, self._lane.model)
         if not trained:
             return 1.0
-        newest = trained[-1].metrics
-        known_then = float(newest["rows"]) + float(newest["holdout_rows"])
-        return self._labelled() / known_then
+        known_then = rows_of(trained[-1])
+        return self._labelled() / known_then if known_then else 1.0
 
     def _labelled(self) -> int:
         """Keys with a label by now, told or a reviewer's; where absence is a label, all that are due."""

@@ -1,5 +1,6 @@
 """How things stand: what serves, since when, on what it was last fed, and what is wrong."""
 
+from collections import Counter
 from datetime import datetime
 
 import msgspec
@@ -14,17 +15,19 @@ from loopline.incidents import freeze as freezes
 from loopline.incidents import incident, outbox
 from loopline.incidents.calendar import first_covering
 from loopline.incidents.incident import Incident
+from loopline.incidents.measures import ENDS, SERVE_FALLBACK, in_force
 from loopline.incidents.people import People
 from loopline.labels.review.counts import waiting_by_model
 from loopline.ledger import chain
 from loopline.loop import store
-from loopline.loop.deployment import decision_alias
+from loopline.loop.deployment import decision_alias, resting
 from loopline.loop.freshness import newest_known
 from loopline.loop.owner import declared_owner, declared_people
 from loopline.loop.release import declared_route
 from loopline.loop.resources import Resources
 from loopline.loop.watch import HARM_MONITOR
 from loopline.models import decision_versions, registry
+from loopline.monitoring.alarm import list_alarms
 from loopline.monitoring.performance import read_performance, read_restated
 from loopline.monitoring.watch import list_monitors, watched_projects
 from loopline.pipelines.applied.applied import pipeline_projects
@@ -33,7 +36,9 @@ from loopline.values import duration
 
 
 class MonitorStatus(msgspec.Struct, frozen=True):
-    """A monitor's evidence for harm, from 0 (none) to 1 (alarm), and the last block it saw. The first of a model is of what it is held to."""
+    """A monitor's evidence for harm, from 0 (none) to 1 (alarm), the last block it saw, its share of the budget and how many alarms it
+    raised. The first of a model is of what it is held to.
+    """
 
     name: str
     watermark: datetime
@@ -43,6 +48,8 @@ class MonitorStatus(msgspec.Struct, frozen=True):
     coverage: float | None
     censored: float | None = None
     restated: int = 0
+    false_pages_per_year: float = 0.0
+    alarms: int = 0
 
 
 class EnvironmentStatus(msgspec.Struct, frozen=True):
@@ -66,6 +73,7 @@ class Calm(msgspec.Struct, frozen=True):
 class ModelStatus(msgspec.Struct, frozen=True):
     """What a model serves: champion version (None: the fallback), since when, and under which decision. These are production's;
     `environments` has them all, in their order. `owner` answers for the model. `reviews` counts its predictions that wait for a reviewer.
+    `measures` are those in force: with `serve_fallback` the champion rests.
     """
 
     model: str
@@ -79,6 +87,12 @@ class ModelStatus(msgspec.Struct, frozen=True):
     owner: str = ""
     environments: list[EnvironmentStatus] = []
     reviews: int = 0
+    measures: list[str] = []
+
+    @property
+    def serves(self) -> int:
+        """The version that answers; 0 for the fallback."""
+        return 0 if SERVE_FALLBACK in self.measures else self.champion or 0
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
@@ -233,7 +247,13 @@ def _model(tx: Transaction, project: str, model: str, reviews: int) -> ModelStat
         owner=declared_owner(tx, project, model),
         environments=_environments(tx, project, model),
         reviews=reviews,
+        measures=_measures(tx, project, model),
     )
+
+
+def _measures(tx: Transaction, project: str, model: str) -> list[str]:
+    lasting = [name for name in ENDS if name != SERVE_FALLBACK and in_force(tx, project, model, name)]
+    return [SERVE_FALLBACK, *lasting] if resting(tx, project, model) else lasting
 
 
 def _environments(tx: Transaction, project: str, model: str) -> list[EnvironmentStatus]:
@@ -259,6 +279,7 @@ def _environment(
 def _monitors(tx: Transaction, project: str, model: str) -> list[MonitorStatus]:
     found = []
     own = [monitor for monitor in list_monitors(tx, project) if monitor.model == model]
+    raised = Counter(one.monitor for one in list_alarms(tx, project) if one.model == model)
     for monitor in sorted(own, key=lambda one: one.name != HARM_MONITOR):
         rows = read_performance(tx, project, model, monitor.name)
         last = rows[-1] if rows else None
@@ -274,6 +295,8 @@ def _monitors(tx: Transaction, project: str, model: str) -> list[MonitorStatus]:
                 coverage=last.coverage if last else None,
                 censored=last.censored / last.predictions if last and last.predictions else None,
                 restated=len(read_restated(tx, project, model, monitor.name)),
+                false_pages_per_year=monitor.spec.false_pages_per_year,
+                alarms=raised[monitor.name],
             )
         )
     return found

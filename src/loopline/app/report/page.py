@@ -1,5 +1,6 @@
 """The page: one HTML file that needs nothing else."""
 
+from loopline.app.report.choice import choice_section
 from loopline.app.report.counts import counts_sentence
 from loopline.app.report.document import both, document, headed, section
 from loopline.app.report.figure import moment, times
@@ -10,6 +11,7 @@ from loopline.app.report.markup import Markup, element, join
 from loopline.app.report.measure import TITLES
 from loopline.app.report.table import column, comparison_table, key, months_table, table
 from loopline.app.report.timeline import timeline
+from loopline.loop.choose import Choice
 from loopline.loop.compare import Comparison, PolicyResult
 
 _GLOSSARY = (
@@ -27,10 +29,13 @@ _GLOSSARY = (
 )
 
 
-def report_html(comparison: Comparison) -> str:
-    """The comparison as one HTML file: no script, nothing fetched, times in UTC. Equal comparisons give equal bytes."""
+def report_html(comparison: Comparison, choice: Choice | None = None) -> str:
+    """The comparison, and the choice of a policy if there was one, as one HTML file: no script, nothing fetched, times in UTC.
+
+    Equal comparisons give equal bytes.
+    """
     title = f"{comparison.loop}: {comparison.model}"
-    return document(f"Replay of {title}", _header(comparison, title), *_sections(comparison))
+    return document(f"Replay of {title}", _header(comparison, title), *_sections(comparison, choice))
 
 
 def _header(comparison: Comparison, title: str) -> Markup:
@@ -41,13 +46,14 @@ def _header(comparison: Comparison, title: str) -> Markup:
     return headed("Replay", title, period, headline(comparison))
 
 
-def _sections(comparison: Comparison) -> list[Markup]:
+def _sections(comparison: Comparison, choice: Choice | None) -> list[Markup]:
     reading = (
         "★ marks the best of a row, as shown. Under a figure: the policy minus the loop on the same rows, with the 95 % interval "
         f"over days; less is better. {counts_sentence(comparison)}"
     )
     return [
         section("Comparison", comparison_table(comparison), element("p", reading, class_="quiet")),
+        *([section("Chosen by replay", *choice_section(choice))] if choice else []),
         section("Loss by month", *_months(comparison)),
         section("Harm", *_harm(comparison)),
         section("Events", timeline(comparison)),

@@ -4,17 +4,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from loopline.app.report.choice import choice_text
 from loopline.app.report.counts import counts_sentence
 from loopline.app.report.figure import moment
 from loopline.app.report.headline import headline
 from loopline.app.report.measure import Cell, Row, rows
+from loopline.loop.choose import Choice
 from loopline.loop.compare import Comparison
 
 _COLOURS = {"worse": "yellow", "better": "green"}
 
 
-def report_text(comparison: Comparison) -> RenderableType:
-    """The headline, the comparison table and the counts, to print with rich. Names are text, never console markup."""
+def report_text(comparison: Comparison, choice: Choice | None = None) -> RenderableType:
+    """The headline, the comparison table, the counts, and the choice of a policy, to print with rich. Names are text, never console markup."""
     told = Text(" ".join(headline(comparison)))
     table = Table(title=Text(f"{comparison.loop}: {comparison.model}"), caption=_caption(comparison), show_lines=True)
     table.add_column("")
@@ -22,7 +24,8 @@ def report_text(comparison: Comparison) -> RenderableType:
         table.add_column(Text(result.policy), justify="right", overflow="fold")
     for row in rows(comparison):
         table.add_row(*_cells(row))
-    return Group(told, Text(), table, Text(counts_sentence(comparison)))
+    chosen: list[RenderableType] = [Text(), choice_text(choice)] if choice else []
+    return Group(told, Text(), table, Text(counts_sentence(comparison)), *chosen)
 
 
 def _cells(row: Row) -> list[RenderableType]:

@@ -47,6 +47,26 @@ REMEDIES: Mapping[str, str] = {
     "drift": "Retrain if it stays.",
 }
 
+BROKEN = frozenset(
+    {
+        "unit_change",
+        "category_split",
+        "category_rename",
+        "stale_feature",
+        "stale",
+        "skewed_join",
+        "duplicated_rows",
+        "repeated",
+        "null_rate",
+        "constant",
+        "out_of_range",
+    }
+)
+"""Causes for which a new model is no remedy: the data are broken, and one that is trained on them learns that."""
+
+KINDS = frozenset(CERTAINTY) | BROKEN
+"""Every kind of cause that a diagnosis can name."""
+
 _LEAST_SHARE = 0.02
 _LEAST_SHARE_OF_SURE = 0.05
 _SURE = 0.9

@@ -23,10 +23,9 @@ def _lines(projects: list[ProjectStatus]) -> Iterator[str]:
 
 
 def _model_lines(models: list[tuple[dict[str, str], ModelStatus]]) -> Iterator[str]:
-    yield from _gauge(
-        "champion_version", "Serving version, 0 for the fallback.", [(n, m.champion or 0) for n, m in models]
-    )
+    yield from _gauge("champion_version", "Serving version, 0 for the fallback.", [(n, m.serves) for n, m in models])
     yield from _gauge("reviews_waiting", "Predictions that wait for a reviewer.", [(n, m.reviews) for n, m in models])
+    yield from _gauge("measures", "Measures of the playbook in force.", [(n, len(m.measures)) for n, m in models])
     monitors = [({**n, "monitor": monitor.name}, monitor) for n, m in models for monitor in m.monitors]
     yield from _gauge("evidence_ratio", "Evidence for harm; 1 is an alarm.", [(n, m.evidence) for n, m in monitors])
     yield from _gauge(
@@ -38,6 +37,12 @@ def _model_lines(models: list[tuple[dict[str, str], ModelStatus]]) -> Iterator[s
     yield from _gauge(
         "label_coverage_ratio", "Share of the last block with labels.", [(n, m.coverage) for n, m in monitors]
     )
+    yield from _gauge(
+        "false_pages_per_year",
+        "Share of the budget of false pages.",
+        [(n, m.false_pages_per_year) for n, m in monitors],
+    )
+    yield from _gauge("alarms", "Alarms raised so far, true or false.", [(n, m.alarms) for n, m in monitors])
     seen = [(n, m.watermark.timestamp()) for n, m in monitors]
     yield from _gauge("watermark_seconds", "Until when predictions are watched.", seen)
 
