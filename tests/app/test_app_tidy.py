@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from datetime import timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -17,6 +18,7 @@ from loopline.config import Settings
 from loopline.errors import InvalidInput
 from loopline.loop.load import load_loop
 from loopline.loop.reproduce import reproduce
+from loopline.monitoring.watch import list_monitors
 from loopline.pipelines import reading
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.load import load_pipeline
@@ -222,4 +224,22 @@ def test_the_thread_of_up_does_it_and_stops(home):
     thread.join(60)
     assert not thread.is_alive()
     assert [path for path in going if path.exists()] == []
+    resources.database.close()
+
+
+def test_predictions_are_kept_as_long_as_it_is_said_and_until_they_are_watched(home):
+    resources = operated.opened(home)
+    [name] = [one for one in resources.tables.names() if one.startswith("predictions.")]
+    table = resources.tables.open(name)
+    at = sorted(table.read()["_event_time"].to_list())
+    kept = replace(home, keep_predictions=f"{int((resources.clock.now() - at[len(at) // 2]).total_seconds())}s")
+    assert not [line for line in tidy(home, resources) if line.what == "rows retired"]
+    dry = [line for line in tidy(kept, resources, dry=True) if line.what == "rows retired"]
+    [line] = [line for line in tidy(kept, resources) if line.what == "rows retired"]
+    assert [line] == dry
+    left = sorted(table.read()["_event_time"].to_list())
+    assert line.count == len(at) - len(left) > 0
+    with resources.database.reading() as tx:
+        [monitor, *_] = [one for one in list_monitors(tx, "parcels") if one.name == "harm"]
+    assert [one for one in at if one > monitor.watermark] == [one for one in left if one > monitor.watermark]
     resources.database.close()

@@ -1,7 +1,7 @@
 """`tidy`: what is not needed any more goes, and many small files become few; never anything that something refers to.
 
 No version of a table is given up: training sets, `reproduce` and erasures read them by their numbers. So files are compacted and
-files that no version has are removed, and that is all that is done to tables.
+files that no version has are removed. Only predictions and quarantines, which no training set pins, lose old rows, where somebody says how long they are kept.
 """
 
 import shutil
@@ -20,9 +20,12 @@ from loopline.config import Settings
 from loopline.errors import Conflict, told
 from loopline.executors import transit
 from loopline.loop.resources import Resources
+from loopline.monitoring.watch import list_monitors, watched_projects
 from loopline.pipelines.prune import prune
+from loopline.scoring.record import PREDICTIONS, SHADOWS, prediction_table
 from loopline.scoring.spool_folder import TORN, Lock, SpoolFolder
 from loopline.storage.files import PENDING, write_file
+from loopline.tables.quarantine import SUFFIX
 from loopline.values import duration
 
 log = structlog.get_logger(__name__)
@@ -59,7 +62,11 @@ def tidy(settings: Settings, resources: Resources, *, dry: bool = False, now: da
     training or an erasure does not end.
     """
     work = _Work(settings, resources, now or SystemClock().now(), dry)
-    return [line for part in (_tables, _spools, _leftovers, _replays, _executions, _artifacts) for line in part(work)]
+    return [
+        line
+        for part in (_retired, _tables, _spools, _leftovers, _replays, _executions, _artifacts)
+        for line in part(work)
+    ]
 
 
 class Tidying:
@@ -69,7 +76,8 @@ class Tidying:
         """Raises `InvalidInput` "duration.unreadable"."""
         self._settings, self._resources = settings, resources
         self._every = duration(settings.tidy_every) if settings.tidy_every else None
-        for text in (settings.keep_artifacts, settings.keep_replays, settings.keep_executions):
+        kept = (settings.keep_artifacts, settings.keep_replays, settings.keep_executions)
+        for text in (*kept, settings.keep_predictions, settings.keep_quarantine):
             duration(text or "1d")
 
     def run(self, stop: Event) -> None:
@@ -109,6 +117,27 @@ def _tables(work: _Work) -> Iterator[Tidied]:
         if strays:
             count = len(strays) if work.dry else len(table.drop_strays(before))
             yield Tidied(f"table {name}", "files removed", count, "a killed writer left them; no version has them")
+
+
+def _retired(work: _Work) -> Iterator[Tidied]:
+    """Old rows of predictions that every monitor has seen, and of quarantines; by the loop's clock, not the machine's."""
+    settings, now = work.settings, work.resources.clock.now()
+    for name in work.resources.tables.names():
+        kept = settings.keep_predictions if name.startswith((PREDICTIONS, SHADOWS)) else ""
+        kept = settings.keep_quarantine if name.endswith(SUFFIX) else kept
+        if not kept:
+            continue
+        before = min([now - duration(kept), *_watched_until(work, name)])
+        rows = work.resources.tables.open(name).retire(before, dry=work.dry)
+        if rows:
+            yield Tidied(f"table {name}", "rows retired", rows, f"older than {kept}")
+
+
+def _watched_until(work: _Work, name: str) -> list[datetime]:
+    """How far the monitors of the model whose predictions these are have come."""
+    with work.resources.database.reading() as tx:
+        monitors = [one for project in watched_projects(tx) for one in list_monitors(tx, project)]
+    return [one.watermark for one in monitors if prediction_table(one.project, one.model) == name]
 
 
 def _spools(work: _Work) -> Iterator[Tidied]:

@@ -64,6 +64,8 @@ class Settings:
     keep_artifacts: str = ""
     keep_replays: str = ""
     keep_executions: str = "90d"
+    keep_predictions: str = ""
+    keep_quarantine: str = ""
     python_models: bool = False
     python_memory_mb: int = 0
     python_timeout_s: float = 5.0
@@ -116,6 +118,8 @@ class Settings:
             keep_artifacts=found.get("LOOPLINE_KEEP_ARTIFACTS", ""),
             keep_replays=found.get("LOOPLINE_KEEP_REPLAYS", ""),
             keep_executions=found.get("LOOPLINE_KEEP_EXECUTIONS", "90d"),
+            keep_predictions=found.get("LOOPLINE_KEEP_PREDICTIONS", ""),
+            keep_quarantine=found.get("LOOPLINE_KEEP_QUARANTINE", ""),
             python_models=found.get("LOOPLINE_PYTHON_MODELS", "") in {"1", "true", "yes"},
             python_memory_mb=int(found.get("LOOPLINE_PYTHON_MEMORY_MB", "0")),
             python_timeout_s=float(found.get("LOOPLINE_PYTHON_TIMEOUT_S", "5")),

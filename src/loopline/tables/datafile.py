@@ -29,7 +29,8 @@ class DataFile:
     """A Parquet file of the table: part of it from version `added` until before version `removed` (None: still is).
 
     `known` and `event` are the least and greatest `_known_at` and `_event_time` inside, None where not known. `order` is
-    (version, index) of the oldest rows inside: files in this order hold the rows in append order.
+    (version, index) of the oldest rows inside: files in this order hold the rows in append order. From version `retired` on it is no version's
+    any more, older ones' neither.
     """
 
     path: str
@@ -40,6 +41,7 @@ class DataFile:
     order: Order
     added: int
     removed: int | None = None
+    retired: int | None = None
 
     def at(self, version: int) -> bool:
         """Whether the file is part of the table at `version`."""

@@ -25,7 +25,7 @@ from loopline.tables.schema import TableSchema
 from loopline.values import from_micros
 
 READER_VERSION, WRITER_VERSION = 1, 2
-ERASE = "erase"
+ERASE, RETIRE = "erase", "retire"
 _FOLDER = "_delta_log"
 
 
@@ -33,7 +33,7 @@ _FOLDER = "_delta_log"
 class TableVersion:
     """One committed version of a table.
 
-    `operation` is "create", "append", "evolve", "compact" or "erase", or another program's own word; `rows` counts the rows
+    `operation` is "create", "append", "evolve", "compact", "erase" or "retire", or another program's own word; `rows` counts the rows
     it appended; `writer` and `sequence` are None unless it is an append; `provenance` is what the appender gave.
     `committed_at` is the committing process's domain time, to the millisecond.
     """
@@ -114,14 +114,14 @@ class Log:
             return [file for file in self._files if file.at(at)]
 
     def every_file(self) -> list[DataFile]:
-        """The data files of every version, in append order."""
+        """The data files of every version, in append order; those that are retired belong to none."""
         with self._lock:
-            return list(self._files)
+            return [file for file in self._files if file.retired is None]
 
     def paths(self, version: int | None = None) -> set[str]:
         """The paths of the data files of every version, up to `version` where one is given."""
         with self._lock:
-            return {file.path for file in self._files if version is None or file.added <= version}
+            return {file.path for file in self.every_file() if version is None or file.added <= version}
 
     def sequence(self, writer: str) -> int | None:
         """The last sequence that `writer` committed."""
@@ -169,6 +169,8 @@ class Log:
             self._apply_to_state(version, action)
             if action.remove:
                 self._drop(action.remove.path, version)
+        if _operation(info) == RETIRE:
+            self._retire({datafile.path_of(action.remove.path) for action in actions if action.remove}, version)
         adds = [action.add for action in actions if action.add]
         files = [datafile.from_add(add, version, index) for index, add in enumerate(adds)]
         for file in files:
@@ -199,6 +201,15 @@ class Log:
     def _drop(self, path: str, version: int) -> None:
         if (file := self._active.pop(path, None)) is not None:
             file.removed = version
+
+    def _retire(self, paths: set[str], version: int) -> None:
+        for file in self._files:
+            if file.path in paths and file.retired is None:
+                file.retired = version
+
+
+def _operation(info: CommitInfo) -> str:
+    return str((info.loopline or {}).get("operation", ""))
 
 
 def _is_erasure(actions: list[Action]) -> bool:

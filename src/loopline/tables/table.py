@@ -21,8 +21,9 @@ from loopline.tables.datafile import DataFile
 from loopline.tables.erasure import Erased, Theirs
 from loopline.tables.folder import Folder
 from loopline.tables.log import READER_VERSION, WRITER_VERSION, Log, TableVersion
+from loopline.tables.retention import refuse_retired, retire
 from loopline.tables.schema import SYSTEM_COLUMNS, TableSchema, refuse_unknown
-from loopline.values import canonical_json, micros
+from loopline.values import canonical_json, micros, utc
 
 _PATIENCE = 600.0  # seconds
 # Log entries hold the provenance of every version, so no program may clean them up.
@@ -230,7 +231,7 @@ class Table:
         `where` holds; at a table `version` exactly what was there then, by its schema then. `columns` picks and orders (system
         columns too); None gives all.
 
-        Raises `InvalidInput` (`table.unknown_column`, `time.without_zone`), `NotFound` (`table.version_not_found`).
+        Raises `InvalidInput` (`table.unknown_column`, `time.without_zone`), `NotFound` (`table.version_not_found`, `table.rows_retired`).
         """
         bounds = Bounds(known_after, known_until, event_after, event_until)
         at = self._log.refresh().resolve(version)
@@ -287,6 +288,16 @@ class Table:
         with self._folder.lock.shared():
             return compaction.compact(self._log, self._folder, target_rows, self._now(), fewest=fewest)
 
+    def retire(self, before: datetime, *, dry: bool = False) -> int:
+        """Take out, in one commit, the rows that happened and became known before that moment (UTC); returns how many these were, or with
+        `dry` would be. Rows of an append go when all of that append are older.
+
+        Older versions lose them too: whoever reads one that held them is told (`table.rows_retired`). The files themselves go with
+        `drop_strays`. Appends may go on meanwhile, and one that was committed stays committed.
+        """
+        with self._folder.lock.shared():
+            return retire(self._log.refresh(), self._folder, utc(before), self._now(), dry=dry)
+
     def widen(self, columns: Mapping[str, pl.DataType]) -> None:
         """Give columns a wider dtype and rewrite the files by it; older versions stay as they were. For one writer at a time: an
         append that was checked against the narrow column before this commit and commits after it is not read any more.
@@ -322,7 +333,9 @@ class Table:
         return MetaData(id_, schema.to_json(), created, configuration=_SETTINGS)
 
     def _plan(self, version: int, bounds: Bounds) -> list[DataFile]:
-        return [file for file in self._log.files(version) if bounds.may_hold(file)]
+        files = [file for file in self._log.files(version) if bounds.may_hold(file)]
+        refuse_retired(files, version)
+        return files
 
     def _unless_committed(self, writer: str, sequence: int, actions: list[Action]) -> list[Action] | None:
         if self._log.find(writer, sequence) is not None:
