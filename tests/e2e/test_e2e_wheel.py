@@ -87,7 +87,7 @@ def test_it_replays_a_loop_from_an_empty_folder(run, tmp_path):
     shutil.copy(Path(__file__).parent / "tiny_loop.py", tmp_path / "loop.py")
     printed = run("loopline", "replay", "loop.py", "--from", "2024-01-01", "--until", "2024-01-20", "--json")
     policies = json.loads(printed)[0]["comparison"]["policies"]
-    assert [policy["promotions"] for policy in policies] == [1, 1]
+    assert [policy["promotions"] for policy in policies] == [1, 1, 1]
     assert policies[0]["predictions"] > 1000
     (home,) = (tmp_path / ".loopline" / "replays").iterdir()
     assert json.loads(run("loopline", "models", "--home", str(home), "--json"))[0]["champion"] is True
