@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import polars as pl
+import structlog
 
 from loopline.loop.discreet import discreet
 from loopline.loop.history import History
@@ -20,6 +21,8 @@ from loopline.monitoring.diagnosis.cause import Cause
 from loopline.monitoring.diagnosis.question import Question
 from loopline.scoring.record import FEATURE_PREFIX
 from loopline.values import duration
+
+log = structlog.get_logger(__name__)
 
 REFERENCE_BLOCKS = 42
 MOST_ROWS = 400_000
@@ -54,7 +57,11 @@ def _causes(resources: Resources, lane: Lane, history: History, alarm: Alarm, no
         return []
     changes = changes_upstream(resources, lane, block=duration(risk.block), earliest=earliest, latest=latest)
     question = Question(lane.operation.model.output, risk, earliest, onset, alarm.block_end, changes)
-    return resources.diagnoser(rows, question)
+    try:
+        return resources.diagnoser(rows, question)
+    except Exception as error:  # whoever is to be called must be called, with causes or without
+        log.warning("diagnosis_failed", project=lane.project, model=lane.model, alarm=alarm.id, error=repr(error))
+        return []
 
 
 def _rounded(value: Any) -> Any:
