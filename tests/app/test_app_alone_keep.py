@@ -54,7 +54,7 @@ def kept(home, name="churn"):
     with resources.database.reading() as tx:
         return (
             read_performance(tx, name, name, MONITOR),
-            list_alarms(tx, name),
+            [one for one in list_alarms(tx, name) if one.monitor == MONITOR],
             incident.find(tx, name),
             chain.head(tx, name).seq,
         )
@@ -100,6 +100,18 @@ def test_harm_is_found_as_it_goes_on(steps):
     assert abs(last.harm.episodes[-1].since - day(35)) <= timedelta(days=2)
     assert last.why.carriers[0].slice == "region=east"
     assert last.budget.blocks_watched == 58 - 12
+
+
+def test_a_slice_that_is_harmed_by_itself_is_an_alarm_of_the_incident_once(steps):
+    resources = open_home(Settings.read(steps[0]))
+    with resources.database.reading() as tx:
+        alarms = [one for one in list_alarms(tx, "churn") if one.monitor.startswith("slice:")]
+        [found] = incident.find(tx, "churn")
+    east = [one for one in alarms if one.monitor == "slice:region=east"]
+    assert len(east) == 1, "however many runs see it"
+    assert (east[0].kind, east[0].page, east[0].state) == ("harm", True, "taken")
+    assert east[0].evidence["sentence"].startswith("Harmed by itself since about 5 February 2024: region=east")
+    assert {one.id for one in alarms} < set(found.alarms)
 
 
 def test_the_budget_that_was_stated_is_shared_by_rows_and_slices_and_all_of_it_is_told(steps):

@@ -1,7 +1,7 @@
 """A watched model in a home: each block counts exactly once, alarms become incidents, and people are told."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from loopline.app.alone.again import Kept, study_again
 from loopline.app.alone.reference_rows import keep_reference
 from loopline.app.alone.shares import FOLDER
 from loopline.app.alone.watch import Progress, answers, as_record, open_files, rows_of, steps_of
+from loopline.app.alone.why import BY_ITSELF
 from loopline.app.home import open_home
 from loopline.app.study.answers import HARM as HARMED
 from loopline.app.study.answers import Setup, Watched
@@ -28,7 +29,8 @@ from loopline.loop.alarms import record_alarm
 from loopline.loop.notices import deliver
 from loopline.loop.resources import Resources
 from loopline.monitoring import watch
-from loopline.monitoring.alarm import Alarm, list_alarms, sentence_of, take_alarm
+from loopline.monitoring.alarm import Alarm, list_alarms, new_alarm, raise_alarm, sentence_of, take_alarm
+from loopline.monitoring.alarm_kinds import HARM
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.performance import read_performance
 from loopline.storage.database import Transaction
@@ -204,11 +206,47 @@ def _count(resources: Resources, watched: Watched, blocks: Sequence[BlockSummary
         for alarm in watch.advance(tx, project=name, model=name, name=MONITOR, blocks=blocks, at=now):
             record_alarm(tx, alarm, at=now)
             _open(tx, watched, alarm, now)
+        known = list_alarms(tx, name)
+        for alarm in _slice_alarms(watched, known, now):
+            if raise_alarm(tx, alarm):
+                record_alarm(tx, alarm, at=now)
+                _open(tx, watched, alarm, now)
+
+
+def _slice_alarms(watched: Watched, known: Sequence[Alarm], now: datetime) -> Iterator[Alarm]:
+    """An alarm for each slice that is harmed by itself and still is, unless one was raised for this episode of it before."""
+    for harm in watched.why.slices:
+        begun = watched.blocks[harm.episode.first].start
+        raised = [place for place in harm.alarms if harm.episode.first <= place <= harm.episode.last]
+        monitor = f"slice:{harm.slice}"
+        if harm.episode.ended or not raised or any(one.monitor == monitor and one.block_end > begun for one in known):
+            continue
+        sentence = next(
+            (one for one in watched.why.sentences if one.startswith(BY_ITSELF) and f": {harm.slice}," in one),
+            harm.slice,
+        )
+        yield new_alarm(
+            project=watched.name,
+            model=watched.name,
+            monitor=monitor,
+            kind=HARM,
+            at=now,
+            block_start=begun,
+            block_end=watched.blocks[raised[0]].end,
+            evidence={
+                "sentence": sentence,
+                "onset": begun.isoformat(),
+                "rise": harm.rise,
+                "rows_share": harm.rows_share,
+            },
+            page=True,
+        )
 
 
 def _open(tx: Transaction, watched: Watched, alarm: Alarm, now: datetime) -> None:
     take_alarm(tx, alarm.id)
-    sentence = watched.headline if watched.verdict == HARMED else sentence_of(alarm.evidence)
+    of_all = watched.verdict == HARMED and alarm.monitor == MONITOR
+    sentence = watched.headline if of_all else sentence_of(alarm.evidence)
     found, new = incident.open_or_join(
         tx,
         project=alarm.project,

@@ -12,6 +12,7 @@ from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceHarm
 
 MOST = 5
+BY_ITSELF = "Harmed by itself since"
 _WORDS = {
     "drift": "Moved",
     "traffic_mix": "Moved",
@@ -73,7 +74,7 @@ def _slice_harm(study: Study, one: SliceHarm) -> str:
     since = study.when(study.start_of(one.episode.first))
     until = f" until {study.when(study.end_of(one.episode.last))}" if one.episode.ended else ""
     return (
-        f"Harmed by itself since about {since}{until}: {one.slice}, {one.rows_share:.0%} of the rows. Its {study.loss_name} rose by {figure(one.rise)} "
+        f"{BY_ITSELF} about {since}{until}: {one.slice}, {one.rows_share:.0%} of the rows. Its {study.loss_name} rose by {figure(one.rise)} "
         "more than that of the other rows."
     )
 
