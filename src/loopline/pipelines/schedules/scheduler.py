@@ -162,11 +162,16 @@ class Scheduler:
 def _changes(
     versions: list[TableVersion], seen: int, newest: int, *, each: bool
 ) -> list[tuple[list[TableVersion], Window]]:
-    """Versions that added rows, together or each, with the times they came to be known in."""
+    """Versions that added rows, together or each, with the times they came to be known in: windows follow each other, whatever versions without
+    rows lie between.
+    """
     new = [one for one in versions if seen < one.version <= newest and one.rows > 0]
     groups = [[one] for one in new] if each else [new] if new else []
-    before = {one.version: one.committed_at for one in versions}
-    return [(group, _window(before.get(group[0].version - 1), group[-1].committed_at)) for group in groups]
+    times = {one.version: one.committed_at for one in versions}
+    known = [one.version for one in versions if one.version <= seen and one.rows > 0]
+    first = times.get(known[-1] if known else new[0].version - 1) if new else None
+    starts = [first, *(group[-1].committed_at for group in groups)]
+    return [(group, _window(start, group[-1].committed_at)) for start, group in zip(starts, groups, strict=False)]
 
 
 def _window(start: datetime | None, end: datetime) -> Window:
