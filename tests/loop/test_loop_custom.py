@@ -213,3 +213,18 @@ def test_what_cannot_be_remembered_is_told(returned):
     with pytest.raises(InvalidInput) as told:
         ll.monitor(at_most=0.5)(lambda _memory, _rows: returned).counts(ROWS, None)
     assert told.value.code == "monitor.custom_value"
+
+
+def test_a_feature_that_is_called_as_a_column_of_the_prediction_keeps_the_name_it_is_logged_by(copied, small_loop):
+    seen = []
+    name = prediction_table("parcels", "late")
+    table = copied.tables.open(name)
+    table.declare(replace(table.schema, columns={**table.schema.columns, "feature_decision": pl.Float64()}))
+
+    @ll.monitor(at_most=0.9, min_rows=10)
+    def watched(rows: pl.DataFrame) -> float:
+        seen.append(rows.columns)
+        return 0.0
+
+    watching(copied, small_loop, watched)(END)
+    assert {"decision", "feature_decision", "way"} <= set(seen[0])

@@ -25,7 +25,8 @@ from loopline.monitoring.parts import custom_blocks
 from loopline.monitoring.risk import Reference
 from loopline.monitoring.state import HarmEvidence
 from loopline.pipelines.healing import record
-from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.scoring.feature_columns import plain_names
+from loopline.scoring.record import prediction_table
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +89,6 @@ def _rows(
     now: datetime,
 ) -> pl.DataFrame:
     features = logged_columns(resources, lane)
-    names = {name: name.removeprefix(FEATURE_PREFIX) for name in features}
     if custom.labels:
         also = [*features, "degraded", LATENCY]
         rows = matured(resources, lane, history, after=after, until=until, now=now, also=also).drop("_group")
@@ -100,7 +100,7 @@ def _rows(
         rows = read.rename({"_event_time": "at"})
     if lane.replayed:  # how long answers take is the replay's own speed
         rows = rows.with_columns(pl.lit(None, pl.Float64).alias(LATENCY))
-    return rows.rename(names).sort("at", "_key")
+    return rows.rename(plain_names(rows.columns)).sort("at", "_key")
 
 
 def custom_sentence(custom: Custom, found: HarmEvidence) -> str:

@@ -19,12 +19,13 @@ from loopline.monitoring.alarm import Alarm
 from loopline.monitoring.alarm_kinds import ESTIMATED_HARM, HARM
 from loopline.monitoring.diagnosis.cause import Cause
 from loopline.monitoring.diagnosis.question import Question
-from loopline.scoring.record import FEATURE_PREFIX
+from loopline.scoring.feature_columns import plain_names
 from loopline.values import duration
 
 log = structlog.get_logger(__name__)
 
 REFERENCE_BLOCKS = 42
+_GIVEN = ("_key", "at", "score", "outputs", "label", "decision", "model_version", "group")
 MOST_ROWS = 400_000
 MOST = 5
 
@@ -81,9 +82,12 @@ def _moment(alarm: Alarm, name: str) -> datetime | None:
 def _rows(
     resources: Resources, lane: Lane, history: History, since: datetime, until: datetime, now: datetime
 ) -> pl.DataFrame:
-    """The predictions of (since, until] with labels and features, persons not named; of very many every so-manieth."""
+    """The predictions of (since, until] with labels and features, persons not named; of very many every so-manieth. A feature that is called as
+    what is told of a prediction is left out.
+    """
     columns = logged_columns(resources, lane)
     rows = matured(resources, lane, history, after=since, until=until, now=now, also=columns).sort("at", "_key")
     rows = rows.gather_every(max(1, -(-rows.height // MOST_ROWS)))
-    features = {name: name.removeprefix(FEATURE_PREFIX) for name in columns}
-    return discreet(resources, lane, rows.drop("_group").rename(features))
+    rows = rows.select(*_GIVEN, *columns)
+    features = plain_names(rows.columns)
+    return discreet(resources, lane, rows.select(*_GIVEN, *features).rename(features))

@@ -122,7 +122,7 @@ def monitor(
     """Make a monitor of a function over the predictions of a block, to be listed in `watch=`, or tried with `loopline watch --monitor`.
 
     The function takes a Polars frame, one row for each prediction in the order of time, with `at`, `score` (or `outputs`), `decision`, `model_version`,
-    the features by name, in a loop also `degraded` and `latency_ms`, and where `labels` says so `label`, once labels are due. It returns what each row
+    the features by name (`feature_x` for one that is called as another column), in a loop also `degraded` and `latency_ms`, and where `labels` says so `label`, once labels are due. It returns what each row
     counts (a Series, null for one that counts nothing) or one number for the block, from 0 to `highest`; what lies above counts as that.
 
     With two parameters it is streaming: it takes what it remembered and the frame, and returns what to remember and the figure. What is

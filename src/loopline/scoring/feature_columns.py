@@ -4,7 +4,7 @@
 what was logged stays as it was, and a new kind stops nothing from being shipped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -34,6 +34,12 @@ def filed(predictions: pl.DataFrame, held: Mapping[str, Any]) -> pl.DataFrame:
         if predictions.schema[name] in _KINDS
     }
     return predictions.rename({name: place for name, place in places.items() if name != place})
+
+
+def plain_names(columns: Sequence[str]) -> dict[str, str]:
+    """The feature's name for each column that holds one; a feature that is called like another of the columns is left out."""
+    names = {name: name.removeprefix(FEATURE_PREFIX) for name in columns if name.startswith(FEATURE_PREFIX)}
+    return {column: name for column, name in names.items() if name not in columns}
 
 
 def as_kinds(features: pl.DataFrame, kinds: Mapping[str, str]) -> pl.DataFrame:

@@ -20,13 +20,12 @@ from loopline.monitoring.diagnosis.question import Question
 from loopline.monitoring.episode import Episode
 from loopline.values import micros
 
-_GIVEN = {"_key", "at", "score", "outputs", "decision", "model_version", "group", "label", "label_known_at"}
-_MARKS = {"censored", "bound", "weight"}
+_GIVEN = {"_key", "at", "score", "outputs", "label", "decision", "model_version", "group"}
 
 
 def diagnose_rows(rows: pl.DataFrame, question: Question) -> list[Cause]:
     """The causes of what the question asks, the likeliest first; none where the rows before the onset are too few to compare with."""
-    features = tuple(name for name in rows.columns if name not in _GIVEN | _MARKS)
+    features = tuple(name for name in rows.columns if name not in _GIVEN)
     request = Request(
         "the log",
         kind=question.output.kind,
