@@ -122,22 +122,27 @@ def _tables(work: _Work) -> Iterator[Tidied]:
 def _retired(work: _Work) -> Iterator[Tidied]:
     """Old rows of predictions that every monitor has seen, and of quarantines; by the loop's clock, not the machine's."""
     settings, now = work.settings, work.resources.clock.now()
+    if not settings.keep_predictions and not settings.keep_quarantine:
+        return
+    watched = _watched_until(work)
     for name in work.resources.tables.names():
         kept = settings.keep_predictions if name.startswith((PREDICTIONS, SHADOWS)) else ""
         kept = settings.keep_quarantine if name.endswith(SUFFIX) else kept
         if not kept:
             continue
-        before = min([now - duration(kept), *_watched_until(work, name)])
+        before = min([now - duration(kept), *watched.get(name, [])])
         rows = work.resources.tables.open(name).retire(before, dry=work.dry)
         if rows:
             yield Tidied(f"table {name}", "rows retired", rows, f"older than {kept}")
 
 
-def _watched_until(work: _Work, name: str) -> list[datetime]:
-    """How far the monitors of the model whose predictions these are have come."""
+def _watched_until(work: _Work) -> dict[str, list[datetime]]:
+    """How far the monitors of each model have come, by the table of its predictions."""
+    found: dict[str, list[datetime]] = {}
     with work.resources.database.reading() as tx:
-        monitors = [one for project in watched_projects(tx) for one in list_monitors(tx, project)]
-    return [one.watermark for one in monitors if prediction_table(one.project, one.model) == name]
+        for one in (one for project in watched_projects(tx) for one in list_monitors(tx, project)):
+            found.setdefault(prediction_table(one.project, one.model), []).append(one.watermark)
+    return found
 
 
 def _spools(work: _Work) -> Iterator[Tidied]:

@@ -39,6 +39,11 @@ def measure(tx: Transaction, project: str, model: str, name: str) -> Measure | N
     return Measure(name, row["at"], tuple(evidence.get("answers", ())), evidence)
 
 
+def all_in_force(tx: Transaction, project: str, model: str) -> list[Measure]:
+    """Every measure of the model that is."""
+    return [found for name in ENDS if (found := measure(tx, project, model, name)) is not None]
+
+
 def in_force(tx: Transaction, project: str, model: str, name: str) -> bool:
     """Whether it is; an action that is no measure never is."""
     return name in ENDS and measure(tx, project, model, name) is not None
@@ -47,8 +52,5 @@ def in_force(tx: Transaction, project: str, model: str, name: str) -> bool:
 def over(tx: Transaction, project: str, model: str) -> Measure | None:
     """The first measure in force all of whose incidents are resolved; one that answers none is ended by people."""
     going_on = {one.id for one in find(tx, project) if one.state in OPEN}
-    for name in ENDS:
-        found = measure(tx, project, model, name)
-        if found is not None and found.answers and not going_on & set(found.answers):
-            return found
-    return None
+    ended = (one for one in all_in_force(tx, project, model) if one.answers and not going_on & set(one.answers))
+    return next(ended, None)

@@ -69,6 +69,4 @@ def _labelled(resources: Resources, project: str, model: str) -> set[str]:
     name = label_table(project, model)
     if not resources.tables.exists(name):
         return set()
-    pushed = resources.tables.open(name).read(columns=["_key", "_known_at", "_tombstone"]).sort("_known_at")
-    last = pushed.unique("_key", keep="last").filter(~pl.col("_tombstone"))
-    return set(last["_key"].to_list())
+    return set(resources.tables.open(name).current(columns=["_key"])["_key"].to_list())

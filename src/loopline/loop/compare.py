@@ -332,4 +332,4 @@ def _monitor_terms(resources: Resources, lane: Lane) -> float:
     """What excess the first champion's promise allows."""
     with resources.database.reading() as tx:
         monitor = find_monitor(tx, lane.project, lane.model, HARM_MONITOR)
-    return monitor.reference.upper + monitor.spec.tolerance if monitor else 0.0
+    return monitor.allowed if monitor else 0.0

@@ -4,17 +4,22 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from loopline.decisions.decision import AnyDecision
 from loopline.errors import NotFound
 from loopline.evaluation.intervals import Interval, mean_by_block
+from loopline.evaluation.kind import Output
 from loopline.gates.promotion import CHAMPION
 from loopline.loop.resources import Resources
 from loopline.models import registry
 from loopline.storage.artifacts import ArtifactStore
 from loopline.storage.database import Transaction
 from loopline.values import MICROSECOND, duration
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 REFERENCE = "decision_reference"
 
@@ -29,6 +34,12 @@ class DecisionReference(msgspec.Struct, frozen=True):
     held_out: list[Any]
     labels: list[float]
     blocks: list[int]
+
+    def judged(self, output: Output) -> tuple[Floats, Floats, Ints]:
+        """Outputs as `output` shapes them, labels and blocks of the held-out rows that have both output and label."""
+        outputs, labels = output.shaped(np.array(self.held_out)), np.array(self.labels, dtype=np.float64)
+        known = ~np.isnan(outputs if outputs.ndim == 1 else outputs.sum(axis=1)) & ~np.isnan(labels)
+        return outputs[known], labels[known], np.array(self.blocks, dtype=np.int64)[known]
 
     def cost(self, decision: AnyDecision, prices: AnyDecision | None = None) -> Interval | None:
         """What the decision costs per prediction, at its own prices or at those of another; None without held-out rows."""

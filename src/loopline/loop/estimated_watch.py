@@ -139,9 +139,7 @@ def _known(
         held = of_champion(resources, tx, lane.project, lane.model)[1] if ours else None
     if held is None or not held.held_out:
         return Past(output.shaped(np.empty((0, output.width))), np.empty(0), np.empty(0, dtype=np.int64)), False
-    outputs, labels = output.shaped(np.array(held.held_out)), np.array(held.labels)
-    sure = ~np.isnan(outputs if outputs.ndim == 1 else outputs.sum(axis=1)) & ~np.isnan(labels)
-    return Past(outputs[sure], labels[sure], np.array(held.blocks)[sure]), False
+    return Past(*held.judged(output)), False
 
 
 def _summary(

@@ -77,10 +77,9 @@ def _carried(rows: pl.DataFrame, model: Model) -> dict[str, pl.Series]:
 
 
 def _features(model: Model) -> list[pl.Expr]:
-    kinds = dict.fromkeys(model.given, "number") | dict.fromkeys(model.categories, "category")
     return [
         pl.col(name).cast(FEATURE_TYPES[kind], strict=False).alias(FEATURE_PREFIX + name)
-        for name, kind in kinds.items()
+        for name, kind in model.given_kinds.items()
     ]
 
 

@@ -70,6 +70,8 @@ def advance(resources: Resources, lane: Lane, all_of_them: Sequence[Further], no
 
 def _together(resources: Resources, lane: Lane, sharing: Sequence[Further], now: datetime) -> list[Alarm]:
     """The alarms of those that are found together, though none has enough evidence alone."""
+    if not sharing:
+        return []
     with resources.database.transaction() as tx:
         known = {one.name for one in watch.list_monitors(tx, lane.project) if one.model == lane.model}
         told = {one.name: one.told for one in sharing if one.name in known}

@@ -1,6 +1,6 @@
 """Measures of a lane: the fallback serves, the band is wider, a source is not asked; until the incidents that they answer are over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -156,10 +156,15 @@ def _wider(before: DecisionTerms, to: float) -> DecisionTerms:
     return msgspec.structs.replace(before, spec=msgspec.structs.replace(before.spec, abstain_at_most=to))
 
 
+def open_incidents(tx: Transaction, lane: Lane, also: Sequence[str] = ()) -> list[incident.Incident]:
+    """The open incidents of the model, and of the tables `also`."""
+    found = incident.find(tx, lane.project, only_open=True)
+    return [one for one in found if one.model in {lane.model, *also}]
+
+
 def _answers(tx: Transaction, lane: Lane) -> list[incident.Incident]:
     """The open incidents of the model and of what it reads."""
-    found = incident.find(tx, lane.project, only_open=True)
-    return [one for one in found if one.model in {lane.model, *lane.recipe.tables}]
+    return open_incidents(tx, lane, lane.recipe.tables)
 
 
 def _broken_tables(lane: Lane, found: incident.Incident) -> Iterator[str]:

@@ -1,13 +1,11 @@
 """Read a loop file. A mistake in it is told with its line."""
 
-import importlib.util
-import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 
 from loopline.errors import DeclarationError, LooplineError, NotFound
 from loopline.loop.declare import Loop
+from loopline.pipelines.own_code import line_in, run_file
 
 
 def load_loop(path: str | Path) -> Loop:
@@ -34,18 +32,8 @@ def load_loop(path: str | Path) -> Loop:
 
 
 def _run(file: Path) -> ModuleType:
-    name = f"loopline_loop_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise DeclarationError(
-            "loop.not_python", "this is not a Python file", file=str(file), line=1, remedy="Name it .py."
-        )
-    module = importlib.util.module_from_spec(spec)
-    folder = str(file.parent)
-    sys.path.insert(0, folder)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        module = run_file(file, f"loopline_loop_{file.stem}")
     except DeclarationError:
         raise
     except SyntaxError as error:
@@ -53,21 +41,18 @@ def _run(file: Path) -> ModuleType:
             "loop.syntax", error.msg, file=error.filename or str(file), line=error.lineno or 1, remedy="Mend the line."
         ) from error
     except LooplineError as error:
-        line = _line_in(file, error)
+        line = line_in(file, error) or 1
         raise DeclarationError(error.code, error.message, file=str(file), line=line, remedy=error.remedy) from error
     except Exception as error:  # whatever the user's code raises is a mistake in the file
         raise DeclarationError(
             "loop.failed",
             f"{type(error).__name__}: {error}",
             file=str(file),
-            line=_line_in(file, error),
+            line=line_in(file, error) or 1,
             remedy="The file must run without doing work: declare sources and models, call nothing.",
         ) from error
-    finally:
-        sys.path.remove(folder)
+    if module is None:
+        raise DeclarationError(
+            "loop.not_python", "this is not a Python file", file=str(file), line=1, remedy="Name it .py."
+        )
     return module
-
-
-def _line_in(file: Path, error: BaseException) -> int:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return (lines[-1] or 1) if lines else 1

@@ -91,6 +91,11 @@ class Model:
         )
 
     @property
+    def given_kinds(self) -> dict[str, str]:
+        """The kind of each column that is a feature as it is given: "number" or "category"."""
+        return dict.fromkeys(self.given, "number") | dict.fromkeys(self.categories, "category")
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """All features in the order of the model's input: given columns first, then those of the views."""
         return self.recipe.feature_names

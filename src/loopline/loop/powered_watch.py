@@ -5,14 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import structlog
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import named
 from loopline.gates.promotion import CHAMPION
-from loopline.loop.decision_reference import DecisionReference, of_champion
+from loopline.loop.decision_reference import of_champion
 from loopline.loop.further import Further, learnt
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
@@ -26,9 +25,6 @@ from loopline.monitoring.kinds import Powered, key_of
 from loopline.monitoring.powered import PAST, held_to, powered_blocks, sampled, square_of
 from loopline.monitoring.risk import Reference, Risk
 from loopline.monitoring.state import HarmEvidence
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +48,7 @@ def watch_powered(resources: Resources, lane: Lane, history: History, powered: P
     if known is None and output.kind == "binary" and harm.spec.baseline == "base_rate" and powered.says == "label":
         constant = float(np.mean(held.labels)) if held.labels else None
 
-    outputs, labels, numbers = _held(lane, held)
+    outputs, labels, numbers = held.judged(output)
     loss = named(risk.loss, output)
     usual = square_of(loss, outputs, labels, constant)
 
@@ -99,14 +95,6 @@ def _judges(lane: Lane, history: History, powered: Powered, now: datetime) -> bo
         return True
     log.warning("not_watched", project=lane.project, model=lane.model, monitor=key_of(powered), missing=missing)
     return False
-
-
-def _held(lane: Lane, held: DecisionReference) -> tuple[Floats, Floats, Ints]:
-    """Outputs, labels and blocks of the rows that were held out, of those that have both."""
-    output = lane.operation.model.output
-    outputs, labels = output.shaped(np.array(held.held_out)), np.array(held.labels, dtype=np.float64)
-    sure = ~np.isnan(outputs if outputs.ndim == 1 else outputs.sum(axis=1)) & ~np.isnan(labels)
-    return outputs[sure], labels[sure], np.array(held.blocks, dtype=np.int64)[sure]
 
 
 def judged_rows(

@@ -113,13 +113,12 @@ def _cautious(resources: Resources, lane: Lane, regret: Regret) -> float:
     with resources.database.reading() as tx:
         held = of_champion(resources, tx, lane.project, lane.model)[1]
     output = lane.operation.model.output
-    outputs, labels = output.shaped(np.array(held.held_out)), np.array(held.labels, dtype=np.float64)
+    outputs, labels, blocks = held.judged(output)
     if not len(labels) or output.kind == "ranking":
         return regret.tolerance * _UNKNOWN
     lost = named(regret.loss, output).rows(outputs, labels)
-    known = ~np.isnan(lost)
-    _, member, rows = np.unique(np.array(held.blocks)[known], return_inverse=True, return_counts=True)
-    means = np.bincount(member, weights=lost[known]) / rows
+    _, member, rows = np.unique(blocks, return_inverse=True, return_counts=True)
+    means = np.bincount(member, weights=lost) / rows
     return _TWICE * float(means.std(ddof=1)) if len(means) > 1 else regret.tolerance * _UNKNOWN
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from loopline.incidents import measures
-from loopline.incidents.measures import ENDS, Measure
+from loopline.incidents.measures import Measure
 from loopline.incidents.playbook import Considered, consider
 from loopline.loop import store
 from loopline.loop.declare import Loop
@@ -42,7 +42,7 @@ def _rehearse(resources: Resources, loop: Loop, lane: Lane, history: History) ->
     window = _next(resources, loop, lane)
     situation = LaneSituation(resources, lane, history, Predictors(resources), window)
     with resources.database.reading() as tx:
-        lasting = [found for name in ENDS if (found := measures.measure(tx, lane.project, lane.model, name))]
+        lasting = measures.all_in_force(tx, lane.project, lane.model)
     would = decide(resources, lane, situation)
     responses = consider(lane.responses, situation)
     return Rehearsal(lane.project, lane.model, window.start, window.end, lasting, responses, would)

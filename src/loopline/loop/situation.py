@@ -10,7 +10,7 @@ from loopline.evaluation.intervals import paired_by_block
 from loopline.evaluation.kind import as_column
 from loopline.gates.check import Comparison
 from loopline.gates.promotion import CHAMPION, previous_champion
-from loopline.incidents import incident, store
+from loopline.incidents import store
 from loopline.incidents.forecast import Forecast
 from loopline.incidents.incident import Incident
 from loopline.loop.decision_watch import previous_is_cheaper
@@ -18,7 +18,7 @@ from loopline.loop.deployment import Predictors
 from loopline.loop.forecasting import forecast, rows_of
 from loopline.loop.history import History
 from loopline.loop.lane import Lane
-from loopline.loop.lasting import in_force
+from loopline.loop.lasting import in_force, open_incidents
 from loopline.loop.priced import priced
 from loopline.loop.resources import Resources
 from loopline.loop.review import reviewed_of
@@ -96,8 +96,7 @@ class LaneSituation:
     def _incidents(self, also: tuple[str, ...] = ()) -> list[Incident]:
         """The open incidents of the model, and of the tables `also`."""
         with self._resources.database.reading() as tx:
-            found = incident.find(tx, self._lane.project, only_open=True)
-        return [one for one in found if one.model in {self._lane.model, *also}]
+            return open_incidents(tx, self._lane, also)
 
     def _growth(self) -> float:
         if self._lane.operation.model.external is not None:

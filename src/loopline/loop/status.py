@@ -6,7 +6,6 @@ from datetime import datetime
 import msgspec
 
 from loopline.errors import NotFound
-from loopline.evidence.e_sr import log_threshold
 from loopline.gates import approval
 from loopline.gates.approval import Approval
 from loopline.gates.environment import alias_of, endpoint_of
@@ -283,15 +282,13 @@ def _monitors(tx: Transaction, project: str, model: str) -> list[MonitorStatus]:
     for monitor in sorted(own, key=lambda one: one.name != HARM_MONITOR):
         rows = read_performance(tx, project, model, monitor.name)
         last = rows[-1] if rows else None
-        share = monitor.state.process.log_evidence / log_threshold(monitor.spec.threshold)
-        allowed = monitor.reference.upper + monitor.spec.tolerance
         found.append(
             MonitorStatus(
                 name=monitor.name,
                 watermark=monitor.watermark,
-                evidence=max(0.0, share),
+                evidence=monitor.evidence,
                 last_excess=last.excess if last else None,
-                allowed_excess=allowed,
+                allowed_excess=monitor.allowed,
                 coverage=last.coverage if last else None,
                 censored=last.censored / last.predictions if last and last.predictions else None,
                 restated=len(read_restated(tx, project, model, monitor.name)),

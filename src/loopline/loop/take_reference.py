@@ -102,8 +102,7 @@ def _profile(resources: Resources, lane: Lane, window: Window) -> str | None:
     model = lane.operation.model
     if not model.given:
         return None
-    kinds = dict.fromkeys(model.given, "number") | dict.fromkeys(model.categories, "category")
     table = resources.tables.open(prediction_table(lane.project, lane.model))
     times = table.read(columns=["_event_time"], event_after=window.start, event_until=window.end)
-    frame = as_kinds(logged_features(resources, lane, window), kinds).with_columns(times["_event_time"])
+    frame = as_kinds(logged_features(resources, lane, window), model.given_kinds).with_columns(times["_event_time"])
     return freeze_inputs(resources, lane, LabelledRows(frame, lane.recipe))

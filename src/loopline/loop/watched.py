@@ -6,7 +6,6 @@ from datetime import datetime
 
 import msgspec
 
-from loopline.evidence.e_sr import log_threshold
 from loopline.incidents import incident
 from loopline.incidents.incident import Incident
 from loopline.loop import freshness, store
@@ -85,9 +84,9 @@ def _of_evidence(tx: Transaction, monitor: Monitor, alarms: list[Alarm], opened:
     plain = _plain(monitor.project, monitor.model, monitor.name, monitor.watermark, alarms, opened)
     return msgspec.structs.replace(
         plain,
-        evidence=max(0.0, monitor.state.process.log_evidence / log_threshold(monitor.spec.threshold)),
+        evidence=monitor.evidence,
         excess=rows[-1].excess if rows else None,
-        allowed=monitor.reference.upper + monitor.spec.tolerance,
+        allowed=monitor.allowed,
         coverage=rows[-1].coverage if rows else None,
         false_pages_per_year=monitor.spec.false_pages_per_year,
     )

@@ -1,7 +1,7 @@
 """A block: the predictions of one stretch of time whose labels have matured, as sums that merge exactly."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import reduce
 from typing import Any
@@ -252,20 +252,30 @@ def cut(
     `group` (text). Blocks are (start, end] and begin at whole
     multiples of their length from 1970-01-01 UTC (with `weight` and `censored`, rows count for their weight), so blocks of a day are days of UTC.
     """
-    length = duration(risk.block) // MICROSECOND
+    return [
+        _block(start, end, group, risk, decision, output) for start, end, group in blocks_of(predictions, risk.block)
+    ]
+
+
+def blocks_of(rows: pl.DataFrame, block: str) -> Iterator[tuple[int, int, pl.DataFrame]]:
+    """Start and end, in microseconds since 1970 UTC, of each block (start, end] that has rows, and these in their order; in the order of time.
+
+    `rows` has `at`, Datetime with a zone; the rows that are given have their `_end`, too.
+    """
+    length = duration(block) // MICROSECOND
     at = pl.col("at").dt.convert_time_zone("UTC").dt.timestamp("us")
-    numbered = predictions.with_columns(_end=((at + length - 1) // length) * length)
-    groups = numbered.sort("_end", maintain_order=True).partition_by("_end", as_dict=True, maintain_order=True)
-    return [_block(group, int(end), length, risk, decision, output) for (end,), group in groups.items()]
+    numbered = rows.with_columns(_end=((at + length - 1) // length) * length).sort("_end", maintain_order=True)
+    for (end,), part in numbered.partition_by("_end", as_dict=True, maintain_order=True).items():
+        yield int(end) - length, int(end), part
 
 
 def _block(
-    group: pl.DataFrame, end: int, length: int, risk: Risk, decision: AnyDecision | None, output: Output
+    start: int, end: int, group: pl.DataFrame, risk: Risk, decision: AnyDecision | None, output: Output
 ) -> BlockSummary:
     taken = group["decision"] if "decision" in group.columns else None
 
     return summarise(
-        from_micros(end - length),
+        from_micros(start),
         from_micros(end),
         output.shaped(from_column(group[output.column])),
         group["label"].cast(pl.Float64).fill_null(np.nan).to_numpy(),

@@ -10,10 +10,10 @@ import polars as pl
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output, from_column
 from loopline.evaluation.losses import named
-from loopline.monitoring.block import BlockSummary, versions_of
+from loopline.monitoring.block import BlockSummary, blocks_of, versions_of
 from loopline.monitoring.custom import Custom
 from loopline.monitoring.kinds import LATENCY, Rate
-from loopline.values import MICROSECOND, duration, from_micros
+from loopline.values import from_micros
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -132,13 +132,8 @@ def _losses(rows: pl.DataFrame, column: str, loss: str, output: Output) -> Float
 
 
 def _cut(rows: pl.DataFrame, block: str) -> Iterator[tuple[int, int, pl.DataFrame]]:
-    """Start and end in microseconds of each block (start, end] that has rows, in the order of time, and these with their place `_row`."""
-    length = duration(block) // MICROSECOND
-    at = pl.col("at").dt.convert_time_zone("UTC").dt.timestamp("us")
-    numbered = rows.with_columns(_end=((at + length - 1) // length) * length).with_row_index("_row")
-    ordered = numbered.sort("_end", maintain_order=True)
-    for (end,), part in ordered.partition_by("_end", as_dict=True, maintain_order=True).items():
-        yield int(end) - length, int(end), part
+    """As `blocks_of`, with each row's place `_row`."""
+    return blocks_of(rows.with_row_index("_row"), block)
 
 
 def _block(

@@ -8,7 +8,6 @@ Prediction-powered risk monitoring, 2026 (arXiv 2602.02229); Angelopoulos, Duchi
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,11 +20,11 @@ from loopline.errors import InvalidInput
 from loopline.evaluation.estimation.powered import LEAST_ASKED, powered_rows
 from loopline.evaluation.kind import Output, from_column
 from loopline.evaluation.losses import Loss, named
-from loopline.monitoring.block import BlockSummary, versions_of
+from loopline.monitoring.block import BlockSummary, blocks_of, versions_of
 from loopline.monitoring.due import own_account
 from loopline.monitoring.kinds import Powered
 from loopline.monitoring.risk import Reference, Risk, reference_of
-from loopline.values import MICROSECOND, derive_seed, duration, from_micros
+from loopline.values import MICROSECOND, derive_seed, from_micros
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -193,8 +192,9 @@ def powered_blocks(
     `rows` has all of the predictions, with `at` and `model_version`; earlier ones tell how far the judge is trusted, and until enough were asked
     it is not, and what is missed of a row is `usual` in the mean square.
     """
+    within = rows.filter((pl.col("at") > after) & (pl.col("at") <= until))
     blocks = []
-    for start, end, part in _cut(rows, risk.block, after, until):
+    for start, end, part in blocks_of(within, risk.block):
         inside = found.between(start, end)
         told = found.learnt(found.between(start - PAST // MICROSECOND, start))
         count = inside.stop - inside.start
@@ -213,15 +213,6 @@ def powered_blocks(
             )
         )
     return blocks
-
-
-def _cut(rows: pl.DataFrame, block: str, after: datetime, until: datetime) -> Iterator[tuple[int, int, pl.DataFrame]]:
-    length = duration(block) // MICROSECOND
-    at = pl.col("at").dt.convert_time_zone("UTC").dt.timestamp("us")
-    within = rows.filter((pl.col("at") > after) & (pl.col("at") <= until))
-    numbered = within.with_columns(_end=((at + length - 1) // length) * length).sort("_end", maintain_order=True)
-    for (end,), part in numbered.partition_by("_end", as_dict=True, maintain_order=True).items():
-        yield int(end) - length, int(end), part
 
 
 def held_to(

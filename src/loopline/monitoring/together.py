@@ -75,7 +75,7 @@ def _evidence(one: Monitor, last: Performance, named: int) -> HarmEvidence:
         log_evidence=one.state.process.log_evidence,
         log_threshold=e_sr.log_threshold(one.spec.threshold / named),
         excess=excess,
-        allowed=one.reference.upper + one.spec.tolerance,
+        allowed=one.allowed,
         reference=one.reference.mean,
         tolerance=one.spec.tolerance,
         onset=onset.at or last.block_start,

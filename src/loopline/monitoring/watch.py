@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from loopline.errors import Conflict, InvalidInput, NotFound
+from loopline.evidence.e_sr import log_threshold
 from loopline.monitoring import store
 from loopline.monitoring.alarm import Alarm, new_alarm, raise_alarm
 from loopline.monitoring.alarm_kinds import HARM
@@ -35,6 +36,16 @@ class Monitor(msgspec.Struct, frozen=True):
     state: MonitorState
     watermark: datetime
     started_at: datetime
+
+    @property
+    def evidence(self) -> float:
+        """The evidence against the model as a share of what an alarm takes, on the scale of logs: from 0 to 1."""
+        return max(0.0, self.state.process.log_evidence / log_threshold(self.spec.threshold))
+
+    @property
+    def allowed(self) -> float:
+        """The excess that is no harm yet."""
+        return self.reference.upper + self.spec.tolerance
 
 
 def start_monitor(
@@ -176,8 +187,7 @@ def _dated(tx: Transaction, watch: Monitor, found: HarmEvidence, rows: Sequence[
     known = [row for row in [*stored, *rows] if row.excess is not None]
     excesses = np.array([row.excess for row in known], dtype=np.float64)
     excesses -= of_season(watch.reference.season, [row.block_start for row in known], watch.spec.block)
-    allowed = watch.reference.upper + watch.spec.tolerance
-    one = find_episode(excesses, watch.reference.mean, watch.reference.spread, allowed, len(known) - 1)
+    one = find_episode(excesses, watch.reference.mean, watch.reference.spread, watch.allowed, len(known) - 1)
     return with_interval(watch.spec, found, known[one.earliest].block_start, known[one.latest].block_start)
 
 

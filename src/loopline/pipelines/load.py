@@ -2,12 +2,11 @@
 
 import importlib
 import sys
-import traceback
 from pathlib import Path
 
 from loopline.errors import DeclarationError, LooplineError, NotFound
 from loopline.pipelines.declare import Pipeline
-from loopline.pipelines.own_code import located
+from loopline.pipelines.own_code import line_in, located
 
 
 def load_pipeline(reference: str) -> Pipeline:
@@ -71,13 +70,8 @@ def pipelines_in(file: Path) -> list[Pipeline]:
             if isinstance(error, LooplineError)
             else "The file must run without doing work: declare steps and pipelines."
         )
-        raise DeclarationError(code, said, file=str(file), line=_line_in(file, error), remedy=remedy) from error
+        raise DeclarationError(code, said, file=str(file), line=line_in(file, error) or 1, remedy=remedy) from error
     values = {
         id(one): one for one in vars(module).values() if isinstance(one, Pipeline) and one.__module__ == module.__name__
     }
     return list(values.values())
-
-
-def _line_in(file: Path, error: BaseException) -> int:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return (lines[-1] or 1) if lines else 1

@@ -1,6 +1,8 @@
 """Which code is the user's own: where a function's file belongs, and under what name another process imports it."""
 
+import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +12,28 @@ from loopline.errors import InvalidInput
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _MOST_FILES, _MOST_BYTES = 2000, 20_000_000
+
+
+def run_file(file: Path, name: str) -> ModuleType | None:
+    """Run a Python file as the module `name`, its folder importable meanwhile; None for a file that is none. Raises whatever it raises."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    folder = str(file.parent)
+    sys.path.insert(0, folder)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def line_in(file: Path, error: BaseException) -> int:
+    """The line of the file where an error came from; 0 where it did not come from there."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return (lines[-1] or 0) if lines else 0
 
 
 def located(file: Path) -> tuple[Path, str]:

@@ -1,8 +1,5 @@
 """Monitors of the user's own, tried on files as a loop would run them."""
 
-import importlib.util
-import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +9,7 @@ import polars as pl
 
 from loopline.app.study.answers import CustomAlarm, CustomAnswer
 from loopline.app.study.files import Table
+from loopline.app.study.measure import watch
 from loopline.app.study.study import Study, figure
 from loopline.errors import InvalidInput, LooplineError, NotFound
 from loopline.evaluation.kind import as_column
@@ -19,7 +17,8 @@ from loopline.monitoring.block import BlockSummary, large_enough
 from loopline.monitoring.custom import Custom
 from loopline.monitoring.parts import custom_blocks
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference, reference_of
-from loopline.monitoring.state import MonitorState, observe
+from loopline.monitoring.state import MonitorState
+from loopline.pipelines.own_code import line_in, run_file
 from loopline.values import micros
 
 
@@ -55,25 +54,20 @@ def _of_file(path: Path, name: str) -> list[Custom]:
 
 
 def _run(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"loopline_monitors_{path.stem}", path.resolve())
-    if spec is None or spec.loader is None:
-        raise InvalidInput("alone.monitor_file", f"{path} is no Python file", remedy="Name it .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.resolve().parent))
+    file = path.resolve()
     try:
-        spec.loader.exec_module(module)
+        module = run_file(file, f"loopline_monitors_{path.stem}")
     except LooplineError:
         raise
     except Exception as error:
-        line = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path.resolve())]
+        line = line_in(file, error)
         raise InvalidInput(
             "alone.monitor_file",
-            f"{path}{f':{line[-1]}' if line else ''} failed: {type(error).__name__}: {error}",
+            f"{path}{f':{line}' if line else ''} failed: {type(error).__name__}: {error}",
             remedy="Mend the file; it must run without doing work.",
         ) from error
-    finally:
-        sys.path.pop(0)
+    if module is None:
+        raise InvalidInput("alone.monitor_file", f"{path} is no Python file", remedy="Name it .py.")
     return module
 
 
@@ -107,7 +101,7 @@ def _answer(study: Study, custom: Custom, blocks: Sequence[BlockSummary]) -> Cus
     watched = large_enough(blocks, custom.min_rows)
     before = [block for block in watched if micros(block.end) <= study.setup.reference_until]
     if custom.at_most is not None:
-        reference, watched = Reference(0.0, 0.0, 0.0, 0, bounds=(0.0, custom.highest)), [*watched]
+        reference = Reference(0.0, 0.0, 0.0, 0, bounds=(0.0, custom.highest))
     elif len(before) < MIN_REFERENCE_BLOCKS:
         why = f"{custom.name}: the reference has {len(before)} blocks of {custom.block} with {custom.min_rows} rows that count, and five are needed to say what is usual."
         return CustomAnswer(custom.name, None, None, None, 0.0, [], why)
@@ -115,15 +109,14 @@ def _answer(study: Study, custom: Custom, blocks: Sequence[BlockSummary]) -> Cus
         usual = [block.excess(custom.risk) for block in before]
         reference = reference_of(usual, starts=[block.start for block in before], block=custom.block)
         watched = watched[len(before) :]
-    state, alarms = MonitorState(), []
-    for block in watched:
-        seen = observe(custom.risk, reference, state, block)
-        state = seen.state
-        if seen.harm is not None:
-            alarms.append(CustomAlarm(block.end, seen.harm.onset, seen.harm.excess_since_onset))
+    trial = watch(custom.risk, reference, MonitorState(), watched, 0, np.zeros(len(watched)))
+    alarms = [
+        CustomAlarm(watched[place].end, harm.onset, harm.excess_since_onset)
+        for place, harm in zip(trial.alarms, trial.found, strict=True)
+    ]
     allowed = reference.upper + custom.risk.tolerance
-    mean = float(np.mean([block.excess(custom.risk) for block in watched])) if watched else None
-    evidence = max(0.0, float(np.expm1(state.process.log_evidence))) / custom.risk.threshold
+    mean = float(trial.excess.mean()) if watched else None
+    evidence = max(0.0, float(np.expm1(trial.state.process.log_evidence))) / custom.risk.threshold
     told = _sentence(study, custom, alarms, allowed, mean, len(watched), evidence)
     return CustomAnswer(
         custom.name, allowed, None if custom.at_most is not None else reference.mean, mean, evidence, alarms, told
