@@ -24,6 +24,7 @@ from loopline.loop.resources import Resources
 from loopline.loop.review import reviewed_of
 from loopline.loop.watch import matured
 from loopline.models import registry
+from loopline.models.predictor import Predictor
 from loopline.monitoring.alarm_kinds import DATA_FAULT, DECISION_HARM, HARM
 from loopline.scoring.feature_columns import as_kinds
 from loopline.scoring.record import FEATURE_PREFIX, prediction_table
@@ -134,24 +135,27 @@ class LaneSituation:
         until = lane.operation.model.label.mature_until(self.window.end)
         if until <= since:
             return False
-        rows = self._rows_with_features(since, until)
+        rows = self._labelled_rows(since, until)
         if rows["block"].n_unique() < LEAST_BLOCKS:
             return False
         output = lane.operation.model.output
-        served = rows[output.column]
-        rows = as_kinds(rows, {field.name: field.kind for field in predictor.signature.fields})
-        rows = rows.with_columns(candidate=as_column("candidate", predictor.predict(rows)), champion=served)
+        rows = rows.join(self._scored(predictor, rows, since, until), on="_key", how="left")
+        rows = rows.with_columns(champion=pl.col(output.column))
         judged = Comparison(rows, f"version {before}", "the champion", output).losses(lane.operation.watch.loss)
         earlier, present = judged["candidate_loss"].to_numpy(), judged["champion_loss"].to_numpy()
         return paired_by_block(earlier, present, judged["block"].to_numpy()).upper < 0
 
-    def _rows_with_features(self, since: datetime, until: datetime) -> pl.DataFrame:
-        lane = self._lane
-        table = self._resources.tables.open(prediction_table(lane.project, lane.model))
-        features = table.read(event_after=since, event_until=until).select("_key", pl.col(f"^{FEATURE_PREFIX}.*$"))
-        features = features.rename({name: name.removeprefix(FEATURE_PREFIX) for name in features.columns})
-        rows = matured(self._resources, lane, self._history, after=since, until=until, now=self.window.end)
-        block = pl.col("at").dt.truncate(lane.operation.watch.block)
-        return (
-            rows.join(features, on="_key", how="left").filter(pl.col("label").is_not_null()).with_columns(block=block)
+    def _labelled_rows(self, since: datetime, until: datetime) -> pl.DataFrame:
+        rows = matured(self._resources, self._lane, self._history, after=since, until=until, now=self.window.end)
+        block = pl.col("at").dt.truncate(self._lane.operation.watch.block)
+        return rows.filter(pl.col("label").is_not_null()).with_columns(block=block)
+
+    def _scored(self, predictor: Predictor, rows: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
+        """What `predictor` makes of the features with which `rows` were predicted: the columns `_key` and `candidate`."""
+        table = self._resources.tables.open(prediction_table(self._lane.project, self._lane.model))
+        logged = table.read(event_after=since, event_until=until).join(rows, on="_key", how="semi")
+        features = logged.select(
+            pl.col(f"^{FEATURE_PREFIX}.*$").name.map(lambda name: name.removeprefix(FEATURE_PREFIX))
         )
+        kinds = {field.name: field.kind for field in predictor.signature.fields}
+        return logged.select("_key", as_column("candidate", predictor.predict(as_kinds(features, kinds))))
