@@ -14,9 +14,15 @@ def test_ids_are_never_given_twice_by_threads_or_by_other_runs():
     assert all(re.fullmatch("pr_[0-9a-f]{24}", name) for name in given)
 
 
+def test_many_ids_at_once_are_those_that_come_one_by_one():
+    one, other = CountedIds("pr", "p"), CountedIds("pr", "p")
+    assert one.new(0) == []
+    assert [*one.new(300), *one.new(2), *one.new(1)] == [name for _ in range(303) for name in other.new(1)]
+
+
 def test_ids_go_on_where_their_counter_ends():
     ids = CountedIds("pr", "p")
-    ids._count = iter(range(0xFFFFFFFE, 0x100000003))
+    ids._next = 0xFFFFFFFE
     found = ids.new(5)
     assert len(set(found)) == 5
     assert [name[-8:] for name in found] == ["fffffffe", "ffffffff", "00000000", "00000001", "00000002"]

@@ -1,16 +1,16 @@
 """Ids that count: unique among all that a project's scoring processes ever gave, at the cost of an addition."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
-from itertools import count as count_from
-from itertools import islice
 
 import numpy as np
 
 from loopline.values import derive_id
 
 _COUNTER = 0xFFFFFFFF
-_DIGITS = 8
+_BYTES = 4
+_BETWEEN = ","
 
 
 class CountedIds:
@@ -22,16 +22,20 @@ class CountedIds:
     def __init__(self, prefix: str, *path: str) -> None:
         self._prefix = prefix
         self._path = "\x1f".join((prefix, *path))
-        self._count = count_from(0)
+        self._next = 0
+        self._guard = threading.Lock()
         self._first = self._stem(0)
 
     def new(self, count: int) -> list[str]:
         """Ids that were never given before."""
-        numbers = list(islice(self._count, count))
-        if count == 1 or not numbers or numbers[-1] > _COUNTER:
-            return [self._name(number) for number in numbers]
-        digits, first = np.array(numbers, dtype=">u4").tobytes().hex(), self._first
-        return [first + digits[place : place + _DIGITS] for place in range(0, len(digits), _DIGITS)]
+        with self._guard:
+            start = self._next
+            self._next = end = start + count
+        if count == 1 or not count or end > _COUNTER:
+            return [self._name(number) for number in range(start, end)]
+        digits = np.arange(start, end).astype(">u4").tobytes().hex(_BETWEEN, _BYTES)
+        first = self._first
+        return (first + digits.replace(_BETWEEN, _BETWEEN + first)).split(_BETWEEN)  # no loop in Python over the ids
 
     def _name(self, number: int) -> str:
         if number <= _COUNTER:
