@@ -408,12 +408,15 @@ class Engine:
         """The same, with a key and the present for rows that come without."""
         key, at, count = self.deployment.key, self.deployment.at, columns.count
         keys, times = as_list(columns.get(key, _NONE * count)), as_list(columns.get(at, _NONE * count))
-        if not all(keys):
+        if not any(keys):
+            keys = self._row_ids.new(count)
+        elif not all(keys):
             own = iter(self._row_ids.new(count))
             keys = [given or next(own) for given in keys]
         if None in times:
             now = self._clock.now()
-            times = [now if given is None else given for given in times]
+            absent = times.count(None)
+            times = [now] * count if absent == count else [now if given is None else given for given in times]
         columns[key], columns[at] = keys, times
         return columns
 
