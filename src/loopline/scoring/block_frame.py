@@ -49,9 +49,9 @@ def _frame(blocks: Sequence[Block]) -> pl.DataFrame:
     known = _repeated(pl.Series([micros(block.scored_at) for block in blocks], dtype=pl.Int64), map(len, blocks), count)
     known = known.cast(TIME)
     own = {name: _constant(name, blocks, count) for name in COLUMNS}
-    own |= {name: _listed(name, blocks, count) for name in LISTED}
-    own |= _origins([origin for block in blocks for origin in block.origins], count)
     own |= {name: _texts(name, blocks) for name in ("prediction_id", "decision")}
+    own |= {name: _listed(name, blocks, own["decision"]) for name in LISTED}
+    own |= _origins([origin for block in blocks for origin in block.origins], count)
     own["scored_at"] = known.alias("scored_at")
     own["score"] = _without_nan(pl.Series("score", _array(blocks, "score", FLOAT)))
     return pl.DataFrame(
@@ -91,21 +91,24 @@ def _repeated(values: pl.Series, times: Any, count: int) -> pl.Series:
     return values.gather(np.repeat(np.arange(len(values), dtype=np.uint32), list(times)))
 
 
-def _listed(name: str, blocks: Sequence[Block], count: int) -> pl.Series:
+def _listed(name: str, blocks: Sequence[Block], decided: pl.Series) -> pl.Series:
     dtype = COLUMNS[name]
     if all(getattr(block, name) is None for block in blocks):
-        return _absent(name, dtype, blocks, count)
+        return _acted_on(decided) if name == "action" else _absent(name, dtype, len(decided))
     values = list(chain.from_iterable(block.column(name) for block in blocks))
     if name == "degraded":
         return code_lists(values)
     return _times(values) if dtype == TIME else pl.Series(name, values, dtype)
 
 
-def _absent(name: str, dtype: Any, blocks: Sequence[Block], count: int) -> pl.Series:
+def _acted_on(decided: pl.Series) -> pl.Series:
+    """The actions where every decision was acted on; no decision is no action."""
+    nothing = decided == ""
+    return decided.set(nothing, None) if nothing.any() else decided
+
+
+def _absent(name: str, dtype: Any, count: int) -> pl.Series:
     """The column of a field that no block has: what that means, in every row."""
-    if name == "action":
-        decided = _texts("decision", blocks)
-        return decided.to_frame().select(pl.when(pl.col("decision") != "").then(pl.col("decision")))["decision"]
     meant = _NO_CODES if name == "degraded" else ABSENT.get(name)
     return pl.Series(name, [meant], dtype).new_from_index(0, count)
 
