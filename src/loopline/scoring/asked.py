@@ -89,7 +89,8 @@ class Shared(msgspec.Struct, frozen=True, gc=False):
 class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks; when the request arrived, and until when an answer is waited for, by `time.perf_counter`. With `request_id` the prediction ids follow from
     (principal, request id, key): a request that is sent again gets the same ids. `stages` is where whoever traces it wants to be told
-    when each stage began and ended. `waited` are milliseconds that went to other rows of the request.
+    when each stage began and ended. `waited` are milliseconds that went to other rows of the request. `alone` says that nobody else can be
+    asking at this moment.
     """
 
     principal: str | None = None
@@ -99,6 +100,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     trace_id: str | None = None
     stages: list[tuple[str, float, float]] | None = None
     waited: float = 0.0
+    alone: bool = False
 
     def latency_ms(self) -> float | None:
         """How long it took so far since the request arrived, without what others' rows of it took."""

@@ -199,6 +199,18 @@ def test_one_connection_too_many_is_told_so():
     assert second.written.startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_request_knows_whether_its_connection_is_the_only_one():
+    app, peers = Echo(), set()
+    first, _ = connected(app, peers)
+    sent = b"GET /a HTTP/1.1\r\n" + HEAD + b"\r\n"
+    first.data_received(sent)
+    second, _ = connected(app, peers)
+    first.data_received(sent)
+    second.connection_lost(None)
+    first.data_received(sent)
+    assert [request.alone for request in app.requests] == [True, False, True]
+
+
 def test_the_last_answer_before_the_end_says_so():
     app = Echo()
     connection, wire = connected(app)

@@ -207,7 +207,7 @@ def test_nobody_waits_for_more_rows_than_are_answered_together(tmp_path):
     assert max(calls) == MOST_ROWS
 
 
-def test_who_has_a_deadline_or_ids_or_many_rows_is_answered_alone(tmp_path):
+def test_who_has_a_deadline_or_ids_or_many_rows_or_no_company_is_answered_alone(tmp_path):
     signature = Signature(fields=NUMBERS)
     site, engine = Site(tmp_path), engine_of(signature)
     rows = typed([{"x": 1.0, "y": 1.0, "z": 1.0}], signature)
@@ -216,6 +216,7 @@ def test_who_has_a_deadline_or_ids_or_many_rows_is_answered_alone(tmp_path):
     for columns, caller in (
         (rows, Caller(deadline=1.0)),
         (rows, Caller(request_id="r")),
+        (rows, Caller(alone=True)),
         (many, Caller()),
         (Columns(rows, 1), Caller()),
     ):

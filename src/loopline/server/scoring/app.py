@@ -148,7 +148,7 @@ class App:
             raise InvalidInput(
                 "http.encoding_not_supported", "compressed bodies are not taken here", remedy="Send the body as it is."
             )
-        return Call(serving, identity, params, found, request.body, request.arrived, told.trace)
+        return Call(serving, identity, params, found, request.body, request.arrived, told.trace, request.alone)
 
     def _identify(
         self, serving: Serving, route: Route, params: Mapping[str, str], found: Mapping[bytes, bytes]

@@ -38,6 +38,7 @@ def caller(call: Call, request_id: str | None = None) -> Caller:
         principal=call.identity.principal if call.identity else None,
         request_id=request_id or (header.decode("latin-1") if header else None),
         arrived=call.arrived,
+        alone=call.alone,
         deadline=_deadline(call),
         trace_id=call.trace.id if call.trace else None,
         stages=call.trace.stages if call.trace else None,

@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
         found = self._heads.find(data) if whole else None
         if found is not None:
             head, body = found
-            self._take(Request(head.method, head.target, head.headers, body, self.since), keep=head.keep)
+            self._take(self._request(head, body, self.since), keep=head.keep)
             return
         self._complete.clear()
         try:
@@ -164,9 +164,12 @@ class Connection(asyncio.Protocol):
         head = Head(method, self._target, self._headers, self._size, self._parser.should_keep_alive())
         self._reading = False
         self._complete.append(head)
-        self._take(Request(head.method, head.target, head.headers, body, self._arrived), keep=head.keep)
+        self._take(self._request(head, body, self._arrived), keep=head.keep)
 
     # The rest.
+
+    def _request(self, head: Head, body: bytes, arrived: float) -> Request:
+        return Request(head.method, head.target, head.headers, body, arrived, len(self._peers) == 1)
 
     def _take(self, request: Request, *, keep: bool) -> None:
         if self._busy or self._full:

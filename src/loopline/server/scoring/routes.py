@@ -26,7 +26,7 @@ class Public:
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A request that was let in: the serving state it sees to its end, and what it brought."""
+    """A request that was let in: the serving state it sees to its end, and what it brought. It is `alone` where no other can be there."""
 
     serving: Serving
     identity: Identity | None
@@ -35,6 +35,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     arrived: float
     trace: Trace | None = None
+    alone: bool = False
 
 
 Handler = Callable[[Call], Response | Later | Awaitable[Response]]

@@ -45,8 +45,10 @@ class Together:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def takes(self, engine: Engine, rows: Columns, caller: Caller) -> bool:
-        """Whether a request can be answered with others: a small one, without a deadline, and without ids of its own."""
-        plain = caller.deadline is None and caller.request_id is None
+        """Whether a request can be answered with others: a small one, without a deadline, and without ids of its own, where there may be
+        others.
+        """
+        plain = not caller.alone and caller.deadline is None and caller.request_id is None
         fit = rows.typed or rows.matrix is not None
         return plain and fit and 0 < rows.count <= LARGEST and self._joins.of(engine)
 
