@@ -19,6 +19,7 @@ from loopline.app.heartbeat import DeadMansSwitch
 from loopline.app.home import open_home
 from loopline.clock import ReplayClock, SystemClock
 from loopline.config import Settings
+from loopline.deploy.process import ScoringProcess
 from loopline.errors import InvalidInput, NotFound, Unavailable
 from loopline.loop import heartbeat, store
 from loopline.loop.load import load_loop
@@ -183,6 +184,7 @@ def test_killed_it_is_silent_and_cron_hears_of_it(tmp_path, outside):
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
+        ScoringProcess(Settings.read(environment=environment)).end_outlived()
     count = len(outside.heard)
     time.sleep(2.5)
     assert len(outside.heard) == count
