@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto
 
 from loopline.errors import Corrupt, InvalidInput
 from loopline.evaluation.kind import BINARY, Output
-from loopline.models.runtimes.forest.opening import Run, forest_of
+from loopline.models.runtimes.forest.opening import Run, Whole, forest_of
 from loopline.models.runtimes.runtime import as_output, unreadable
 
 _SUMS_TO_ONE = 1e-4
@@ -42,8 +42,8 @@ class OnnxModel:
         session = _session(content)
         self._inputs = [_Input(found) for found in session.get_inputs()]
         self._outputs = _outputs_of(session, output)
-        forest = forest_of(model, session, self._outputs, partial(_fed, self._inputs), _opened)
-        self._run = forest or _run_of(session)
+        run, feed = _run_of(session), partial(_fed, self._inputs)
+        self._run = forest_of(Whole(model, session.get_inputs(), run, self._outputs, feed), _opened) or run
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes."""

@@ -69,15 +69,12 @@ static void softmax(float *values, uint32_t count) {
         values[k] /= all;
 }
 
-/* One score for two classes: as ONNX Runtime, which looks at its sign where weights are of both signs. */
+/* One score for two classes, as ONNX Runtime 1.22 and later make it; earlier ones differ, and are found to. */
 static void two_classes(const struct forest *forest, float score, float *out) {
-    if (forest->second == SHARE) {
-        out[0] = 1.0F - score, out[1] = score;
-    } else if (forest->transform == LOGISTIC) {
+    if (forest->transform == LOGISTIC)
         out[0] = logistic(-score), out[1] = logistic(score);
-    } else {
-        out[0] = score > 0 ? -score : score, out[1] = score > 0 ? score : -score;
-    }
+    else
+        out[0] = forest->second == SHARE ? 1.0F - score : -score, out[1] = score;
 }
 
 static void finish(const struct forest *forest, float *scores, float *out) {

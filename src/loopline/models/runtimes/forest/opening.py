@@ -1,6 +1,7 @@
 """From an ONNX model to its trees in C, where they are proven to give ONNX Runtime's very numbers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,41 @@ from onnx import ModelProto
 from loopline.models.runtimes.forest.flat import flatten
 from loopline.models.runtimes.forest.kernel import Forest, kernel
 from loopline.models.runtimes.forest.parts import Parts, alone, parts_of
-from loopline.models.runtimes.forest.proof import plain_rows, require_same, trial_rows
+from loopline.models.runtimes.forest.proof import one_by_one, plain_rows, require_same, trial_rows
 from loopline.models.runtimes.forest.shape import require, shape_of
 from loopline.models.runtimes.forest.sums import sums_of
 from loopline.models.tree_ensembles import table_of
 
+Rows = npt.NDArray[np.float32]
 Fed = Mapping[str, npt.NDArray[Any]]
 # A session's own, below its Python: outputs by name, inputs by name, no options.
 Run = Callable[[list[str], Fed, None], list[Any]]
 Open = Callable[[ModelProto], Run]
-Feed = Callable[[npt.NDArray[np.float32]], Fed]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model as ONNX Runtime runs it: `run` gives the outputs `wanted` for what `feed` makes of rows."""
+
+    model: ModelProto
+    inputs: Sequence[ort.NodeArg]
+    run: Run
+    wanted: list[str]
+    feed: Callable[[Rows], Fed]
+
+    @property
+    def floats(self) -> bool:
+        """Whether all that it takes is of single precision."""
+        return all(one.type == "tensor(float)" for one in self.inputs)
+
+    @property
+    def fields(self) -> int | None:
+        """How many fields rows have, where the model says so. Raises `NotTaken` where they are no rows."""
+        if len(self.inputs) > 1:
+            return len(self.inputs)
+        shape = self.inputs[0].shape
+        require(len(shape) == 2, "rows of another shape")  # noqa: PLR2004 - rows and fields
+        return shape[1] if isinstance(shape[1], int) else None
 
 
 class ForestRun:
@@ -45,53 +71,47 @@ class ForestRun:
         return self._after(wanted, {self._gives: scores}, None) if self._after else [scores]
 
 
-def forest_of(
-    model: ModelProto, session: ort.InferenceSession, wanted: list[str], feed: Feed, open_run: Open
-) -> Run | None:
-    """What gives the outputs `wanted` of the model as `session` does, bit for bit and faster; None where ONNX Runtime is to do it.
+def forest_of(whole: Whole, open_run: Open) -> Run | None:
+    """What gives a model's outputs as `whole` does, bit for bit and faster; None where ONNX Runtime is to do it.
 
     That is where the library was not built here, where the model holds other than one ensemble of binary trees in single precision
-    (or more than a million nodes), and where one bit differs in the proof, which takes a few milliseconds. `feed` makes of rows
-    what the session's inputs take.
+    (or more than half a million nodes), and where one bit differs in the proof. The proof takes a few milliseconds; reading trees
+    about as long as ONNX Runtime takes to open them.
     """
     if kernel() is None:
         return None
     try:
-        return _proven(model, session, wanted, feed, open_run)
+        return _proven(whole, open_run)
     except Exception:  # a file may come from anyone and say anything: whatever it is, ONNX Runtime decides
         return None
 
 
-def _proven(model: ModelProto, session: ort.InferenceSession, wanted: list[str], feed: Feed, open_run: Open) -> Run:
-    parts = parts_of(model, wanted)
+def _proven(whole: Whole, open_run: Open) -> Run:
+    parts = parts_of(whole.model, whole.wanted)
     table = table_of(parts.ensemble)
     shape = shape_of(table)
     sums = sums_of(parts.ensemble, table, shape)
-    fields = _fields(session, parts)
-    forest = Forest(flatten(shape, sums.target), sums, fields if parts.before is None else None)
-    made = ForestRun(parts, forest, session.run, open_run)
-    whole = parts.before is None and parts.after is None
-    trees = session.run if whole else open_run(alone(model, parts))
-    gives = wanted if whole else [parts.gives]
+    if parts.before is None:
+        require(whole.floats and len(whole.inputs) == 1, "other inputs")
+    forest = Forest(flatten(shape, sums.target), sums, whole.fields if parts.before is None else None)
+    only = parts.before is None and parts.after is None
+    trees, gives = (whole.run, whole.wanted) if only else (open_run(alone(whole.model, parts)), [parts.gives])
     rows = trial_rows(shape, forest.fields)
-    require_same(lambda some: [forest.outputs(some)], lambda some: trees(gives, {parts.takes: some}, None), rows)
-    if not whole:
-        rows = rows if parts.before is None else plain_rows(fields, missing=_floats(session))
-        require_same(lambda some: made.run(wanted, feed(some)), lambda some: session.run(wanted, feed(some)), rows)
+
+    def walked(some: Rows) -> list[Any]:
+        return [forest.outputs(some)]
+
+    def reference(some: Rows) -> list[Any]:
+        return trees(gives, {parts.takes: some}, None)
+
+    require_same(walked, reference, rows)
+    require_same(one_by_one(walked), reference, rows[::4])
+    made = ForestRun(parts, forest, whole.run, open_run)
+    if not only:
+        rows = rows if parts.before is None else plain_rows(whole.fields, missing=whole.floats)
+        require_same(
+            lambda some: made.run(whole.wanted, whole.feed(some)),
+            lambda some: whole.run(whole.wanted, whole.feed(some), None),
+            rows,
+        )
     return made.run
-
-
-def _fields(session: ort.InferenceSession, parts: Parts) -> int | None:
-    """How many fields rows have, where the model says so."""
-    inputs = session.get_inputs()
-    if len(inputs) > 1:
-        require(parts.before is not None, "several inputs")
-        return len(inputs)
-    require(parts.before is not None or _floats(session), "numbers of double precision")
-    shape = inputs[0].shape
-    require(len(shape) == 2, "rows of another shape")  # noqa: PLR2004 - rows and fields
-    return shape[1] if isinstance(shape[1], int) else None
-
-
-def _floats(session: ort.InferenceSession) -> bool:
-    return all(one.type == "tensor(float)" for one in session.get_inputs())

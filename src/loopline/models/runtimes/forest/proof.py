@@ -61,6 +61,16 @@ def require_same(score: Score, reference: Score, rows: Rows) -> None:
             require(_same(found, wanted), "the numbers differ")
 
 
+def one_by_one(score: Score) -> Score:
+    """The same, asked for each row alone: then other instructions run."""
+
+    def scores(rows: Rows) -> list[Any]:
+        parts = [score(rows[place : place + 1]) for place in range(len(rows))]
+        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+    return scores
+
+
 def _same(found: Any, wanted: Any) -> bool:
     if not isinstance(wanted, np.ndarray):
         return bool(found == wanted)

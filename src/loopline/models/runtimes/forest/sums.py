@@ -10,6 +10,7 @@ from loopline.models.runtimes.forest.shape import MOST_NODES, Shape, places_of, 
 from loopline.models.tree_ensembles import CLASSIFIER, Table, prefix_of
 
 _MOST_LEAVES = 4 * MOST_NODES  # numbers in them
+_MOST_TARGETS = 10_000
 _TWO = 2
 
 # As kernel.c has them.
@@ -59,14 +60,16 @@ def sums_of(node: NodeProto, table: Table, shape: Shape) -> Sums:
             second, targets = SIGNED if np.any(weights < 0) else SHARE, 1
     elif targets == 1:
         transform = 0  # ONNX Runtime makes none of one number alone
-    require(len(base) in {0, targets} and 0 < targets < MOST_NODES, "base values")
+    require(len(base) in {0, targets} and 0 < targets <= _MOST_TARGETS, "base values")
     leaf, owner = _leaves(table, prefix, shape)
     require(bool(np.all((ids >= 0) & (ids < targets))), "targets")
     require(
         len(ids) * targets <= _MOST_LEAVES and _each_once(leaf * targets + ids), "two weights of a leaf for one target"
     )
     if targets == _TWO and node.op_type == CLASSIFIER:
-        _require_second(shape, owner[ids == 1], base)
+        require(not len(base) and 1 in _always(shape, owner, ids, targets), "two classes")
+    elif targets > 1 and len(base) and node.op_type != CLASSIFIER:
+        require(len(_always(shape, owner, ids, targets)) == targets, "a target that some rows have no weight for")
     values, target = _stacked(shape, leaf, owner, ids, weights, targets)
     return Sums(values, target, base, targets, aggregate == b"AVERAGE", transform, second)
 
@@ -82,10 +85,13 @@ def _leaves(table: Table, prefix: str, shape: Shape) -> tuple[npt.NDArray[np.int
     return shape.first_leaf[tree] + shape.start[place], tree
 
 
-def _require_second(shape: Shape, trees: npt.NDArray[np.intp], base: npt.NDArray[np.float32]) -> None:
-    """Of two classes the second must have had a weight, whatever the row: ONNX Runtime asks whether it had."""
-    whole = np.bincount(trees, minlength=len(shape.roots)) == shape.leaves[shape.roots]
-    require(bool(whole.any()) and not len(base), "two classes")
+def _always(
+    shape: Shape, owner: npt.NDArray[np.intp], ids: npt.NDArray[np.int64], targets: int
+) -> npt.NDArray[np.int64]:
+    """The targets that have a weight whatever the row, since all leaves of a tree have one: ONNX Runtime asks whether they had."""
+    pairs, counts = np.unique(owner * targets + ids, return_counts=True)
+    found: npt.NDArray[np.int64] = np.unique(pairs[counts == shape.leaves[shape.roots][pairs // targets]] % targets)
+    return found
 
 
 def _each_once(numbers: npt.NDArray[np.int64]) -> bool:

@@ -1,7 +1,7 @@
 /* The part that is compiled for each width of registers: LANES numbers in one, TARGET the processors that have it, NAME(x) its names. */
 
-typedef uint32_t NAME(lanes) __attribute__((vector_size(LANES * 4)));
-typedef float NAME(floats) __attribute__((vector_size(LANES * 4), aligned(4)));
+typedef uint32_t NAME(lanes) __attribute__((vector_size(LANES * 4), may_alias));
+typedef float NAME(floats) __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
 /* Where rows end in a tree of few leaves: `ends` are leaves, counted from the tree's first. */
 INLINE TARGET void NAME(strike)(const struct split *split, const struct split *end, const float *values, uint32_t *ends,
