@@ -256,7 +256,7 @@ def test_rows_need_not_lie_one_after_the_other_and_may_be_none(boosted):
 def test_rows_of_other_fields_are_refused(boosted, fields):
     with pytest.raises(InvalidInput) as refused:
         OnnxModel(boosted).outputs(np.zeros((3, fields), dtype=np.float32))
-    assert refused.value.code == "model.rows_refused"
+    assert refused.value.code == "model.other_fields"
 
 
 def test_threads_do_not_mix_their_rows(boosted):

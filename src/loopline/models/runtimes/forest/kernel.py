@@ -77,7 +77,7 @@ class Forest:
         count, stride = rows.shape
         if stride != self.fields and (self._exactly or stride < self.fields):
             raise InvalidInput(
-                "model.rows_refused",
+                "model.other_fields",
                 f"the ONNX model takes {self.fields} fields, and the rows have {stride}",
                 remedy="Give the fields that the model was trained on, in their order.",
             )

@@ -41,7 +41,7 @@ class Whole:
 
     @property
     def fields(self) -> int | None:
-        """How many fields rows have, where the model says so. Raises `NotTaken` where they are no rows."""
+        """How many fields rows have, where the model says so. Gives up with `NotTaken` where they are no rows."""
         if len(self.inputs) > 1:
             return len(self.inputs)
         shape = self.inputs[0].shape

@@ -29,7 +29,7 @@ class Parts:
 
 
 def parts_of(model: ModelProto, wanted: list[str]) -> Parts:
-    """The three parts, as far as the outputs `wanted` need them. Raises `NotTaken` where scores alone do not lead to them."""
+    """The three parts, as far as the outputs `wanted` need them. Gives up with `NotTaken` where scores alone do not lead to them."""
     ensembles = list(ensembles_of(model))
     require(len(ensembles) == 1 and not model.functions and not model.graph.sparse_initializer, "a graph")
     require(not any(_holds_graphs(node) for node in model.graph.node), "graphs inside the graph")

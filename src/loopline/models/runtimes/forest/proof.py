@@ -41,7 +41,7 @@ def trial_rows(shape: Shape, fields: int) -> Rows:
 
 
 def plain_rows(fields: int | None, *, missing: bool) -> Rows:
-    """Rows (100, fields) of small whole numbers, a few of them missing where that can be. Raises `NotTaken` where `fields` is not known."""
+    """Rows (100, fields) of small whole numbers, a few of them missing where that can be. Gives up with `NotTaken` where `fields` is not known."""
     if fields is None:
         raise NotTaken("rows of unknown width")
     rng = np.random.default_rng(_SEED)
@@ -52,7 +52,7 @@ def plain_rows(fields: int | None, *, missing: bool) -> Rows:
 
 
 def require_same(score: Score, reference: Score, rows: Rows) -> None:
-    """Raises `NotTaken` where the two differ in one bit for one of `rows`, alone or in company. Both give arrays, or anything else
+    """Gives up with `NotTaken` where the two differ in one bit for one of `rows`, alone or in company. Both give arrays, or anything else
     that can be compared, in a list.
     """
     for size in (*_SIZES, len(rows)):

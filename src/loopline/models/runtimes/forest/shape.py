@@ -46,13 +46,13 @@ class NotTaken(Exception):
 
 
 def require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - a condition
-    """Raises `NotTaken` where it does not hold."""
+    """Gives up with `NotTaken` where it does not hold."""
     if not holds:
         raise NotTaken(otherwise)
 
 
 def shape_of(table: Table) -> Shape:
-    """The trees of an ensemble. Raises `NotTaken` for other comparisons than "less" and "less or equal", and for what is no tree."""
+    """The trees of an ensemble. Gives up with `NotTaken` for other comparisons than "less" and "less or equal", and for what is no tree."""
     count = len(table["nodes_treeids"])
     require(0 < count <= MOST_NODES, "nodes")
     columns = {name: table.get(name) for name in _COLUMNS}
@@ -124,7 +124,7 @@ def _children(table: Table, key: npt.NDArray[np.int64], leaf: npt.NDArray[np.boo
 
 
 def places_of(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> Places:
-    """Where in `keys` the wanted ones are. Raises `NotTaken` where one is not, or where a key is there twice."""
+    """Where in `keys` the wanted ones are. Gives up with `NotTaken` where one is not, or where a key is there twice."""
     order = np.argsort(keys, kind="stable")
     inside = keys[order]
     require(bool(np.all(inside[1:] > inside[:-1])), "two of one number")

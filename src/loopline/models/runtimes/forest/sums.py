@@ -41,7 +41,7 @@ class Sums:
 
 
 def sums_of(node: NodeProto, table: Table, shape: Shape) -> Sums:
-    """What an ensemble adds up. Raises `NotTaken` for what ONNX Runtime does otherwise, or in a way that nothing says."""
+    """What an ensemble adds up. Gives up with `NotTaken` for what ONNX Runtime does otherwise, or in a way that nothing says."""
     require(not any(name.endswith("_as_tensor") for name in table), "numbers of double precision")
     prefix = prefix_of(node)
     weights = np.array(table.get(f"{prefix}_weights") or [], dtype=np.float32)
