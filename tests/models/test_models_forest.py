@@ -28,6 +28,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_limits
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output
@@ -68,12 +69,12 @@ KINDS = {
     "extra trees": (ExtraTreesRegressor(**FEW), VALUE, NUMBER),
     "tree": (DecisionTreeClassifier(random_state=0), TWO, Output()),
     "tree for numbers": (DecisionTreeRegressor(random_state=0), VALUE, NUMBER),
-    "lightgbm": (lightgbm.LGBMClassifier(verbose=-1, **FEW), TWO, Output()),
-    "lightgbm of three": (lightgbm.LGBMClassifier(verbose=-1, **FEW), THREE, CLASSES),
-    "lightgbm for numbers": (lightgbm.LGBMRegressor(verbose=-1, **FEW), VALUE, NUMBER),
-    "xgboost": (xgboost.XGBClassifier(**FEW), TWO, Output()),
-    "xgboost of three": (xgboost.XGBClassifier(**FEW), THREE, CLASSES),
-    "xgboost for numbers": (xgboost.XGBRegressor(**FEW), VALUE, NUMBER),
+    "lightgbm": (lightgbm.LGBMClassifier(verbose=-1, n_jobs=1, **FEW), TWO, Output()),
+    "lightgbm of three": (lightgbm.LGBMClassifier(verbose=-1, n_jobs=1, **FEW), THREE, CLASSES),
+    "lightgbm for numbers": (lightgbm.LGBMRegressor(verbose=-1, n_jobs=1, **FEW), VALUE, NUMBER),
+    "xgboost": (xgboost.XGBClassifier(n_jobs=1, **FEW), TWO, Output()),
+    "xgboost of three": (xgboost.XGBClassifier(n_jobs=1, **FEW), THREE, CLASSES),
+    "xgboost for numbers": (xgboost.XGBRegressor(n_jobs=1, **FEW), VALUE, NUMBER),
     "pipeline": (make_pipeline(SimpleImputer(), StandardScaler(), GradientBoostingClassifier(**FEW)), TWO, Output()),
 }
 
@@ -112,7 +113,8 @@ def test_every_kind_is_walked_in_c_and_gives_the_bits_of_onnx_runtime(kind):
     estimator, label, output = KINDS[kind]
     takes_missing = kind.startswith(("hgb", "lightgbm", "xgboost", "pipeline", "tree"))
     rows = X if takes_missing else FULL
-    content = to_onnx(estimator.fit(rows, label), 6)
+    with threadpool_limits(1):  # on a busy machine OpenMP's threads wait for each other
+        content = to_onnx(estimator.fit(rows, label), 6)
     model = OnnxModel(content, output)
     assert taken(model)
     for size in SIZES:
@@ -169,7 +171,8 @@ def test_whatever_the_trees_the_bits_are_those_of_onnx_runtime(sizes, how, seed)
 
 @pytest.fixture(scope="module")
 def boosted() -> bytes:
-    return to_onnx(HistGradientBoostingClassifier(max_iter=12).fit(X, TWO), 6)
+    with threadpool_limits(1):
+        return to_onnx(HistGradientBoostingClassifier(max_iter=12).fit(X, TWO), 6)
 
 
 @pytest.fixture(scope="module")
