@@ -22,7 +22,7 @@ help:
 	@echo "make newest       resolve without the constraints file and run the tests"
 	@echo "make constraints  resolve anew and write constraints.txt"
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard src/loopline/models/runtimes/forest/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[postgres,examples,lightgbm,xgboost,otel,grpc,notebook,ray]' --group dev
@@ -40,8 +40,8 @@ demo: $(STAMP)
 	@$(BIN)/loopline replay examples/flights/loop.py --from 2013-01-01 --until 2014-01-02 --home $(DEMO_HOME) --report demo-report.html
 
 lint: $(STAMP)
-	$(BIN)/ruff format --check src tests examples benchmarks
-	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks hatch_build.py
+	$(BIN)/ruff check src tests examples benchmarks hatch_build.py
 
 types: $(STAMP)
 	$(BIN)/mypy

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 import sqlalchemy as sa
 
+from loopline.app.doctor import machine
 from loopline.app.doctor.examine import examine
 from loopline.app.home import open_home
 from loopline.clock import SystemClock
@@ -348,6 +349,11 @@ def test_a_taken_port_is_told_unless_up_runs(home):
         lock = Lock(home.home / "up.lock")
         assert codes(home) == []
         lock.close()
+
+
+def test_a_library_that_was_not_built_is_told(home, monkeypatch):
+    monkeypatch.setattr(machine, "kernel", lambda: None)
+    assert [(one.code, one.severity) for one in examine(home)] == [("trees.slow", "note")]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting takes root")

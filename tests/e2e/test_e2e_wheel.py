@@ -67,6 +67,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name for name in names if name.endswith(".py")} == sources
     assert "loopline/py.typed" in names
     assert "loopline/server/control/page.css" in names
+    assert "loopline/models/runtimes/forest/kernel.c" in names
+    built = [name for name in names if re.fullmatch(r"loopline/models/runtimes/forest/kernel-[0-9a-f]{12}\.so", name)]
+    assert len(built) == (1 if shutil.which("cc") else 0)
+    assert wheel.name.endswith("-py3-none-any.whl") == (not built)
     assert any(re.fullmatch(r"loopline/storage/migrations/versions/\d{4}_\w+\.py", name) for name in names)
     assert not [name for name in names if "test_" in name or "__pycache__" in name or "conftest" in name]
 
@@ -75,6 +79,20 @@ def test_it_is_imported_from_its_own_environment(run, installed):
     found = run("python", "-c", "import loopline; print(loopline.__file__, loopline.__version__)").split()
     assert found[0].startswith(str(installed.parent))
     assert str(ROOT) not in run("python", "-c", "import sys; print(sys.path)")
+
+
+def test_trees_are_walked_by_its_library(run):
+    program = "from loopline.models.runtimes.forest.kernel import kernel; print(kernel() is not None)"
+    assert run("python", "-c", program) == f"{shutil.which('cc') is not None}\n"
+
+
+def test_without_a_compiler_the_wheel_is_pure_python(tmp_path):
+    command = [UV, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "CC": "/bin/false"})
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(built) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".so")]
 
 
 def test_the_command_helps_and_tells_its_version(run):

@@ -1,22 +1,21 @@
 """From a fitted scikit-learn estimator to ONNX bytes that are the same for the same estimator, in every process."""
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 
 from loopline.errors import InvalidInput
 from loopline.models.boosters.booster import tree_sum_of
 from loopline.models.tree import Tree
+from loopline.models.tree_ensembles import ensembles_of
 from loopline.models.tree_proof import tree_sizes
 from loopline.models.trees import trees_of
 
 _OPSETS = {"": 18, "ai.onnx.ml": 3}  # pinned: a newer library must not change what is written
-_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _MESSAGE = 200
 
 
@@ -73,22 +72,16 @@ def restore_splits(model: ModelProto, trees: list[Tree]) -> None:
     skl2onnx 1.20 rounds some thresholds of HistGradientBoosting up to a float32 that belongs on the other side, and
     forgets where forests send missing values. Where shapes differ nothing is changed: the proof of parity decides.
     """
-    ensembles = list(_ensembles(model))
-    if [size for _, attributes in ensembles for size in _sizes(attributes)] != [len(tree.leaf) for tree in trees]:
+    ensembles = [{one.name: one for one in node.attribute} for node in ensembles_of(model)]
+    if [size for attributes in ensembles for size in _sizes(attributes)] != [len(tree.leaf) for tree in trees]:
         return
-    for _, attributes in ensembles:
+    for attributes in ensembles:
         count = len(_sizes(attributes))
         own, trees = trees[:count], trees[count:]
         thresholds = np.concatenate([np.where(tree.leaf, 0, tree.float32_threshold()) for tree in own])
         missing = np.concatenate([tree.missing_left & ~tree.leaf for tree in own])
         attributes["nodes_values"].floats[:] = thresholds.tolist()
         attributes["nodes_missing_value_tracks_true"].ints[:] = missing.astype(int).tolist()
-
-
-def _ensembles(model: ModelProto) -> Iterator[tuple[NodeProto, dict[str, Any]]]:
-    for node in model.graph.node:
-        if node.op_type in _ENSEMBLES:
-            yield node, {attribute.name: attribute for attribute in node.attribute}
 
 
 def _sizes(attributes: dict[str, Any]) -> list[int]:

@@ -1,20 +1,18 @@
 """Proof that an ONNX graph holds the very trees of an estimator: node by node, however little a difference would show in scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
 from loopline.errors import InvalidInput
 from loopline.models.tree import Tree
+from loopline.models.tree_ensembles import Table, ensembles_of, table_of
 
-_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _ROUNDING = 4e-7  # relative: a weight is divided and rounded to float32
 _LEAF, _SPLIT = b"LEAF", b"BRANCH_LEQ"
-
-Table = dict[str, Any]
 
 
 def compare_trees(content: bytes, trees: Sequence[Tree]) -> int:
@@ -24,7 +22,7 @@ def compare_trees(content: bytes, trees: Sequence[Tree]) -> int:
     Compared are the modes, fields, float32 thresholds, children and ways of missing values of splits, and where trees know them, the
     values of leaves for each output. Raises `InvalidInput` "model.trees_differ" naming the first node that differs.
     """
-    ensembles = list(_ensembles(content))
+    ensembles = [table_of(node) for node in ensembles_of(ModelProto.FromString(content))]
     if [size for table in ensembles for size in tree_sizes(table)] != [len(tree.leaf) for tree in trees]:
         return 0
     waiting = list(trees)
@@ -44,13 +42,6 @@ def tree_sizes(table: Table) -> list[int]:
     in_order = np.array_equal(trees, np.repeat(np.arange(len(sizes)), sizes))
     numbered = np.array_equal(nodes, np.concatenate([np.arange(size) for size in sizes]))
     return [int(size) for size in sizes] if in_order and numbered else []
-
-
-def _ensembles(content: bytes) -> Iterator[Table]:
-    for node in ModelProto.FromString(content).graph.node:
-        if node.op_type in _ENSEMBLES:
-            told = [one for one in node.attribute if one.type]
-            yield {one.name: helper.get_attribute_value(one) for one in told}
 
 
 def _compare_splits(table: Table, trees: Sequence[Tree]) -> None:

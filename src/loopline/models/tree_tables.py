@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import AttributeProto, ModelProto, NodeProto, helper
+from onnx import ModelProto
 
 from loopline.evaluation.tree_shapley import MOST_FIELDS, Leaves
+from loopline.models.tree_ensembles import ensembles_of, prefix_of, table_of
 
-_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _LESS_OR_EQUAL, _LESS, _LEAF = "BRANCH_LEQ", "BRANCH_LT", "LEAF"
 
 # A leaf's conditions: field to (low, high, whether a missing value gets there).
@@ -21,19 +21,14 @@ def leaves_of(content: bytes) -> Leaves | None:
 
     Whether the model's score follows from the sum of these leaves, and how, is for the caller to try.
     """
-    ensembles = [node for node in ModelProto.FromString(content).graph.node if node.op_type in _ENSEMBLES]
+    ensembles = list(ensembles_of(ModelProto.FromString(content)))
     if len(ensembles) != 1:
         return None
-    table = {attribute.name: helper.get_attribute_value(attribute) for attribute in _told(ensembles[0])}
-    prefix = "class" if ensembles[0].op_type == _ENSEMBLES[0] else "target"
+    table, prefix = table_of(ensembles[0]), prefix_of(ensembles[0])
     modes = {mode.decode() for mode in table["nodes_modes"]}
     if not modes <= {_LESS_OR_EQUAL, _LESS, _LEAF} or len(set(table[f"{prefix}_ids"])) != 1:
         return None
     return _leaves(table, prefix)
-
-
-def _told(node: NodeProto) -> Iterator[AttributeProto]:
-    return (attribute for attribute in node.attribute if attribute.type != AttributeProto.UNDEFINED)
 
 
 def _leaves(table: Mapping[str, Any], prefix: str) -> Leaves | None:

@@ -1,4 +1,4 @@
-"""The machine: space, clock, ports."""
+"""The machine: space, clock, ports, and what was built for it."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from loopline.app.doctor.finding import Examined, Finding
 from loopline.app.ports import check_port
 from loopline.errors import Conflict
 from loopline.ledger import chain
+from loopline.models.runtimes.forest.kernel import kernel
 from loopline.values import utc
 
 GIB = 1 << 30
@@ -18,9 +19,10 @@ _APART = timedelta(seconds=5)
 
 
 def check(one: Examined) -> Iterator[Finding]:
-    """Space for what is acknowledged, time that goes forward, ports that are free."""
+    """Space for what is acknowledged, time that goes forward, ports that are free, the library that walks trees."""
     yield from _space(one)
     yield from _clock(one)
+    yield from _library()
     if not one.running:
         yield from _ports(one)
 
@@ -69,6 +71,17 @@ def _time_of_server(tx: sa.Connection) -> datetime | None:
     if tx.dialect.name != "postgresql":
         return None
     return utc(tx.execute(sa.text("select clock_timestamp()")).scalar_one())
+
+
+def _library() -> Iterator[Finding]:
+    if kernel() is None:
+        yield Finding(
+            "trees.slow",
+            "note",
+            "the library that walks trees was not built when Loopline was installed",
+            "ONNX Runtime walks them: the same scores, several times slower for many rows at once.",
+            "Install a C compiler (gcc or clang), and then Loopline again with --no-binary or from its source.",
+        )
 
 
 def _ports(one: Examined) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
-"""ONNX models, run by ONNX Runtime on one thread."""
+"""ONNX models, run by ONNX Runtime on one thread, and by a library of our own where they are trees."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import ModelProto, TensorProto
 
 from loopline.errors import Corrupt, InvalidInput
 from loopline.evaluation.kind import BINARY, Output
+from loopline.models.runtimes.forest.opening import Run, Whole, forest_of
 from loopline.models.runtimes.runtime import as_output, unreadable
 
 _SUMS_TO_ONE = 1e-4
@@ -34,13 +36,14 @@ class OnnxModel:
     """
 
     def __init__(self, content: bytes, output: Output = BINARY) -> None:
-        _refuse_external_data(_parse(content))
+        model = _parse(content)
+        _refuse_external_data(model)
         self._output = output
-        self._session = _session(content)
-        self._inputs = [_Input(found) for found in self._session.get_inputs()]
-        self._outputs = _outputs_of(self._session, output)
-        # The session below is what runs; the one above it looks for devices that are not there at every call.
-        self._run = getattr(self._session, "_sess", self._session).run
+        session = _session(content)
+        self._inputs = [_Input(found) for found in session.get_inputs()]
+        self._outputs = _outputs_of(session, output)
+        run, feed = _run_of(session), partial(_fed, self._inputs)
+        self._run = forest_of(Whole(model, session.get_inputs(), run, self._outputs, feed), _opened) or run
 
     def outputs(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The outputs for float32 rows of shape (n, k): float64 of shape (n,), or (n, classes) for several classes."""
@@ -138,6 +141,16 @@ def _session(content: bytes) -> ort.InferenceSession:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this
         raise unreadable("ONNX Runtime", error, "Package it again.") from error
+
+
+def _run_of(session: ort.InferenceSession) -> Run:
+    """The session below is what runs; the one above it looks for devices that are not there at every call."""
+    run: Run = getattr(session, "_sess", session).run
+    return run
+
+
+def _opened(model: ModelProto) -> Run:
+    return _run_of(_session(model.SerializeToString()))
 
 
 def _outputs_of(session: ort.InferenceSession, output: Output) -> list[str]:
