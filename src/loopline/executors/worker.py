@@ -8,7 +8,7 @@ import structlog
 
 from loopline.errors import LooplineError, Unavailable, told
 from loopline.executors.executor import Executor, Finished, Job, Lost
-from loopline.pipelines.advance import Completed, release
+from loopline.pipelines.advance import Committed, release
 from loopline.pipelines.claims import ANY_CORES, Key, Room, beat, crowded_out, expired, held, ready_in
 from loopline.pipelines.completion import Taker
 from loopline.pipelines.engine import Engine, worker_name
@@ -99,25 +99,25 @@ class Worker:
                 self._start(one_taken)
         return state
 
-    def _commit_all(self, sql: Statements, taker: Taker | None) -> tuple[list[Finished | Lost], Completed | None]:
+    def _commit_all(self, sql: Statements, taker: Taker | None) -> tuple[list[Finished | Lost], Committed | None]:
         """Commit what has finished; what was fenced, and what handed a step over. Only one alone does: room is counted one step at a time."""
         lost: list[Finished | Lost] = []
         after = None
         for one in self._finished:
             done = self._commit(sql, one, taker if len(self._finished) == 1 else None)
-            if not done:
+            if done is None:
                 lost.append(one)
-            elif isinstance(done, Completed):
-                after = done
+            after = done or after
         return lost, after
 
-    def _commit(self, sql: Statements, finished: Finished | Lost, taker: Taker | None) -> Completed | bool:
+    def _commit(self, sql: Statements, finished: Finished | Lost, taker: Taker | None) -> Committed | None:
         taken = self._running.get(finished.key)
         if taken is None:
-            return False
+            return None
         if isinstance(finished, Lost):
             log.warning("worker.step_lost", step=finished.key, because=finished.because)
-            return lose(self._engine, sql, *finished.key, worker=self.name, because=finished.because)
+            ours = lose(self._engine, sql, *finished.key, worker=self.name, because=finished.because)
+            return Committed(taken.claimed) if ours else None
         performed = finished.performed
         return commit(self._engine, sql, taken, performed, worker=self.name, log=finished.log, taker=taker)
 
@@ -132,7 +132,7 @@ class Worker:
             return None
         return room
 
-    def _take(self, sql: Statements, taker: Taker, after: Completed | None) -> tuple[list[Taken], bool]:
+    def _take(self, sql: Statements, taker: Taker, after: Committed | None) -> tuple[list[Taken], bool]:
         """One step at a time, so that the next is fitted into the room that the one before leaves."""
         taken, more = take(self._engine, sql, self.name, room=taker.room, execution=self._execution, after=after)
         return ([], more) if taken is None else ([taken], True)

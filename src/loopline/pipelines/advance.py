@@ -67,12 +67,12 @@ class Ended(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Completed:
-    """A step that was completed, and the one that was handed over for it, if one was."""
+class Committed:
+    """An attempt that was committed, its result if it had one, and the step that was handed over with that."""
 
     claimed: Claimed
-    result: Value
-    handed: Claimed | None
+    result: Value | None = None
+    handed: Claimed | None = None
 
 
 def complete(
@@ -88,7 +88,7 @@ def complete(
     reused: str | None = None,
     attempted: bool = True,
     taker: Taker | None = None,
-) -> Completed | None:
+) -> Committed | None:
     """Commit a step's result and all that follows. None, and nothing changed, where the step is not this attempt's any more.
 
     With `parts` the result is kept for others; `reused` is the execution that it was taken from. Without `attempted` the result is none of the
@@ -112,7 +112,7 @@ def complete(
         settle(engine, sql, claimed.execution, [], told=told.waiting)
     elif told.open == 0:
         _over(engine, sql, claimed.execution, told.failed)
-    return Completed(claimed, result, told.handed)
+    return Committed(claimed, result, told.handed)
 
 
 def skip(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from loopline.errors import InvalidInput
-from loopline.pipelines.advance import Completed
 from loopline.pipelines.claims import Room, beat, expired
 from loopline.pipelines.code import function_named, import_from, unpack
 from loopline.pipelines.completion import Taker
@@ -66,10 +65,9 @@ class Inline:
                     return state
             performed = None if taken is None else perform(self._function(taken), taken.arguments, engine.artifacts)
             with session.transaction() as sql:
-                done: Completed | bool = False
+                after = None
                 if taken is not None and performed is not None:
-                    done = commit(engine, sql, taken, performed, worker=self.worker, taker=taker)
-                after = done if isinstance(done, Completed) else None
+                    after = commit(engine, sql, taken, performed, worker=self.worker, taker=taker)
                 taken, more = take(engine, sql, self.worker, execution=execution, after=after)
 
     def _function(self, taken: Taken) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from loopline.pipelines import cache
-from loopline.pipelines.advance import Completed, complete
+from loopline.pipelines.advance import Committed, complete
 from loopline.pipelines.again import heal
 from loopline.pipelines.arguments import resolve
 from loopline.pipelines.cache import Parts
@@ -37,24 +37,31 @@ def take(
     *,
     room: Room | None = None,
     execution: str | None = None,
-    after: Completed | None = None,
+    after: Committed | None = None,
 ) -> tuple[Taken | None, bool]:
     """Claim the next step that has to be run; those whose result is there already are completed on the way. What `after` handed over comes first.
 
     The second value says whether there may be more although none was taken: a transaction is not to take too many at once.
     """
     taker = Taker(worker, room or Room(), execution)
-    for _ in range(_HITS_AT_ONCE):
-        handed = None if after is None else after.handed
-        claimed = handed or claim(engine, sql, worker, room=room, execution=execution)
+    for left in reversed(range(_HITS_AT_ONCE)):
+        claimed = (after and after.handed) or claim(engine, sql, worker, room=room, execution=execution)
         if claimed is None:
             return None, False
-        given = {} if after is None or handed is None else {after.claimed.number: Constant(after.result)}
-        taken, hit = _prepared(engine, sql, claimed, given)
+        given = {} if after is None or after.result is None else {after.claimed.number: Constant(after.result)}
+        taken, hit = _prepared(engine, sql, claimed, given if after is not None and after.handed else {})
         if hit is None:
             return taken, False
-        parts, reused = taken.parts, hit.execution
-        after = complete(engine, sql, claimed, hit.result, worker=worker, parts=parts, reused=reused, taker=taker)
+        after = complete(
+            engine,
+            sql,
+            claimed,
+            hit.result,
+            worker=worker,
+            parts=taken.parts,
+            reused=hit.execution,
+            taker=taker if left else None,  # nobody would run what the last handed over
+        )
     return None, True
 
 
@@ -87,19 +94,18 @@ def commit(
     worker: str,
     log: str | None = None,
     taker: Taker | None = None,
-) -> Completed | bool:
-    """Commit what came of an attempt; False where the step is not this attempt's any more, and nothing was changed. True, or what was completed,
-    where it is: with a `taker` the step that waits for it may have been handed over.
+) -> Committed | None:
+    """Commit what came of an attempt; None where the step is not this attempt's any more, and nothing was changed.
+
+    With a `taker` the step that waits for this one may be handed over to it.
     """
     claimed, seconds = taken.claimed, performed.seconds
     if performed.result is not None:
         parts, result = taken.parts, performed.result
-        completed = complete(
-            engine, sql, claimed, result, worker=worker, seconds=seconds, log=log, parts=parts, taker=taker
-        )
-        return completed or False
+        return complete(engine, sql, claimed, result, worker=worker, seconds=seconds, log=log, parts=parts, taker=taker)
     if performed.failure is None:
         raise AssertionError("an attempt has a result or a failure")
-    if performed.failure.missing and heal(engine, sql, claimed, performed.failure.missing, worker=worker):
-        return True
-    return fail(engine, sql, claimed, performed.failure, worker=worker, seconds=seconds, log=log)
+    missing = performed.failure.missing
+    ours = bool(missing) and heal(engine, sql, claimed, missing, worker=worker)
+    ours = ours or fail(engine, sql, claimed, performed.failure, worker=worker, seconds=seconds, log=log)
+    return Committed(claimed) if ours else None

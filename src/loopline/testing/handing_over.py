@@ -13,7 +13,7 @@ import pytest
 import loopline as ll
 from loopline.clock import SystemClock
 from loopline.pipelines import reading
-from loopline.pipelines.advance import Completed, complete, release
+from loopline.pipelines.advance import Committed, complete, release
 from loopline.pipelines.claims import ANY_CORES, Room, beat, claim, expired
 from loopline.pipelines.codecs import keep
 from loopline.pipelines.completion import Taker
@@ -24,7 +24,7 @@ from loopline.pipelines.failing import lose
 from loopline.pipelines.inline import Inline
 from loopline.pipelines.perform import Performed
 from loopline.pipelines.planning import plan
-from loopline.pipelines.taking import commit, take
+from loopline.pipelines.taking import Taken, commit, take
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.statements import Session, Sql, Statements
@@ -75,6 +75,15 @@ def both(one: int, other: int) -> int:
 def chain(value: int) -> Any:
     """Three, one after the other."""
     return then(then(first(value)))
+
+
+@ll.pipeline
+def long(length: int) -> Any:
+    """As many, one after the other."""
+    value: Any = 0
+    for _ in range(length):
+        value = then(value)
+    return value
 
 
 @ll.pipeline
@@ -139,7 +148,7 @@ class HandingOverSuite:
 
     def completed(
         self, database: Database, engine: Engine, claimed: Claimed, room: Room | None = None, of: str | None = None
-    ) -> Completed | None:
+    ) -> Committed | None:
         taker, result = Taker("w", room or Room(), of), keep(1, engine.artifacts)
         with database.transaction() as tx:
             return complete(engine, Statements.of(tx), claimed, result, worker="w", taker=taker)
@@ -333,14 +342,15 @@ class HandingOverSuite:
         result = Performed(keep(1, engine.artifacts))
 
         def work(name: str) -> int:
-            taken, done, taker = None, 0, Taker(name, Room())
+            taken: Taken | None = None
+            done, taker = 0, Taker(name, Room())
             with closing(Session(database)) as session:
                 while True:
                     with session.transaction() as sql:
                         after = None
                         if taken is not None:
                             after = commit(engine, sql, taken, result, worker=name, taker=taker)
-                            assert isinstance(after, Completed)
+                            assert after is not None
                             done += 1
                         taken, _ = take(engine, sql, name, after=after)
                     if taken is None:
@@ -359,14 +369,15 @@ class HandingOverSuite:
     def test_what_is_handed_over_takes_what_was_given_and_what_the_cache_has(
         self, database: Database, engine: Engine, tmp_path: Path
     ) -> None:
+        """More than one transaction takes from the cache: none of them claims what it leaves to the next."""
         inline = Inline(engine, database, tmp_path / "code")
-        planned = plan(chain, {"value": 5}, engine.artifacts)
         kinds = []
         for _ in range(2):
+            planned = plan(long, {"length": 120}, engine.artifacts)
             with database.transaction() as tx:
                 execution, _ = submit(tx, engine, planned)
             assert inline.run(execution) == "done"
             with database.reading() as tx:
-                assert reading.result_of(tx, execution, engine.artifacts) == 8
+                assert reading.result_of(tx, execution, engine.artifacts) == 120
                 kinds.append(Counter(one.kind for one in reading.events_of(tx, execution)))
-        assert kinds == [{"submitted": 1, "started": 3, last: 3, "ended": 1} for last in ("done", "reused")]
+        assert kinds == [{"submitted": 1, "started": 120, last: 120, "ended": 1} for last in ("done", "reused")]
