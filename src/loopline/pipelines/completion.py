@@ -17,9 +17,9 @@ from loopline.storage.statements import Row, Sql, Statements
 CLOSE_ATTEMPT = Sql(
     "update attempt set state = ?, ended_at = ?, seconds = ?, log = ?, error = ? where execution = ? and number = ? and attempt = ?"
 )
-_DONE = (
+_DONE = (  # an expression, so that PostgreSQL looks for the key and not through the index of all that runs
     "update step set state = 'done', result = ?, cached = ?, reused = ?, instead = ?, worker = null, leased_until = null, error = null,"
-    " ended_at = ? where execution = ? and number = ? and attempt = ? and state = 'running'"
+    " ended_at = ? where execution = ? and number = ? and attempt = ? and state || '' = 'running'"
 )
 _DOWN = (
     "update step set waits_for = waits_for - 1, ready_at = {now},"
