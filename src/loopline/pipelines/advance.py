@@ -18,7 +18,7 @@ from loopline.pipelines.completion import CLOSE_ATTEMPT, Done, Taker, count_down
 from loopline.pipelines.engine import Claimed, Engine
 from loopline.pipelines.expand import expand
 from loopline.pipelines.failure import Failure, StepError
-from loopline.pipelines.graph import read_binding, read_bindings, text_of
+from loopline.pipelines.graph import Binding, Constant, read_binding, read_bindings, text_of
 from loopline.pipelines.healing import record
 from loopline.pipelines.healing.classes import classify
 from loopline.storage.statements import Sql, Statements
@@ -73,6 +73,11 @@ class Committed:
     claimed: Claimed
     result: Value | None = None
     handed: Claimed | None = None
+
+    @property
+    def given(self) -> dict[int, Binding]:
+        """What the step that was handed over takes from this one, by this one's number."""
+        return {} if self.result is None or self.handed is None else {self.claimed.number: Constant(self.result)}
 
 
 def complete(

@@ -48,20 +48,12 @@ def take(
         claimed = (after and after.handed) or claim(engine, sql, worker, room=room, execution=execution)
         if claimed is None:
             return None, False
-        given = {} if after is None or after.result is None else {after.claimed.number: Constant(after.result)}
-        taken, hit = _prepared(engine, sql, claimed, given if after is not None and after.handed else {})
+        taken, hit = _prepared(engine, sql, claimed, {} if after is None else after.given)
         if hit is None:
             return taken, False
-        after = complete(
-            engine,
-            sql,
-            claimed,
-            hit.result,
-            worker=worker,
-            parts=taken.parts,
-            reused=hit.execution,
-            taker=taker if left else None,  # nobody would run what the last handed over
-        )
+        heir = taker if left else None  # nobody would run what the last handed over
+        parts, reused = taken.parts, hit.execution
+        after = complete(engine, sql, claimed, hit.result, worker=worker, parts=parts, reused=reused, taker=heir)
     return None, True
 
 

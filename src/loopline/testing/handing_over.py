@@ -243,6 +243,20 @@ class HandingOverSuite:
         assert self.handed(database, engine, running) is None
         assert self.claimed(database, engine).name == "limited"
 
+    def test_what_has_no_limit_is_claimed_past_what_waits_for_one(self, database: Database, engine: Engine) -> None:
+        for value in (1, 2):
+            self.submitted(database, engine, limiting, value, priority=1)
+        for claimed in [self.claimed(database, engine) for _ in range(2)]:
+            assert self.handed(database, engine, claimed) is None
+        self.submitted(database, engine, chain, 3)
+        with database.transaction() as tx:
+            found = [claim(engine, Statements.of(tx), "a")]
+            if database.remote:  # while another looks at the limit
+                found.append(self.claimed(database, engine, "b"))
+        if not database.remote:
+            found.append(self.claimed(database, engine, "b"))
+        assert [one and one.name for one in found] == ["limited", "first"]
+
     def test_what_does_not_fit_is_not_handed_over(self, database: Database, engine: Engine) -> None:
         execution, claimed = self.submitted(database, engine, widening, 1), self.claimed(database, engine)
         assert self.handed(database, engine, claimed, Room(cores=1)) is None
