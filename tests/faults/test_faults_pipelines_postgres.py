@@ -135,7 +135,7 @@ def test_fifty_workers_never_claim_one_step_twice(tmp_path, tools, postgres_url,
         closing(module.Site(tmp_path, lease=30.0, name=f"pg_claims_{name}", database=url)) as site,
     ):
         shape = {"count": 40, "length": steps // 40} if chained else {"count": steps, "seconds": 0.0}
-        execution = site.submit(name, **shape)
+        execution = site.submit_fresh(name, **shape)  # all give the same, and nothing is to come from the cache
         program = [sys.executable, str(HERE / "claims_program.py"), str(site.home.settings.home), execution]
         began = time.monotonic()
         running = [
