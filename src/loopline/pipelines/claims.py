@@ -92,6 +92,8 @@ def claim(
     if row is not None:
         return claimed_from(row[:-1])
     limits = sql.rows(_LIMITS)
+    if not limits and not sql.remote:  # on PostgreSQL another may hold them just now
+        return None
     row = _CLAIM_WITHIN.run(engine, sql, worker, (*fits, sql.array(_free(sql, limits))), execution)
     if row is None:
         return None
