@@ -30,6 +30,10 @@ def many(count: int):
     return small.each(list(range(count)))
 
 @ll.pipeline
+def two(number: int):
+    return small(small(number))
+
+@ll.pipeline
 def one(number: int):
     return large(number)
 """
@@ -60,4 +64,27 @@ def test_a_large_step_starts_before_the_small_ones_that_came_later(tmp_path, mon
         assert reading.get_execution(tx, before).state == "done"
     assert len(others) == 30
     assert sum(other > begun for other in others) > 15
+    home.close()
+
+
+def test_a_worker_that_is_stopping_takes_nothing_over(tmp_path):
+    (tmp_path / "twos.py").write_text(FILE)
+    home = PipelineHome(Settings.read(tmp_path / "home", {"LOOPLINE_DURABLE": "0"}))
+    planned = plan(load_pipeline(f"{tmp_path}/twos.py:two"), {"number": 7}, home.engine.artifacts)
+    with home.database.transaction() as tx:
+        execution = submit(tx, home.engine, planned)[0]
+    executor = LocalExecutor(home.settings.artifacts_url, tmp_path / "executor", cores=2, durable=False)
+
+    def states():
+        with home.database.reading() as tx:
+            return [one.state for one in reading.steps_of(tx, execution)]
+
+    with closing(Worker(home.engine, home.database, executor)) as worker:
+        worker.run(lambda: states()[0] == "running")
+        assert states() == ["done", "ready"]
+        worker.run(lambda: states()[1] == "done")
+    with home.database.reading() as tx:
+        assert reading.get_execution(tx, execution).state == "done"
+        kinds = [one.kind for one in reading.events_of(tx, execution)]
+    assert kinds == ["submitted", "started", "done", "started", "done", "ended"]
     home.close()

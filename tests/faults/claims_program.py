@@ -1,4 +1,6 @@
-"""`python claims_program.py HOME EXECUTION WORKERS`: so many workers in threads claim and commit until it has ended; the claims, as JSON."""
+"""`python claims_program.py HOME EXECUTION WORKERS`: so many workers in threads claim and commit until it has ended; the claims, as JSON: each with its
+number, its attempt, and whether it was handed over.
+"""
 
 import json
 import os
@@ -11,6 +13,7 @@ from pathlib import Path
 from loopline.config import Settings
 from loopline.pipelines.claims import Room
 from loopline.pipelines.codecs import keep
+from loopline.pipelines.completion import Taker
 from loopline.pipelines.engine import worker_name
 from loopline.pipelines.home import PipelineHome
 from loopline.pipelines.perform import Performed
@@ -21,23 +24,26 @@ _STATE = Sql("select state from execution where id = ?")
 
 
 def work(home, execution):
-    """Claim, give a result without running anything, commit; until it has ended."""
-    worker, claimed = worker_name(), []
+    """Claim, give a result without running anything, commit and take the next; until it has ended."""
+    worker, claimed, taken = worker_name(), [], None
+    taker, performed = Taker(worker, Room(), execution), Performed(keep(1, home.engine.artifacts))
     with closing(Session(home.database)) as session:
         while True:
             with session.transaction() as sql:
-                taken, _ = take(home.engine, sql, worker, room=Room(), execution=execution)
+                after = None
+                if taken is not None:
+                    after = commit(home.engine, sql, taken, performed, worker=worker, taker=taker)
+                    if after is None:
+                        raise SystemExit(f"{worker} was fenced at {claimed[-1]}")
+                taken, _ = take(home.engine, sql, worker, room=Room(), execution=execution, after=after)
                 state = sql.rows(_STATE, execution)[0][0]
-            if taken is None:
-                if state != "running":
-                    return claimed
+            if taken is not None:
+                handed = after is not None and after.handed is not None
+                claimed.append((taken.claimed.number, taken.claimed.attempt, handed))
+            elif state != "running":
+                return claimed
+            else:
                 time.sleep(0.02)
-                continue
-            claimed.append((taken.claimed.number, taken.claimed.attempt))
-            with session.transaction() as sql:
-                performed = Performed(keep(1, home.engine.artifacts))
-                if not commit(home.engine, sql, taken, performed, worker=worker):
-                    raise SystemExit(f"{worker} was fenced at {claimed[-1]}")
 
 
 def main() -> None:

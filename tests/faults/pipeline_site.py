@@ -70,6 +70,18 @@ def grow(content: bytes, number: int) -> bytes:
 
 
 @ll.pipeline
+def chains(count: int, length: int):
+    """So many chains of steps, each in need of the one before."""
+    ends = []
+    for number in range(count):
+        value = square(number, 0.0)
+        for _ in range(length - 1):
+            value = square(value, 0.0)
+        ends.append(value)
+    return ends
+
+
+@ll.pipeline
 def grown(count: int):
     content = begin()
     for number in range(count):

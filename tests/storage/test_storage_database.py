@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +11,10 @@ import sqlalchemy as sa
 from loopline.errors import InvalidInput, Unavailable
 from loopline.storage.database import Database
 from loopline.storage.sqlite import check_version
+from loopline.storage.statements import Session, Sql
 from loopline.testing.database import DatabaseSuite
+
+SQLITE_TRANSACTION = 22
 
 
 class TestDatabase(DatabaseSuite):
@@ -45,6 +49,40 @@ def test_sqlite_is_durable_unless_told_otherwise(tmp_path):
         database = Database.open(f"sqlite:///{tmp_path}/new/folder/{durable}.db", durable=durable)
         assert pragmas(database) == ["wal", synchronous, 1, 0]
         database.close()
+
+
+def test_sqlite_prepares_a_statement_once_whatever_else_ran_on_the_connection(tmp_path):
+    prepared = []
+
+    def watch(connection, _):
+        connection.set_authorizer(
+            lambda action, *_: prepared.append(action) or 0
+        )  # it is asked whenever one is prepared
+
+    with closing(Database.open(f"sqlite:///{tmp_path}/new.db")) as database, closing(Session(database)) as session:
+        sa.event.listen(database.engine, "connect", watch)
+        with database.transaction() as tx:
+            tx.exec_driver_sql("create table made (number integer)")
+            for number in range(300):
+                tx.exec_driver_sql(f"select {number}")
+
+        def built():
+            with database.transaction() as tx:
+                tx.execute(sa.text("select number from made")).all()
+                tx.execute(sa.text("update made set number = number + 1"))
+
+        def plain():
+            with session.transaction() as sql:
+                sql.rows(Sql("select number from made where number = ?"), 1)
+                sql.change(Sql("update made set number = ?"), 1)
+
+        for work in (built, plain):
+            work()
+            assert len(prepared) > 4
+            prepared.clear()
+            work()
+            assert set(prepared) <= {SQLITE_TRANSACTION}
+            prepared.clear()
 
 
 def test_postgresql_is_durable_unless_told_otherwise(postgres_url):

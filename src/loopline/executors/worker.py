@@ -8,8 +8,9 @@ import structlog
 
 from loopline.errors import LooplineError, Unavailable, told
 from loopline.executors.executor import Executor, Finished, Job, Lost
-from loopline.pipelines.advance import release
+from loopline.pipelines.advance import Committed, release
 from loopline.pipelines.claims import ANY_CORES, Key, Room, beat, crowded_out, expired, held, ready_in
+from loopline.pipelines.completion import Taker
 from loopline.pipelines.engine import Engine, worker_name
 from loopline.pipelines.failing import lose
 from loopline.pipelines.failure import Failure
@@ -82,8 +83,10 @@ class Worker:
         state, more = "", True
         while more:
             with self._session.transaction() as sql:
-                lost = [one for one in self._finished if not self._commit(sql, one)]
-                taken, more = self._take(sql) if take_more else ([], False)
+                room = self._room(sql) if take_more else None
+                taker = None if room is None else Taker(self.name, room, self._execution)
+                lost, after = self._commit_all(sql, taker)
+                taken, more = ([], False) if taker is None else self._take(sql, taker, after)
                 if self._execution is not None:
                     state = str(sql.rows(_STATE, self._execution)[0][0])
             for one in lost:
@@ -96,25 +99,42 @@ class Worker:
                 self._start(one_taken)
         return state
 
-    def _commit(self, sql: Statements, finished: Finished | Lost) -> bool:
+    def _commit_all(self, sql: Statements, taker: Taker | None) -> tuple[list[Finished | Lost], Committed | None]:
+        """Commit what has finished; what was fenced, and what handed a step over. Only one alone does: room is counted one step at a time."""
+        lost: list[Finished | Lost] = []
+        after = None
+        for one in self._finished:
+            done = self._commit(sql, one, taker if len(self._finished) == 1 else None)
+            if done is None:
+                lost.append(one)
+            after = done or after
+        return lost, after
+
+    def _commit(self, sql: Statements, finished: Finished | Lost, taker: Taker | None) -> Committed | None:
         taken = self._running.get(finished.key)
         if taken is None:
-            return False
+            return None
         if isinstance(finished, Lost):
             log.warning("worker.step_lost", step=finished.key, because=finished.because)
-            return lose(self._engine, sql, *finished.key, worker=self.name, because=finished.because)
-        return commit(self._engine, sql, taken, finished.performed, worker=self.name, log=finished.log)
+            ours = lose(self._engine, sql, *finished.key, worker=self.name, because=finished.because)
+            return Committed(taken.claimed) if ours else None
+        performed = finished.performed
+        return commit(self._engine, sql, taken, performed, worker=self.name, log=finished.log, taker=taker)
 
-    def _take(self, sql: Statements) -> tuple[list[Taken], bool]:
-        """One step at a time, so that the next is fitted into the room that the one before leaves. A step that asks for more cores than there are
-        runs alone. While one that waits long for room is the next, nothing else is taken.
+    def _room(self, sql: Statements) -> Room | None:
+        """What there is room for. A step that asks for more cores than there are runs alone. While one that waits long for room is the next,
+        nothing else is taken.
         """
         room = self._executor.room()
         if not self._running:
-            room = Room(ANY_CORES, room.memory)
-        elif room.cores <= 0 or crowded_out(sql, room, memory=self._memory, patience=CROWDED_SECONDS):
-            return [], False
-        taken, more = take(self._engine, sql, self.name, room=room, execution=self._execution)
+            return Room(ANY_CORES, room.memory)
+        if room.cores <= 0 or crowded_out(sql, room, memory=self._memory, patience=CROWDED_SECONDS):
+            return None
+        return room
+
+    def _take(self, sql: Statements, taker: Taker, after: Committed | None) -> tuple[list[Taken], bool]:
+        """One step at a time, so that the next is fitted into the room that the one before leaves."""
+        taken, more = take(self._engine, sql, self.name, room=taker.room, execution=self._execution, after=after)
         return ([], more) if taken is None else ([taken], True)
 
     def _start(self, taken: Taken) -> None:

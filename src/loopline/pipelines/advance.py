@@ -4,40 +4,29 @@ Every function takes the caller's transaction. Whoever changes an execution's st
 other; on SQLite a writer is alone already.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from loopline.pipelines import cache
+from loopline.pipelines import completion
 from loopline.pipelines.arguments import resolve, value_of
 from loopline.pipelines.cache import Parts
 from loopline.pipelines.codecs import Value
+from loopline.pipelines.completion import CLOSE_ATTEMPT, Done, Taker, count_down
 from loopline.pipelines.engine import Claimed, Engine
 from loopline.pipelines.expand import expand
 from loopline.pipelines.failure import Failure, StepError
-from loopline.pipelines.graph import read_binding, read_bindings, text_of
+from loopline.pipelines.graph import Binding, Constant, read_binding, read_bindings, text_of
 from loopline.pipelines.healing import record
 from loopline.pipelines.healing.classes import classify
 from loopline.storage.statements import Sql, Statements
 
 _LOCK = Sql("select id from execution where id = ? {for_update}")
 _FENCE = "where execution = ? and number = ? and attempt = ? and state = 'running'"
-_DONE = Sql(
-    "update step set state = 'done', result = ?, cached = ?, reused = ?, instead = ?, worker = null, leased_until = null, error = null,"
-    " ended_at = ? " + _FENCE
-)
 _AGAIN = Sql("update step set state = 'ready', ready_at = {now}, worker = null, leased_until = null " + _FENCE)
 _SKIP = Sql("update step set state = 'skipped', error = ?, worker = null, leased_until = null, ended_at = ? " + _FENCE)
-CLOSE_ATTEMPT = Sql(
-    "update attempt set state = ?, ended_at = ?, seconds = ?, log = ?, error = ? where execution = ? and number = ? and attempt = ?"
-)
-_DOWN = (
-    "update step set waits_for = waits_for - 1, ready_at = {now},"
-    " state = case when waits_for = 1 and plain = 1 and missing = 0 then 'ready' else state end"
-)
-_WAITED = "and state = 'waiting' returning number, waits_for, state"
-_COUNT_DOWN = Sql(f"{_DOWN} where execution = ? and number {{any}} {_WAITED}")
-_COUNT_DOWN_ONE = Sql(f"{_DOWN} where execution = ? and number = ? {_WAITED}")
 _MISSING = Sql("update step set missing = 1 where execution = ? and number {any} and state = 'waiting'")
 _ROW = Sql(
     "select number, name, kind, bindings, condition, missing, needed_by, wanted_by, parent, expanded from step"
@@ -70,6 +59,26 @@ class Ended(msgspec.Struct):
     parent: int | None
     skipped: bool = False
 
+    @property
+    def hearing(self) -> list[int]:
+        """All who wait for it; an element's fan-out does."""
+        hearing = self.needed_by + self.wanted_by
+        return hearing if self.parent is None else [self.parent, *hearing]
+
+
+@dataclass(frozen=True)
+class Committed:
+    """An attempt that was committed, its result if it had one, and the step that was handed over with that."""
+
+    claimed: Claimed
+    result: Value | None = None
+    handed: Claimed | None = None
+
+    @property
+    def given(self) -> dict[int, Binding]:
+        """What the step that was handed over takes from this one, by this one's number."""
+        return {} if self.result is None or self.handed is None else {self.claimed.number: Constant(self.result)}
+
 
 def complete(
     engine: Engine,
@@ -83,31 +92,32 @@ def complete(
     parts: Parts | None = None,
     reused: str | None = None,
     attempted: bool = True,
-) -> bool:
-    """Commit a step's result and all that follows. False, and nothing changed, where the step is not this attempt's any more.
+    taker: Taker | None = None,
+) -> Committed | None:
+    """Commit a step's result and all that follows. None, and nothing changed, where the step is not this attempt's any more.
 
     With `parts` the result is kept for others; `reused` is the execution that it was taken from. Without `attempted` the result is none of the
-    attempt's, which has ended already.
+    attempt's, which has ended already. With a `taker` the step that waits for this one may be handed over to it.
     """
     lock(sql, claimed.execution)
-    text, at = text_of(result), engine.now()
-    key = None if parts is None else parts.key
-    instead = None if claimed.instead is None else text_of(claimed.instead)
-    if not sql.change(_DONE, text, key, reused, instead, at, claimed.execution, claimed.number, claimed.attempt):
-        return False
-    state = "reused" if reused else "done"
-    attempt = (claimed.execution, claimed.number, claimed.attempt)
-    if attempted:
-        sql.later(CLOSE_ATTEMPT, state, at, seconds, log, None, *attempt)
     detail = text_of({"from": reused}) if reused else None
+    if claimed.failures and claimed.instead:
+        detail = text_of({"instead": claimed.instead.kind})
+    ended = ended_of(claimed)
+    done = Done(
+        claimed, text_of(result), "reused" if reused else "done", engine.now(), worker, ended.hearing, seconds, log, detail,
+        None if parts is None else parts.key, reused, parts, attempted,
+    )  # fmt: skip
+    told = completion.write(engine, sql, done, taker)
+    if told is None:
+        return None
     if claimed.failures:
         _helped(engine, sql, claimed)
-        detail = text_of({"instead": claimed.instead.kind}) if claimed.instead else detail
-    engine.record(sql, claimed.execution, state, claimed.number, claimed.attempt, worker, detail, at=at)
-    if parts is not None and reused is None:
-        cache.remember(sql, parts, text, claimed, at)
-    settle(engine, sql, claimed.execution, [ended_of(claimed)])
-    return True
+    if told.waiting:
+        settle(engine, sql, claimed.execution, [], told=told.waiting)
+    elif told.open == 0:
+        _over(engine, sql, claimed.execution, told.failed)
+    return Committed(claimed, result, told.handed)
 
 
 def skip(
@@ -142,13 +152,20 @@ def release(engine: Engine, sql: Statements, execution: str, number: int, attemp
     return True
 
 
-def settle(engine: Engine, sql: Statements, execution: str, ended: list[Ended], *, closed: int | None = None) -> None:
-    """Tell the steps that wait for these, and theirs in turn: they become ready, are skipped, or fan out."""
+def settle(
+    engine: Engine,
+    sql: Statements,
+    execution: str,
+    ended: list[Ended],
+    *,
+    closed: int | None = None,
+    told: Sequence[int] = (),
+) -> None:
+    """Tell the steps that wait for these, and theirs in turn: they become ready, are skipped, or fan out. Those of `told` wait for nothing any more."""
     count, failed = len(ended) if closed is None else closed, 0
-    waiting = list(ended)
-    while waiting:
-        one = waiting.pop()
-        for number in _told(sql, execution, one):
+    waiting, numbers = list(ended), list(told)
+    while waiting or numbers:
+        for number in numbers or _told(sql, execution, waiting.pop()):
             row = sql.rows(_ROW, execution, number)[0]
             after, error = _decide(engine, sql, execution, row)
             if error is not None:
@@ -157,6 +174,7 @@ def settle(engine: Engine, sql: Statements, execution: str, ended: list[Ended], 
             elif after is not None:
                 count += 1
                 waiting.append(after)
+        numbers = []
     if count:
         close(engine, sql, execution, count, failed)
 
@@ -180,9 +198,13 @@ def close(engine: Engine, sql: Statements, execution: str, count: int, failed: i
     """Count so many steps as ended; with the last the execution has ended."""
     [(open_, all_failed)] = sql.rows(_CLOSE, count, failed, execution)
     if open_ == 0:
-        state = "failed" if all_failed else "done"
-        if sql.change(_END, state, engine.now(), execution):
-            engine.record(sql, execution, "ended", detail=text_of({"state": state}))
+        _over(engine, sql, execution, all_failed)
+
+
+def _over(engine: Engine, sql: Statements, execution: str, failed: int) -> None:
+    state = "failed" if failed else "done"
+    if sql.change(_END, state, engine.now(), execution):
+        engine.record(sql, execution, "ended", detail=text_of({"state": state}))
 
 
 def lock(sql: Statements, execution: str) -> None:
@@ -193,19 +215,9 @@ def lock(sql: Statements, execution: str) -> None:
 
 def _told(sql: Statements, execution: str, one: Ended) -> list[int]:
     """Count down those who waited for it; the ones that now wait for nothing and are not simply ready."""
-    found = []
     if one.skipped and one.needed_by:
         sql.change(_MISSING, execution, sql.array(one.needed_by))
-    hearing = one.needed_by + one.wanted_by if one.parent is None else [one.parent, *one.needed_by, *one.wanted_by]
-    if hearing:
-        alone = len(hearing) == 1
-        rows = (
-            sql.rows(_COUNT_DOWN_ONE, execution, hearing[0])
-            if alone
-            else sql.rows(_COUNT_DOWN, execution, sql.array(hearing))
-        )
-        found = [number for number, left, state in rows if left == 0 and state == "waiting"]
-    return sorted(found)
+    return count_down(sql, execution, one.hearing)
 
 
 def _decide(engine: Engine, sql: Statements, execution: str, row: Any) -> tuple[Ended | None, Failure | None]:

@@ -17,10 +17,12 @@ _RESULT = Sql("select number, kind, result from step where execution = ? and num
 _ELEMENTS = Sql("select result from step where execution = ? and parent = ? order by element")
 
 
-def resolve(sql: Statements, execution: str, bindings: Mapping[str, Binding]) -> dict[str, Binding]:
-    """The bindings with every source replaced by what it gave; what was skipped gives None."""
-    numbers = sorted({number for binding in bindings.values() for number in numbers_in(binding)})
-    given: dict[int, Binding] = {}
+def resolve(
+    sql: Statements, execution: str, bindings: Mapping[str, Binding], known: Mapping[int, Binding] | None = None
+) -> dict[str, Binding]:
+    """The bindings with every source replaced by what it gave; what was skipped gives None. What is `known` is not asked for."""
+    given: dict[int, Binding] = dict(known or {})
+    numbers = sorted({number for binding in bindings.values() for number in numbers_in(binding)} - given.keys())
     if len(numbers) == 1:
         rows = sql.rows(_RESULT, execution, numbers[0])
     else:

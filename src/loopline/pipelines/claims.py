@@ -3,25 +3,59 @@
 from dataclasses import dataclass
 
 from loopline.pipelines.engine import CLAIMED, Claimed, Engine, claimed_from
-from loopline.storage.statements import Sql, Statements
+from loopline.storage.statements import Row, Sql, Statements
 
 ANY_CORES, ANY_MEMORY = 1e9, 2**62
 
-_READY = "state = 'ready' and ready_at <= {now} and cores <= ? and memory <= ?"
-_FIRST = "order by rank, ready_at, execution, number limit 1 {skip_locked}"
-_TAKE = (
-    "update step set state = 'running', attempt = attempt + 1, worker = ?, leased_until = {now} + ?"
-    " where (execution, number) = (select execution, number from step {by} ix_step_ready\n where "
+_DUE = "state = 'ready' and ready_at <= {now}"
+_ORDER = "order by rank, ready_at, execution, number limit 1"
+OF = "and execution || '' = ?"  # an expression, so that SQLite keeps to the index's order and does not sort all that is ready
+FIRST_READY = (
+    f"select rank from step {{by}} ix_step_ready\n where {_DUE} OF {_ORDER}"  # `OF` stands for what picks one execution
 )
-_OF = "execution || '' = ?"  # an expression, so that SQLite keeps to the index's order and does not sort all that is ready
-_CLAIM = Sql(f"{_TAKE}{_READY} and limited is null {_FIRST}) returning {CLAIMED}, limited")
-_CLAIM_OF = Sql(f"{_TAKE}{_READY} and limited is null and {_OF} {_FIRST}) returning {CLAIMED}, limited")
-_WITHIN = "(limited is null or limited {any})"
-_CLAIM_WITHIN = Sql(f"{_TAKE}{_READY} and {_WITHIN} {_FIRST}) returning {CLAIMED}, limited")
-_CLAIM_WITHIN_OF = Sql(f"{_TAKE}{_READY} and {_WITHIN} and {_OF} {_FIRST}) returning {CLAIMED}, limited")
-_BEGUN = Sql(
+
+BEGUN = Sql(
     "insert into attempt (execution, number, attempt, worker, state, started_at) values (?, ?, ?, ?, 'running', ?)"
 )
+_FITS = f"from step {{by}} ix_step_ready\n where {_DUE} and cores <= ? and memory <= ?"
+# The first of all, where no limit holds it: then nobody has to look at limits.
+_UNLIMITED = f"(select execution, number from (select execution, number, limited {_FITS} OF {_ORDER} {{skip_locked}}) as first where limited is null)"
+_WITHIN = f"(select execution, number {_FITS} and (limited is null or limited {{any}}) OF {_ORDER} {{skip_locked}})"
+
+
+class _Claim:
+    """Claims in the words of both databases: of any execution or of one, and on PostgreSQL with the attempt and its event in one statement."""
+
+    def __init__(self, which: str) -> None:
+        take = (
+            "update step set state = 'running', attempt = attempt + 1, worker = ?, leased_until = {now} + ?"
+            f" where (execution, number) = {which} returning {CLAIMED}, limited"
+        )
+        all_ = (
+            f"with taken as ({take}),"
+            " begun as (insert into attempt (execution, number, attempt, worker, state, started_at)"
+            " select execution, number, attempt, cast(? as text), 'running', cast(? as bigint) from taken),"
+            " said as (insert into event (execution, at, kind, number, attempt, worker)"
+            " select execution, cast(? as bigint), 'started', number, attempt, cast(? as text) from taken)"
+            " select * from taken"
+        )
+        self.alone = Sql(take.replace("OF", "")), Sql(take.replace("OF", OF))
+        self.at_once = Sql(all_.replace("OF", "")), Sql(all_.replace("OF", OF))
+
+    def run(self, engine: Engine, sql: Statements, worker: str, values: Row, execution: str | None) -> Row | None:
+        """The columns `CLAIMED` and the name of the limit; the attempt has begun."""
+        one, at = execution is not None, engine.now()
+        given = (worker, engine.lease_ms, *values, *((execution,) if one else ()))
+        if sql.remote:
+            return sql.first(self.at_once[one], *given, worker, at, at, worker)
+        row = sql.first(self.alone[one], *given)
+        if row is not None:
+            sql.later(BEGUN, *row[:3], worker, at)
+            engine.record(sql, row[0], "started", row[1], row[2], worker, at=at)
+        return row
+
+
+_CLAIM, _CLAIM_WITHIN = _Claim(_UNLIMITED), _Claim(_WITHIN)
 _LIMITS = Sql("select name, concurrency, rate, per, due, {now} from limits order by name {skip_locked}")
 _RUNNING = Sql("select limited, count(*) from step where state = 'running' and limited is not null group by limited")
 _START = Sql("update limits set due = ? where name = ?")
@@ -53,23 +87,19 @@ def claim(
 ) -> Claimed | None:
     """Claim the first step that is ready and fits, of any execution or of one; None where there is none."""
     room = room or Room()
+    fits = room.cores, room.memory
+    row = _CLAIM.run(engine, sql, worker, fits, execution)
+    if row is not None:
+        return claimed_from(row[:-1])
     limits = sql.rows(_LIMITS)
-    of = () if execution is None else (execution,)
-    head = (worker, engine.lease_ms, room.cores, room.memory)
-    if limits:
-        free = _free(sql, limits)
-        row = sql.first(_CLAIM_WITHIN if execution is None else _CLAIM_WITHIN_OF, *head, sql.array(list(free)), *of)
-    else:
-        row = sql.first(_CLAIM if execution is None else _CLAIM_OF, *head, *of)
+    if not limits and not sql.remote:  # on PostgreSQL another may hold them just now
+        return None
+    row = _CLAIM_WITHIN.run(engine, sql, worker, (*fits, sql.array(_free(sql, limits))), execution)
     if row is None:
         return None
     if row[-1] is not None:
         _started(sql, next(limit for limit in limits if limit[0] == row[-1]))
-    claimed = claimed_from(row[:-1])
-    at = engine.now()
-    sql.later(_BEGUN, claimed.execution, claimed.number, claimed.attempt, worker, at)
-    engine.record(sql, claimed.execution, "started", claimed.number, claimed.attempt, worker, at=at)
-    return claimed
+    return claimed_from(row[:-1])
 
 
 def crowded_out(sql: Statements, room: Room, *, memory: int, patience: float) -> bool:

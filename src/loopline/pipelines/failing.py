@@ -7,7 +7,8 @@ from math import ceil
 
 import msgspec
 
-from loopline.pipelines.advance import CLOSE_ATTEMPT, complete, ended_of, fall, lock, skip
+from loopline.pipelines.advance import complete, ended_of, fall, lock, skip
+from loopline.pipelines.completion import CLOSE_ATTEMPT
 from loopline.pipelines.engine import CLAIMED, MOST_LOSSES, Claimed, Engine, claimed_from
 from loopline.pipelines.failure import Failure, SetAside, StepError
 from loopline.pipelines.graph import Options, text_of

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from loopline.errors import InvalidInput
-from loopline.pipelines.claims import beat, expired
+from loopline.pipelines.claims import Room, beat, expired
 from loopline.pipelines.code import function_named, import_from, unpack
+from loopline.pipelines.completion import Taker
 from loopline.pipelines.engine import Engine, worker_name
 from loopline.pipelines.failing import lose
 from loopline.pipelines.perform import perform
@@ -54,7 +55,7 @@ class Inline:
             keeping.join()
 
     def _run(self, session: Session, execution: str) -> str:
-        engine = self._engine
+        engine, taker = self._engine, Taker(self.worker, Room(), execution)
         with session.transaction() as sql:
             taken, more = take(engine, sql, self.worker, execution=execution)
         while True:
@@ -64,9 +65,10 @@ class Inline:
                     return state
             performed = None if taken is None else perform(self._function(taken), taken.arguments, engine.artifacts)
             with session.transaction() as sql:
+                after = None
                 if taken is not None and performed is not None:
-                    commit(engine, sql, taken, performed, worker=self.worker)
-                taken, more = take(engine, sql, self.worker, execution=execution)
+                    after = commit(engine, sql, taken, performed, worker=self.worker, taker=taker)
+                taken, more = take(engine, sql, self.worker, execution=execution, after=after)
 
     def _function(self, taken: Taken) -> Callable[..., Any]:
         key = taken.claimed.function

@@ -81,6 +81,7 @@ step = sa.Table(
     sqlite_with_rowid=False,
 )
 _READY, _RUNNING = sa.text("state = 'ready'"), sa.text("state = 'running'")
+_ELEMENT = sa.text("parent is not null")
 sa.Index(
     "ix_step_ready",
     step.c.rank,
@@ -91,8 +92,16 @@ sa.Index(
     postgresql_where=_READY,
 )
 sa.Index("ix_step_running", step.c.worker, step.c.leased_until, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
-sa.Index(None, step.c.execution, step.c.name)
-sa.Index(None, step.c.execution, step.c.parent, step.c.element)
+# Neither can stand in for the key: before a table was analyzed, PostgreSQL takes any index that begins with the execution for as good.
+sa.Index(None, step.c.name, step.c.execution)
+sa.Index(
+    "ix_step_elements",
+    step.c.execution,
+    step.c.parent,
+    step.c.element,
+    sqlite_where=_ELEMENT,
+    postgresql_where=_ELEMENT,
+)
 
 attempt = sa.Table(
     "attempt",

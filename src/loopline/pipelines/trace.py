@@ -196,9 +196,10 @@ def trace(tracing: Tracer, pipeline: str, body: Callable[[], Any], defaults: Def
 
 
 @lru_cache(maxsize=1024)
-def _named(function: Callable[..., Any]) -> str:
+def _named(name: str, function: Callable[..., Any]) -> str:
+    """A step and where it stands."""
     code = inspect.unwrap(function).__code__
-    return f"`{function.__name__}` ({Path(code.co_filename).name}:{code.co_firstlineno})"
+    return f"`{name}` ({Path(code.co_filename).name}:{code.co_firstlineno})"
 
 
 class _Place:
@@ -206,8 +207,7 @@ class _Place:
 
     def __init__(self, file: str, line: int, step: Traceable) -> None:
         self.file, self.line, self.step = file, line, step
-        code = inspect.unwrap(step.function).__code__
-        self.name = f"`{step.name}` ({Path(code.co_filename).name}:{code.co_firstlineno})"
+        self.name = _named(step.name, step.function)
 
     def bound(self, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         try:

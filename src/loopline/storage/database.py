@@ -117,7 +117,7 @@ class Database:
             self._tell(error)
             raise
         if not self.remote:
-            pooled.driver_connection.execute("pragma query_only=off")  # type: ignore[union-attr]  # it is open
+            sqlite_driver.query_only(pooled, on=False)
             pooled.driver_connection.execute("pragma wal_autocheckpoint=4000")  # type: ignore[union-attr]
         return pooled
 

@@ -24,6 +24,11 @@ READING = {"loopline_write": False}
 _PATIENCE = 30.0
 _BUSY_SECONDS = 0.05
 
+# The driver keeps what was prepared first, and where it has no room prepares everything else anew each time. Its own hundred are gone once the
+# tables were made.
+_STATEMENTS = 1000
+_QUERY_ONLY = "loopline_query_only"
+
 
 def check_version(version: tuple[int, ...]) -> None:
     """Raise `Unavailable` where this SQLite can lose commits."""
@@ -49,7 +54,9 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
     path = sa.make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    made = sa.create_engine(url, module=driver, pool_size=8, max_overflow=24)
+    made = sa.create_engine(
+        url, module=driver, pool_size=8, max_overflow=24, connect_args={"cached_statements": _STATEMENTS}
+    )
 
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # we begin transactions ourselves
@@ -62,12 +69,19 @@ def engine(url: str, *, durable: bool) -> sa.Engine:
         if connection.get_execution_options().get("loopline_joined"):
             return
         writes = connection.get_execution_options().get("loopline_write")
-        connection.exec_driver_sql(f"pragma query_only={'on' if writes is False else 'off'}")
+        query_only(connection.connection, on=writes is False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     event.listen(made, "connect", connected)
     event.listen(made, "begin", begun)
     return made
+
+
+def query_only(pooled: sa.PoolProxiedConnection, *, on: bool) -> None:
+    """Let the connection only read, or write as well. Saying so anew would have SQLite prepare all its statements again."""
+    if pooled.info.get(_QUERY_ONLY) is not on:
+        pooled.driver_connection.execute(f"pragma query_only={'on' if on else 'off'}")  # type: ignore[union-attr]  # it is open
+        pooled.info[_QUERY_ONLY] = on
 
 
 def failed(error: BaseException | None) -> Unavailable | None:
@@ -102,8 +116,8 @@ def forget(engine: sa.Engine) -> str:
     """Write the file anew without free pages, and empty the write-ahead log. Raises `Unavailable` "database.log_held"."""
     connection = engine.raw_connection()
     try:
+        query_only(connection, on=False)
         execute = connection.driver_connection.execute  # type: ignore[union-attr]  # it is open
-        execute("pragma query_only=off")
         execute("pragma temp_store=memory")  # no copy in a folder for temporary files
         execute("vacuum")
         deadline = time.monotonic() + _PATIENCE
@@ -124,8 +138,8 @@ def dump(engine: sa.Engine, path: Path) -> None:
     """Write a database of one file to `path`, which is not there yet: what is committed at this moment, durable."""
     connection = engine.raw_connection()
     try:
+        query_only(connection, on=False)
         execute = connection.driver_connection.execute  # type: ignore[union-attr]  # it is open
-        execute("pragma query_only=off")
         execute("vacuum into ?", (str(path),))
     finally:
         connection.close()

@@ -80,7 +80,7 @@ class PipelineSuite:
 
     def completed(self, database: Database, engine: Engine, claimed: Claimed, result: Value = NOTHING) -> bool:
         with database.transaction() as tx:
-            return complete(engine, Statements.of(tx), claimed, result, worker="w")
+            return complete(engine, Statements.of(tx), claimed, result, worker="w") is not None
 
     # What comes out
 
@@ -236,7 +236,7 @@ class PipelineSuite:
                     if claimed is None:
                         return count
                     with session.transaction() as sql:
-                        count += complete(engine, sql, claimed, nothing, worker=f"w{name}")
+                        count += complete(engine, sql, claimed, nothing, worker=f"w{name}") is not None
 
         with ThreadPoolExecutor(6) as pool:
             assert sum(pool.map(work, range(6))) == 200
