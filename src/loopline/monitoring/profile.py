@@ -1,7 +1,8 @@
 """Profiles: exact counts of a model's inputs in bins frozen at training. Counts of two stretches add up to those of both."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import count
 
 import msgspec
 import numpy as np
@@ -30,9 +31,12 @@ __all__ = [
     "profile",
     "profile_parts",
     "profile_places",
+    "profile_scan",
     "profile_stretches",
     "reference_profile",
 ]
+
+_AT_ONCE = 250_000
 
 
 class Binning(msgspec.Struct, frozen=True):
@@ -106,15 +110,39 @@ def profile_parts(parts: Iterable[pl.DataFrame], binning: Binning) -> Profile:
     return reduce(merge, (profile(part, binning) for part in parts))
 
 
+def profile_scan(rows: pl.LazyFrame, binning: Binning, at_once: int = _AT_ONCE) -> Profile:
+    """The profile of a scan of Parquet files, of which so many rows, and only the columns that count, are in memory at a time. Raises as `profile`."""
+    known = rows.collect_schema().names()
+    return profile_parts(
+        _parts_of(rows.select([name for name in binning.columns() if name in known]), at_once), binning
+    )
+
+
+def _parts_of(rows: pl.LazyFrame, at_once: int) -> Iterator[pl.DataFrame]:
+    """Each part is asked for by itself: batches of one query would be read ahead of who counts them, which takes half as much memory again."""
+    for begin in count(0, at_once):
+        part = rows.slice(begin, at_once).collect()
+        yield part
+        if len(part) < at_once:
+            return
+
+
 def profile_stretches(frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]) -> list[Profile]:
     """The profile of each stretch of the rows, from one of the `bounds` up to the next. Raises as `profile`."""
-    return profile_places(frame, binning, bounds)[0]
+    return _profiled(frame, binning, bounds, None)
 
 
 def profile_places(
     frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]
 ) -> tuple[list[Profile], dict[str, Places]]:
     """As `profile_stretches`, and where each row counts in each column, (rows,)."""
+    places = {name: np.empty(len(frame), dtype=np.uint8) for name in (*binning.numbers, *binning.categories)}
+    return _profiled(frame, binning, bounds, places), places
+
+
+def _profiled(
+    frame: pl.DataFrame, binning: Binning, bounds: Sequence[int], places: dict[str, Places] | None
+) -> list[Profile]:
     for name in binning.columns():
         if name not in frame.columns:
             raise InvalidInput(
@@ -122,21 +150,23 @@ def profile_places(
                 f"the rows have no column {name!r}",
                 remedy="Profile the columns the model was trained on.",
             )
+    place_of = places or {}
     numbers = {
-        name: count_numbers(floats_of(_column(frame, binning, name)), edges, bounds)
+        name: count_numbers(floats_of(_column(frame, binning, name)), edges, bounds, place_of.get(name))
         for name, edges in binning.numbers.items()
     }
-    categories = {name: count_categories(frame[name], known, bounds) for name, known in binning.categories.items()}
-    profiles = [
+    categories = {
+        name: count_categories(frame[name], known, bounds, place_of.get(name))
+        for name, known in binning.categories.items()
+    }
+    return [
         Profile(
             int(bounds[place + 1] - bounds[place]),
-            {name: parts[place] for name, (parts, _) in numbers.items()},
-            {name: parts[place] for name, (parts, _) in categories.items()},
+            {name: parts[place] for name, parts in numbers.items()},
+            {name: parts[place] for name, parts in categories.items()},
         )
         for place in range(len(bounds) - 1)
     ]
-    counted = {name: places for name, (_, places) in numbers.items()}
-    return profiles, counted | {name: places for name, (_, places) in categories.items()}
 
 
 def _column(frame: pl.DataFrame, binning: Binning, name: str) -> pl.Series:
@@ -168,10 +198,12 @@ def merge(first: Profile, second: Profile) -> Profile:
 
 def _edges(column: pl.Series, bins: int) -> tuple[float, ...]:
     x = floats_of(column)
-    x = x[np.isfinite(x)]
+    x = np.sort(x[np.isfinite(x)])
     if not len(x):
         return ()
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1), method="inverted_cdf"))
+    # The inverted distribution function at even shares, as `np.quantile` has it: of sorted values these are those at places.
+    places = np.maximum(np.ceil(len(x) * np.linspace(0, 1, bins + 1) - 1), 0)
+    edges = np.unique(x[places.astype(np.int64)])
     return tuple(edges.tolist()) if len(edges) > 1 else (float(edges[0]), float(edges[0]))
 
 
