@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 DEMO_HOME := .loopline/replays/flights
 
-.PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving benchmarks-steps benchmarks-policies faults soak constraints clean debian
+.PHONY: help install demo test lint types layers check newest benchmarks benchmarks-serving benchmarks-steps benchmarks-policies benchmarks-monitoring faults soak constraints clean debian
 
 help:
 	@echo "make demo         install, replay a year of flights under three policies, write the report"
@@ -17,6 +17,7 @@ help:
 	@echo "make benchmarks-serving   serving, side by side with peers and limits"
 	@echo "make benchmarks-steps   a trivial pipeline step, side by side with peers and limits"
 	@echo "make benchmarks-policies   a retraining policy chosen on half a year of flights, and what it came to on the other half (half an hour)"
+	@echo "make benchmarks-monitoring   monitoring, side by side with peers; goes on where it was stopped (QUICK=1: a little of every part)"
 	@echo "make faults       every fault of the pipeline engine in full: kills, freezes, full disks, cut networks (root)"
 	@echo "make soak         100,000 requests across swaps, kills and rollbacks; every prediction accounted for"
 	@echo "make newest       resolve without the constraints file and run the tests"
@@ -73,6 +74,10 @@ benchmarks-steps: $(STAMP) debian
 
 benchmarks-policies: $(STAMP)
 	$(BIN)/python benchmarks/policies.py --home .loopline/replays/policies
+
+# The peers are installed into .venv-peers. Findings are kept as they come: the same command goes on from there, `make clean` forgets them.
+benchmarks-monitoring: $(STAMP)
+	$(BIN)/python benchmarks/monitoring.py $(if $(QUICK),--quick --keep .loopline/benchmarks/monitoring-quick.jsonl,--keep .loopline/benchmarks/monitoring.jsonl)
 
 # The tests of `make test`, with the full number of faults; each says how many were tried, survived, and how long recovery took.
 faults: $(STAMP) debian

@@ -9,12 +9,13 @@ on these an alarm that always fires beats the detectors.
 import ast
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from serving.environments import PLACE
-from watching.rounds import Runner
+from watching.rounds import Answer, Rounds, files_of
 
 _MARGIN = 0.1
 _SERIES = {
@@ -40,26 +41,26 @@ class Changes:
     false: int
 
 
-def change_points(runners: Sequence[Runner], folder: Path, say: Callable[[str], None]) -> list[Changes]:
+def change_points(rounds: Rounds) -> None:
     """Every series by river's ADWIN and by Loopline; the others look at chunks and are not made for it."""
-    where = next(iter(sorted((PLACE / "watching-river").glob("lib/python*/site-packages/river/drift/datasets"))), None)
-    found: list[Changes] = []
+    where = files_of("river", "river/drift/datasets")
     if where is None:
-        return found
+        rounds.stopped.append("changes: the series come with river, which cannot be installed here")
+        return
     for name, column in _SERIES.items():
         with (where / f"{name}.csv").open(newline="") as file:
             values = [float(row[column]) for row in csv.DictReader(file) if row[column] not in {"", "NaN", "nan"}]
         marks = _marks((where / f"{name}.py").read_text())
-        for runner in runners:
-            if runner.contestant.name not in {"loopline", "river"} or runner.cannot:
-                continue
-            say(f"changes {name} {runner.contestant.title}")
-            (folder / "series.json").write_text(json.dumps(values))
-            answer = runner.run({"mode": "series", "stream": str(folder / "series.json")}, folder, 300)
-            if answer is not None:
-                rows = [page["row"] for page in answer["pages"]]
-                found.append(_counted(name, runner.contestant.name, values, marks, rows))
-    return found
+        for runner in rounds.runners:
+            who = runner.contestant.name
+            if who in {"loopline", "river"}:
+                asked, judged = partial(_asked, rounds.folder, values), partial(_counted, name, who, values, marks)
+                rounds.ask(("changes", name), runner, asked, judged, Changes)
+
+
+def _asked(folder: Path, values: Sequence[float]) -> dict[str, Any]:
+    (folder / "series.json").write_text(json.dumps(values))
+    return {"mode": "series", "stream": str(folder / "series.json")}
 
 
 def _marks(source: str) -> list[int]:
@@ -82,7 +83,8 @@ def _marks(source: str) -> list[int]:
     return [place for before, place in zip([-(10**9), *agreed], agreed, strict=False) if place - before > width]
 
 
-def _counted(name: str, contestant: str, values: Sequence[float], marks: Sequence[int], rows: Sequence[int]) -> Changes:
+def _counted(name: str, contestant: str, values: Sequence[float], marks: Sequence[int], answer: Answer) -> Changes:
+    rows = [page["row"] for page in answer["pages"]]
     margin = max(10, int(_MARGIN * len(values)))
     found = sum(any(0 <= row - mark <= margin for row in rows) for mark in marks)
     false = sum(not any(0 <= row - mark <= margin for mark in marks) for row in rows)

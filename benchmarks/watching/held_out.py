@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from serving.environments import PLACE
+from serving.environments import CannotInstall
+from watching.rounds import files_of
 from watching.streams import Stream, train
 
 _DAYS = 150
@@ -14,12 +15,12 @@ _LEARNT = 0.25
 
 
 def _files() -> Path:
-    """Where the package of the peer has its data; its environment must be there."""
-    found = sorted((PLACE / "watching-nannyml").glob("lib/python*/site-packages/nannyml/datasets/data"))
-    if not found:
-        message = "the held-out streams come with NannyML: run with it once, so that its environment is made"
-        raise FileNotFoundError(message)
-    return found[0]
+    """Where the package of the peer has its data."""
+    found = files_of("nannyml", "nannyml/datasets/data")
+    if found is None:
+        message = "these streams come with NannyML, which cannot be installed here"
+        raise CannotInstall(message)
+    return found
 
 
 def _timed(rows: pl.DataFrame, days: int = _DAYS) -> pl.DataFrame:
@@ -103,4 +104,4 @@ def affairs() -> Stream:
     return _made("affairs", noisy, numbers, texts, "occupation", ["age", "yrs_married"], "occupation_husb")
 
 
-HELD_OUT: tuple[Callable[[], Stream], ...] = (employment, credit, affairs)
+HELD_OUT: dict[str, Callable[[], Stream]] = {"employment": employment, "credit": credit, "affairs": affairs}

@@ -1,15 +1,16 @@
 """Part (a): faults planted in served models' streams; who pages, how soon, how often falsely, and what it calls the cause."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from watching.contestants import Contestant
-from watching.faults import Planted, plant
-from watching.rounds import Runner
+from watching.faults import ISSUE, Planted, plant
+from watching.rounds import Answer, Rounds
 from watching.streams import Stream, log_losses
 
 _TOLERANCE = 0.02
@@ -33,30 +34,42 @@ class Trial:
     sentence: str = ""
 
 
-def trials(
-    streams: Sequence[Callable[[], Stream]],
-    kinds: Sequence[str],
-    seeds: int,
-    runners: Sequence[Runner],
-    peer_seeds: int,
-    folder: Path,
-    say: Callable[[str], None],
-) -> list[Trial]:
-    """Every fault of every seed, by everybody; peers get the first `peer_seeds`."""
-    found = []
-    for make in streams:
-        stream = make()
-        for kind in kinds:
-            for seed in range(seeds):
-                planted = plant(stream, kind, seed)
-                for runner in runners:
-                    if runner.cannot or (runner.contestant.role == "peer" and seed >= peer_seeds):
+def trials(rounds: Rounds, part: str, streams: Mapping[str, Callable[[], Stream]], seeds: Sequence[int]) -> None:
+    """Every fault of every seed, by everybody; peers get the first seeds of the plan, all kinds of one seed before the next."""
+    plan = rounds.plan
+    for name, make in streams.items():
+        stream = cache(make)
+        for seed in seeds:
+            for kind in ISSUE:
+                planted = cache(partial(_planted, stream, kind, seed))
+                for runner in rounds.runners:
+                    if runner.contestant.role == "peer" and not (
+                        seed < plan.peer_seeds and kind in (plan.peer_kinds or ISSUE)
+                    ):
                         continue
-                    say(f"{stream.name} {kind} {seed} {runner.contestant.title}")
-                    answer = runner.run(_task(stream, planted, runner.contestant, folder), folder, 900)
-                    if answer is not None:
-                        found.append(_judged(stream, planted, seed, runner.contestant, answer))
-    return found
+                    rounds.ask(
+                        (part, f"{name} {kind} {seed}"),
+                        runner,
+                        partial(_asked, stream, planted, runner.contestant, rounds.folder),
+                        partial(_told, stream, planted, seed, runner.contestant),
+                        Trial,
+                    )
+
+
+def _planted(stream: Callable[[], Stream], kind: str, seed: int) -> Planted:
+    return plant(stream(), kind, seed)
+
+
+def _asked(
+    stream: Callable[[], Stream], planted: Callable[[], Planted], contestant: Contestant, folder: Path
+) -> dict[str, Any]:
+    return _task(stream(), planted(), contestant, folder)
+
+
+def _told(
+    stream: Callable[[], Stream], planted: Callable[[], Planted], seed: int, contestant: Contestant, answer: Answer
+) -> Trial:
+    return _judged(stream(), planted(), seed, contestant, answer)
 
 
 def _task(stream: Stream, planted: Planted, contestant: Contestant, folder: Path) -> dict[str, Any]:
@@ -80,7 +93,7 @@ def _task(stream: Stream, planted: Planted, contestant: Contestant, folder: Path
     }
 
 
-def _judged(stream: Stream, planted: Planted, seed: int, contestant: Contestant, answer: dict[str, Any]) -> Trial:
+def _judged(stream: Stream, planted: Planted, seed: int, contestant: Contestant, answer: Answer) -> Trial:
     before = [page for page in answer["pages"] if page["row"] <= planted.first]
     after = [page for page in answer["pages"] if page["row"] > planted.first]
     right = [page for page in after if _right(page, planted)]

@@ -1,15 +1,15 @@
 """Part (c): streams of many rows where nothing happens. Every page is false."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from watching.rounds import Runner
+from watching.contestants import Contestant
+from watching.rounds import Answer, Rounds
 
-YEARS = 10
 _DAYS = 3650
 _PART = 1_000_000
 _NUMBERS, _TEXTS = 6, 2
@@ -29,41 +29,46 @@ class Null:
     memory_mb: float
 
 
-def null_streams(runners: Sequence[Runner], rows: int, folder: Path, say: Callable[[str], None]) -> list[Null]:
+def null_streams(rounds: Rounds) -> None:
     """Independent rows; and rows whose chance of the label has a luck of the day that lasts for days, with inputs that wander a little."""
-    found = []
+    plan = rounds.plan
     for law in ("independent", "autocorrelated"):
-        for runner in runners:
-            if runner.cannot:
-                continue
-            count = min(rows, runner.contestant.most_rows)
-            task = _write(folder, law, count, csv=runner.contestant.name == "river")
-            if runner.contestant.name == "evidently":
-                task["ends"] = task["ends"][29::30][:24]
-            say(f"null {law} {count:,} {runner.contestant.title}")
-            answer = runner.run(task, folder, 1500)
-            if answer is not None:
-                seen = task["ends"][-1]
-                share = (seen - task["reference"]) / count
-                allowed = YEARS * share if runner.contestant.role == "ours" else None
-                found.append(
-                    Null(
-                        law,
-                        runner.contestant.name,
-                        seen - task["reference"],
-                        YEARS * share,
-                        len(answer["pages"]),
-                        allowed,
-                        answer["seconds"],
-                        answer["memory_mb"],
-                    )
-                )
-    return found
+        for runner in rounds.runners:
+            one = runner.contestant
+            count = plan.null_rows if one.role == "ours" else min(plan.null_rows, plan.null_peer_rows, one.most_rows)
+            of = f"{law} {count:,}"
+            rounds.ask(
+                ("nulls", of),
+                runner,
+                partial(_asked, rounds.folder, law, count, one),
+                partial(_judged, law, one, count),
+                Null,
+            )
 
 
-def _write(folder: Path, law: str, rows: int, *, csv: bool) -> dict[str, object]:
+def _judged(law: str, one: Contestant, rows: int, answer: Answer) -> Null:
+    reference, ends = _chunks(rows, one)
+    seen = ends[-1] - reference
+    years = seen / rows * _days(rows) / 365
+    allowed = years if one.role == "ours" else None
+    return Null(law, one.name, seen, years, len(answer["pages"]), allowed, answer["seconds"], answer["memory_mb"])
+
+
+def _days(rows: int) -> int:
+    return min(_DAYS, rows // 200)
+
+
+def _chunks(rows: int, one: Contestant) -> tuple[int, list[int]]:
+    """The rows of the reference, and where each later day ends, or each month for who takes seconds a chunk, of which it gets the first."""
+    days = _days(rows)
+    ends = [round(rows * (day + 1) / days) for day in range(days)]
+    cut = round(0.3 * days)
+    return ends[cut - 1], ends[cut:][one.null_chunk - 1 :: one.null_chunk][: one.null_chunks]
+
+
+def _asked(folder: Path, law: str, rows: int, one: Contestant) -> dict[str, object]:
     where = folder / "null.parquet"
-    days = min(_DAYS, rows // 200)
+    days = _days(rows)
     luck = _luck(days) if law == "autocorrelated" else np.zeros(days)
     wander = _luck(days, 5) if law == "autocorrelated" else np.zeros(days)
     names = [f"number_{place}" for place in range(_NUMBERS)]
@@ -77,12 +82,11 @@ def _write(folder: Path, law: str, rows: int, *, csv: bool) -> dict[str, object]
     pl.scan_parquet(parts).sink_parquet(where)
     for part in parts:
         part.unlink()
-    if csv:
+    if one.name == "river":
         pl.scan_parquet(where).select("score", "label").sink_csv(where.with_suffix(".csv"))
-    ends = [round(rows * (day + 1) / days) for day in range(days)]
-    cut = round(0.3 * days)
+    reference, ends = _chunks(rows, one)
     return {
-        "mode": "faults", "stream": str(where), "reference": ends[cut - 1], "ends": ends[cut:], "numbers": names, "categories": texts, "block": "1d",
+        "mode": "faults", "stream": str(where), "reference": reference, "ends": ends, "numbers": names, "categories": texts, "block": "1d",
     }  # fmt: skip
 
 

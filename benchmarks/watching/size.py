@@ -1,13 +1,15 @@
 """Seconds and memory for the drift of many rows of 25 columns against a reference of 100,000: nobody is asked for more than that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from watching.rounds import Runner
+from watching.rounds import Answer, Rounds
 
 _REFERENCE = 100_000
 _PART = 500_000
@@ -25,39 +27,36 @@ class Size:
     memory_mb: float
 
 
-def sizes(runners: Sequence[Runner], most: int, folder: Path, say: Callable[[str], None]) -> list[Size]:
-    """A million rows by everybody who can, then the most by who is left."""
-    found = []
-    for rows in sorted({1_000_000, most}):
-        where = folder / "size.parquet"
-        names, texts = _write(where, rows + _REFERENCE)
-        for runner in runners:
-            count = min(rows, runner.contestant.most_rows)
-            if runner.cannot or (count < rows and rows > 1_000_000):
-                continue
-            if runner.contestant.name == "river":
-                pl.scan_parquet(where).head(count + _REFERENCE).select(names).sink_csv(where.with_suffix(".csv"))
-                count = count + _REFERENCE
-            say(f"size {count:,} {runner.contestant.title}")
-            end = _REFERENCE + count
-            task = {
-                "mode": "size",
-                "stream": str(where),
-                "reference": _REFERENCE,
-                "ends": [end],
-                "numbers": names,
-                "categories": texts,
-                "at_once": 250_000,
-            }
-            answer = runner.run(task, folder, 1200)
-            if answer is not None:
-                found.append(Size(runner.contestant.name, count, answer["seconds"], answer["cpu"], answer["memory_mb"]))
-    return found
+def sizes(rounds: Rounds) -> None:
+    """A million rows by everybody, or as many as who is slow can; more by who can take them."""
+    for rows in rounds.plan.size_rows:
+        for runner in rounds.runners:
+            one = runner.contestant
+            count = min(rows, one.most_rows)
+            if count == rows or rows == min(rounds.plan.size_rows):
+                asked = partial(_asked, rounds.folder, rows, count, csv=one.name == "river")
+                rounds.ask(("size", f"{count:,}"), runner, asked, partial(_judged, one.name, count), Size)
 
 
-def _write(where: Path, rows: int) -> tuple[list[str], list[str]]:
+def _judged(contestant: str, rows: int, answer: Answer) -> Size:
+    return Size(contestant, rows, answer["seconds"], answer["cpu"], answer["memory_mb"])
+
+
+def _asked(folder: Path, rows: int, count: int, *, csv: bool) -> dict[str, Any]:
+    where = folder / f"size-{rows}.parquet"
     names = [f"number_{place}" for place in range(_NUMBERS)]
     texts = [f"text_{place}" for place in range(_TEXTS)]
+    if not where.exists():
+        _write(where, rows + _REFERENCE, names, texts)
+    end = _REFERENCE + count
+    if csv:
+        pl.scan_parquet(where).head(end).select(names).sink_csv(where.with_suffix(".csv"))
+    return {
+        "mode": "size", "stream": str(where), "reference": _REFERENCE, "ends": [end], "numbers": names, "categories": texts,
+    }  # fmt: skip
+
+
+def _write(where: Path, rows: int, names: Sequence[str], texts: Sequence[str]) -> None:
     parts = []
     for number, begin in enumerate(range(0, rows, _PART)):
         rng = np.random.default_rng([5, number])
@@ -71,4 +70,3 @@ def _write(where: Path, rows: int) -> tuple[list[str], list[str]]:
     pl.scan_parquet(parts).sink_parquet(where, row_group_size=250_000)
     for part in parts:
         part.unlink()
-    return names, texts

@@ -60,17 +60,12 @@ def _drift(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
     import polars as pl
 
     from loopline.monitoring.drift import diagnose
-    from loopline.monitoring.profile import profile_parts, reference_profile
+    from loopline.monitoring.profile import profile_scan, reference_profile
 
     names = [*task["numbers"], *task["categories"]]
-    rows = pl.scan_parquet(task["stream"]).select(names)
-    reference = reference_profile([rows.head(task["reference"]).collect()])
-    total = task["ends"][-1]
-    parts = (
-        rows.slice(begin, min(task["at_once"], total - begin)).collect()
-        for begin in range(task["reference"], total, task["at_once"])
-    )
-    found = diagnose(reference, profile_parts(parts, reference.binning))
+    rows, first, last = pl.scan_parquet(task["stream"]).select(names), task["reference"], task["ends"][-1]
+    reference = reference_profile([rows.head(first).collect()])
+    found = diagnose(reference, profile_scan(rows.slice(first, last - first), reference.binning))
     answer.more = {"suspects": len(found)}
 
 

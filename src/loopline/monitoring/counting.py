@@ -34,67 +34,101 @@ def floats_of(column: pl.Series) -> Floats:
     return (numbers.fill_null(np.nan) if numbers.null_count() else numbers).to_numpy()
 
 
-def count_numbers(values: Floats, edges: Sequence[float], bounds: Sequence[int]) -> tuple[list[NumberProfile], Places]:
-    """The profile of each stretch, rows from one bound up to the next, and the place of each row."""
-    places = np.empty(len(values), dtype=np.uint8)
-    told = [_number(values, places, edges, int(first), int(last)) for first, last in pairwise(bounds)]
-    return told, places
+def count_numbers(
+    values: Floats, edges: Sequence[float], bounds: Sequence[int], places: Places | None = None
+) -> list[NumberProfile]:
+    """The profile of each stretch, rows from one bound up to the next; `places` (rows,), where given, takes the place of each row."""
+    counter = _Numbers(edges)
+    cuts = [slice(int(first), int(last)) for first, last in pairwise(bounds)]
+    return [counter.count(values[cut], None if places is None else places[cut]) for cut in cuts]
 
 
-def _number(values: Floats, places: Places, edges: Sequence[float], first: int, last: int) -> NumberProfile:
-    """In pieces that stay in the processor's cache."""
-    bins = len(edges) + 1
-    counts, registers = np.zeros(bins + 1, dtype=np.int64), Registers()
-    sums: list[tuple[int, float, float, float, float]] = []
-    for begin in range(first, last, _AT_ONCE):
-        piece = slice(begin, min(begin + _AT_ONCE, last))
-        x, place = values[piece], places[piece]
-        _place(x, edges, place)
-        counts += np.bincount(place, minlength=bins + 1)
-        with np.errstate(invalid="ignore"):
-            whole = math.isfinite(float(x.sum()))
-        if whole:
-            sums.append(_moments(x))
-            registers.add(hashes_of(x))
-        else:
-            finite = x[np.isfinite(x)]
-            sums += [_moments(finite)] if len(finite) else []
-            registers.add(hashes_of(x[~np.isnan(x)]))
+class _Numbers:
+    """Counts numbers in pieces that stay in the processor's cache, in memory that is used again."""
+
+    def __init__(self, edges: Sequence[float]) -> None:
+        self._lower, self._top = list(edges[:-1]), edges[-1]
+        self._mask = np.empty(_AT_ONCE, dtype=np.bool_)
+        self._apart = np.empty(_AT_ONCE, dtype=np.float64)
+        self._hashes = np.empty((2, _AT_ONCE), dtype=np.uint64)
+
+    def count(self, values: Floats, places: Places | None) -> NumberProfile:
+        """The profile of these; `places` takes the place of each."""
+        registers, nulls = Registers(), 0
+        passed = [0] * (len(self._lower) + 1)
+        sums: list[Moments] = []
+        for begin in range(0, len(values), _AT_ONCE):
+            x = values[begin : begin + _AT_ONCE]
+            known, finite, total = _split(x)
+            nulls += len(x) - len(known)
+            sums += [self._moments(finite, total)] if len(finite) else []
+            low, high = sums[-1][3:] if len(finite) == len(known) > 0 else (-math.inf, math.inf)
+            self._pass(known, low, high, passed)
+            registers.add(hashes_of(known, self._hashes))
+            if places is not None:
+                self._place(x, places[begin : begin + _AT_ONCE])
+        return _number(len(values), nulls, passed, sums, registers.sketch())
+
+    def _pass(self, x: Floats, low: float, high: float, passed: list[int]) -> None:
+        """Add how many reach each lower edge, and how many are beyond the last; all of them are between `low` and `high`.
+
+        To compare with every edge beats a search where there are a few dozen: no branch is taken.
+        """
+        mask = self._mask[: len(x)]
+        for place, edge in enumerate(self._lower):
+            if edge > high:
+                break
+            passed[place] += len(x) if edge <= low else int(np.count_nonzero(np.greater_equal(x, edge, out=mask)))
+        if high > self._top:
+            passed[-1] += int(np.count_nonzero(np.greater(x, self._top, out=mask)))
+
+    def _place(self, x: Floats, out: Places) -> None:
+        """The bin of each value: 0 below, then each bin, then above; NaN has the last place, one beyond above."""
+        mask = self._mask[: len(x)]
+        out[:] = np.greater(x, self._top, out=mask)
+        for edge in self._lower:
+            out += np.greater_equal(x, edge, out=mask).view(np.uint8)
+        out[np.isnan(x, out=mask)] = len(self._lower) + 2
+
+    def _moments(self, x: Floats, total: float) -> "Moments":
+        mean = total / len(x)
+        apart = np.subtract(x, mean, out=self._apart[: len(x)])
+        # Not `apart @ apart`: threads of a BLAS would share these few rows, take longer, and give other last digits elsewhere.
+        return len(x), mean, float(np.einsum("i,i->", apart, apart)), float(x.min()), float(x.max())
+
+
+def _split(x: Floats) -> tuple[Floats, Floats, float]:
+    """Those that are not NaN, those of them that are finite, and their sum; where all are, no copy is made."""
+    with np.errstate(invalid="ignore"):
+        total = float(x.sum())
+        if math.isfinite(total):
+            return x, x, total
+        known = x[~np.isnan(x)]
+        total = float(known.sum())
+    finite = known if math.isfinite(total) else known[np.isfinite(known)]
+    return known, finite, total if finite is known else float(finite.sum())
+
+
+Moments = tuple[int, float, float, float, float]
+"""Rows, mean, sum of squared distances from it, least and most."""
+
+
+def _number(rows: int, nulls: int, passed: Sequence[int], sums: Sequence[Moments], distinct: bytes) -> NumberProfile:
+    """From how many passed each edge: what passed one and not the next is between them."""
     finite_rows, mean, squares, low, high = _together(sums)
     return NumberProfile(
-        nulls=int(counts[bins]),
-        counts=tuple(counts[:bins].tolist()),
+        nulls=nulls,
+        counts=tuple(before - after for before, after in pairwise([rows - nulls, *passed, 0])),
         finite=finite_rows,
         mean=mean if finite_rows else None,
         squares=squares,
         low=low if finite_rows else None,
         high=high if finite_rows else None,
-        distinct=registers.sketch(),
+        distinct=distinct,
     )
 
 
-def _place(x: Floats, edges: Sequence[float], out: Places) -> None:
-    """The bin of each value: 0 below, then each bin, then above; NaN has the last place, one beyond above.
-
-    To compare with every edge beats a search where there are a few dozen: no branch is taken.
-    """
-    out[:] = 0
-    for edge in edges:
-        out += x >= edge
-    out -= x == edges[-1]
-    missing = np.isnan(x)
-    if missing.any():
-        out[missing] = len(edges) + 1
-
-
-def _moments(x: Floats) -> tuple[int, float, float, float, float]:
-    """Rows, mean, sum of squared distances from it, least and most."""
-    mean = float(x.mean())
-    apart = x - mean
-    return len(x), mean, float(apart @ apart), float(x.min()), float(x.max())
-
-
-def _together(sums: Sequence[tuple[int, float, float, float, float]]) -> tuple[int, float, float, float, float]:
+def _together(sums: Sequence[Moments]) -> Moments:
     """Of all pieces, by Chan, Golub and LeVeque's update."""
     rows, mean, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
     for count, middle, own, least, most in sums:
@@ -106,22 +140,29 @@ def _together(sums: Sequence[tuple[int, float, float, float, float]]) -> tuple[i
 
 
 def count_categories(
-    column: pl.Series, known: Sequence[str], bounds: Sequence[int]
-) -> tuple[list[CategoryProfile], Places]:
-    """The profile of each stretch of a column of texts, booleans or categories, and the place of each row."""
+    column: pl.Series, known: Sequence[str], bounds: Sequence[int], places: Places | None = None
+) -> list[CategoryProfile]:
+    """The profile of each stretch of a column of texts, booleans or categories; `places` as in `count_numbers`."""
+    cuts = [slice(int(first), int(last)) for first, last in pairwise(bounds)]
+    if places is None and len(cuts) == 1:
+        return [_tallied(column[cuts[0]], known)]
     text = column.cast(pl.String)
     distinct = text.unique().drop_nulls().to_list()
-    codes = _codes(text, distinct)
-    hashes = hashes_of_texts(distinct)
-    index = {value: place for place, value in enumerate(distinct)}
-    order = np.array([index.get(value, -1) for value in known], dtype=np.int64)
-    place_of = np.full(len(distinct) + 1, len(known), dtype=np.uint8)
-    place_of[order[order >= 0]] = np.flatnonzero(order >= 0)
-    place_of[-1] = len(known) + 1
-    is_known = place_of[:-1] < len(known)
-    cuts = [(int(first), int(last)) for first, last in pairwise(bounds)]
-    told = [_category(codes[first:last], distinct, hashes, order, is_known) for first, last in cuts]
-    return told, place_of[codes]
+    codes, hashes = _codes(text, distinct), hashes_of_texts(distinct)
+    if places is not None:
+        index = {value: place for place, value in enumerate(known)}
+        place_of = [index.get(value, len(known)) for value in distinct]
+        places[:] = np.array([*place_of, len(known) + 1], dtype=np.uint8)[codes]
+    return [_category(codes[cut], distinct, hashes, known) for cut in cuts]
+
+
+def _tallied(column: pl.Series, known: Sequence[str]) -> CategoryProfile:
+    """One stretch: how often each value is there, without saying where."""
+    few = column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
+    counted = (column if few else column.cast(pl.String)).alias("value").value_counts(name="rows")
+    tally = dict(zip(counted["value"].cast(pl.String).to_list(), counted["rows"].to_list(), strict=True))
+    nulls = tally.pop(None, 0)
+    return _profiled(nulls, tally, sketch(hashes_of_texts(list(tally))), known)
 
 
 def _codes(text: pl.Series, distinct: Sequence[str]) -> Ints:
@@ -129,9 +170,7 @@ def _codes(text: pl.Series, distinct: Sequence[str]) -> Ints:
     return text.cast(pl.Enum(distinct)).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
 
 
-def _category(
-    codes: Ints, distinct: Sequence[str], hashes: Hashes, order: Ints, is_known: npt.NDArray[np.bool_]
-) -> CategoryProfile:
+def _category(codes: Ints, distinct: Sequence[str], hashes: Hashes, known: Sequence[str]) -> CategoryProfile:
     given = codes[codes >= 0]
     if len(distinct) <= _MANY:
         all_counts = np.bincount(given, minlength=len(distinct))
@@ -139,16 +178,12 @@ def _category(
         counts = all_counts[seen]
     else:
         seen, counts = np.unique(given, return_counts=True)
-    by_code = dict(zip(seen.tolist(), counts.tolist(), strict=True))
-    unknown = ~is_known[seen]
-    return CategoryProfile(
-        nulls=len(codes) - len(given),
-        counts=tuple(by_code.get(place, 0) for place in order.tolist()),
-        unseen=int(counts[unknown].sum()),
-        new=_few({distinct[code]: int(count) for code, count in zip(seen[unknown], counts[unknown], strict=True)}),
-        distinct=sketch(hashes[seen]),
-    )
+    tally = {distinct[code]: count for code, count in zip(seen.tolist(), counts.tolist(), strict=True)}
+    return _profiled(len(codes) - len(given), tally, sketch(hashes[seen]), known)
 
 
-def _few(new: dict[str, int]) -> dict[str, int]:
-    return new if len(new) <= KEPT_NEW else {name: new[name] for name in kept_new(list(new))}
+def _profiled(nulls: int, tally: dict[str, int], distinct: bytes, known: Sequence[str]) -> CategoryProfile:
+    """From the rows of each value that is there."""
+    counts = tuple(tally.pop(value, 0) for value in known)
+    new = tally if len(tally) <= KEPT_NEW else {name: tally[name] for name in kept_new(list(tally))}
+    return CategoryProfile(nulls=nulls, counts=counts, unseen=sum(tally.values()), new=new, distinct=distinct)

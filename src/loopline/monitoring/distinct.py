@@ -21,6 +21,7 @@ _BITS = 8
 _RANKS = 64 - _BITS
 _ALPHA = 0.7213 / (1 + 1.079 / REGISTERS)
 _SMALL = 2.5 * REGISTERS
+_FIRST = 2048
 
 _SHIFT = np.uint64(33)
 _FACTORS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
@@ -29,13 +30,19 @@ NOTHING = bytes(REGISTERS)
 """The sketch of no value."""
 
 
-def hashes_of(numbers: Floats) -> Hashes:
-    """A hash of each number, (rows,) of uint64; both zeros are one number. The finaliser of MurmurHash3."""
-    x: Hashes = (np.asarray(numbers, dtype=np.float64) + 0.0).view(np.uint64)
+def hashes_of(numbers: Floats, memory: Hashes | None = None) -> Hashes:
+    """A hash of each number, (rows,) of uint64; both zeros are one number. The finaliser of MurmurHash3.
+
+    `memory`, (2, at least rows), is written over where it is given, and holds what is returned.
+    """
+    if memory is None:
+        memory = np.empty((2, len(numbers)), dtype=np.uint64)
+    x, shifted = memory[0, : len(numbers)], memory[1, : len(numbers)]
+    np.add(numbers, 0.0, out=x.view(np.float64))
     for factor in _FACTORS:
-        x ^= x >> _SHIFT
+        x ^= np.right_shift(x, _SHIFT, out=shifted)
         x *= factor
-    x ^= x >> _SHIFT
+    x ^= np.right_shift(x, _SHIFT, out=shifted)
     return x
 
 
@@ -48,23 +55,36 @@ class Registers:
     """Takes hashes in and gives the sketch of all of them."""
 
     def __init__(self) -> None:
-        self._seen = np.zeros((REGISTERS, 64), dtype=np.bool_)
+        self._highest = np.zeros(REGISTERS, dtype=np.uint8)
+        self._taken = 0
 
     def add(self, hashes: Hashes) -> None:
-        """Take these in: the first eight bits choose the register, the rank is that of the first one among the others."""
+        """Take these in: the first eight bits choose the register, the rank is that of the first one among the others.
+
+        Each time as many as so far: the more are known, the fewer still tell anything.
+        """
+        begin = 0
+        while begin < len(hashes):
+            some = hashes[begin : begin + max(self._taken, _FIRST)]
+            self._take(some)
+            self._taken += len(some)
+            begin += len(some)
+
+    def _take(self, hashes: Hashes) -> None:
+        least = int(self._highest.min())
+        if least:
+            # A rank that every register has reached changes nothing.
+            zeros = np.uint64(((1 << least) - 1) << _BITS)
+            hashes = hashes[np.flatnonzero((hashes & zeros) == 0)]
         low = hashes >> np.uint64(_BITS)
         low |= np.uint64(1 << (_RANKS - 1))
         rank = np.bitwise_count((low & (~low + np.uint64(1))) - np.uint64(1))
-        place = (hashes & np.uint64(REGISTERS - 1)).astype(np.int64)
-        place <<= 6
-        place += rank
-        place += 1
-        self._seen.reshape(-1)[place] = True
+        rank += np.uint8(1)
+        np.maximum.at(self._highest, (hashes & np.uint64(REGISTERS - 1)).astype(np.int64), rank)
 
     def sketch(self) -> bytes:
         """The registers."""
-        highest = 63 - np.argmax(self._seen[:, ::-1], axis=1)
-        return np.where(self._seen.any(axis=1), highest, 0).astype(np.uint8).tobytes()
+        return self._highest.tobytes()
 
 
 def sketch(hashes: Hashes) -> bytes:

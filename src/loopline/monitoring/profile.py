@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -30,9 +31,12 @@ __all__ = [
     "profile",
     "profile_parts",
     "profile_places",
+    "profile_scan",
     "profile_stretches",
     "reference_profile",
 ]
+
+_AT_ONCE = 250_000
 
 
 class Binning(msgspec.Struct, frozen=True):
@@ -106,15 +110,30 @@ def profile_parts(parts: Iterable[pl.DataFrame], binning: Binning) -> Profile:
     return reduce(merge, (profile(part, binning) for part in parts))
 
 
+def profile_scan(rows: pl.LazyFrame, binning: Binning, at_once: int = _AT_ONCE) -> Profile:
+    """The profile of rows that are read from files in parts of so many, and of these only the columns that count. Raises as `profile`."""
+    known = rows.collect_schema().names()
+    wanted = rows.select([name for name in binning.columns() if name in known])
+    nothing = wanted.head(0).collect()
+    return profile_parts(chain([nothing], wanted.collect_batches(chunk_size=at_once, maintain_order=True)), binning)
+
+
 def profile_stretches(frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]) -> list[Profile]:
     """The profile of each stretch of the rows, from one of the `bounds` up to the next. Raises as `profile`."""
-    return profile_places(frame, binning, bounds)[0]
+    return _profiled(frame, binning, bounds, None)
 
 
 def profile_places(
     frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]
 ) -> tuple[list[Profile], dict[str, Places]]:
     """As `profile_stretches`, and where each row counts in each column, (rows,)."""
+    places = {name: np.empty(len(frame), dtype=np.uint8) for name in (*binning.numbers, *binning.categories)}
+    return _profiled(frame, binning, bounds, places), places
+
+
+def _profiled(
+    frame: pl.DataFrame, binning: Binning, bounds: Sequence[int], places: dict[str, Places] | None
+) -> list[Profile]:
     for name in binning.columns():
         if name not in frame.columns:
             raise InvalidInput(
@@ -122,21 +141,23 @@ def profile_places(
                 f"the rows have no column {name!r}",
                 remedy="Profile the columns the model was trained on.",
             )
+    place_of = places or {}
     numbers = {
-        name: count_numbers(floats_of(_column(frame, binning, name)), edges, bounds)
+        name: count_numbers(floats_of(_column(frame, binning, name)), edges, bounds, place_of.get(name))
         for name, edges in binning.numbers.items()
     }
-    categories = {name: count_categories(frame[name], known, bounds) for name, known in binning.categories.items()}
-    profiles = [
+    categories = {
+        name: count_categories(frame[name], known, bounds, place_of.get(name))
+        for name, known in binning.categories.items()
+    }
+    return [
         Profile(
             int(bounds[place + 1] - bounds[place]),
-            {name: parts[place] for name, (parts, _) in numbers.items()},
-            {name: parts[place] for name, (parts, _) in categories.items()},
+            {name: parts[place] for name, parts in numbers.items()},
+            {name: parts[place] for name, parts in categories.items()},
         )
         for place in range(len(bounds) - 1)
     ]
-    counted = {name: places for name, (_, places) in numbers.items()}
-    return profiles, counted | {name: places for name, (_, places) in categories.items()}
 
 
 def _column(frame: pl.DataFrame, binning: Binning, name: str) -> pl.Series:
@@ -168,10 +189,12 @@ def merge(first: Profile, second: Profile) -> Profile:
 
 def _edges(column: pl.Series, bins: int) -> tuple[float, ...]:
     x = floats_of(column)
-    x = x[np.isfinite(x)]
+    x = np.sort(x[np.isfinite(x)])
     if not len(x):
         return ()
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1), method="inverted_cdf"))
+    # The inverted distribution function at even shares, as `np.quantile` has it: of sorted values these are those at places.
+    places = np.maximum(np.ceil(len(x) * np.linspace(0, 1, bins + 1) - 1), 0)
+    edges = np.unique(x[places.astype(np.int64)])
     return tuple(edges.tolist()) if len(edges) > 1 else (float(edges[0]), float(edges[0]))
 
 
