@@ -1,6 +1,7 @@
 """One column counted in its frozen bins, for each of several stretches of its rows: one pass over the column, then numbers only."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -47,7 +48,8 @@ class _Numbers:
     """Counts numbers in pieces that stay in the processor's cache, in memory that is used again."""
 
     def __init__(self, edges: Sequence[float]) -> None:
-        self._lower, self._top = list(edges[:-1]), edges[-1]
+        # The last bin is closed: what is above it begins with the next number.
+        self._firsts = [*edges[:-1], math.nextafter(edges[-1], math.inf)]
         self._mask = np.empty(_AT_ONCE, dtype=np.bool_)
         self._apart = np.empty(_AT_ONCE, dtype=np.float64)
         self._hashes = np.empty((2, _AT_ONCE), dtype=np.uint64)
@@ -55,7 +57,7 @@ class _Numbers:
     def count(self, values: Floats, places: Places | None) -> NumberProfile:
         """The profile of these; `places` takes the place of each."""
         registers, nulls = Registers(), 0
-        passed = [0] * (len(self._lower) + 1)
+        passed = [0] * len(self._firsts)
         sums: list[Moments] = []
         for begin in range(0, len(values), _AT_ONCE):
             x = values[begin : begin + _AT_ONCE]
@@ -63,32 +65,28 @@ class _Numbers:
             nulls += len(x) - len(known)
             sums += [self._moments(finite, total)] if len(finite) else []
             low, high = sums[-1][3:] if len(finite) == len(known) > 0 else (-math.inf, math.inf)
-            self._pass(known, low, high, passed)
+            place = None if places is None else places[begin : begin + _AT_ONCE]
+            self._pass(x, len(known), low, high, passed, place)
             registers.add(hashes_of(known, self._hashes))
-            if places is not None:
-                self._place(x, places[begin : begin + _AT_ONCE])
         return _number(len(values), nulls, passed, sums, registers.sketch())
 
-    def _pass(self, x: Floats, low: float, high: float, passed: list[int]) -> None:
-        """Add how many reach each lower edge, and how many are beyond the last; all of them are between `low` and `high`.
+    def _pass(self, x: Floats, known: int, low: float, high: float, passed: list[int], out: Places | None) -> None:
+        """Add how many reach each edge; `known` of them are not NaN, and lie from `low` to `high`. NaN reaches none, and has the last place.
 
-        To compare with every edge beats a search where there are a few dozen: no branch is taken.
+        To compare with every edge between beats a search where there are a few dozen: no branch is taken.
         """
         mask = self._mask[: len(x)]
-        for place, edge in enumerate(self._lower):
-            if edge > high:
-                break
-            passed[place] += len(x) if edge <= low else int(np.count_nonzero(np.greater_equal(x, edge, out=mask)))
-        if high > self._top:
-            passed[-1] += int(np.count_nonzero(np.greater(x, self._top, out=mask)))
-
-    def _place(self, x: Floats, out: Places) -> None:
-        """The bin of each value: 0 below, then each bin, then above; NaN has the last place, one beyond above."""
-        mask = self._mask[: len(x)]
-        out[:] = np.greater(x, self._top, out=mask)
-        for edge in self._lower:
-            out += np.greater_equal(x, edge, out=mask).view(np.uint8)
-        out[np.isnan(x, out=mask)] = len(self._lower) + 2
+        first, last = bisect_right(self._firsts, low), bisect_right(self._firsts, high)
+        passed[:first] = [count + known for count in passed[:first]]
+        if out is not None:
+            out[:] = first
+        for place in range(first, last):
+            np.greater_equal(x, self._firsts[place], out=mask)
+            passed[place] += int(np.count_nonzero(mask))
+            if out is not None:
+                out += mask.view(np.uint8)
+        if out is not None and known < len(x):
+            out[np.isnan(x, out=mask)] = len(self._firsts) + 1
 
     def _moments(self, x: Floats, total: float) -> "Moments":
         mean = total / len(x)
