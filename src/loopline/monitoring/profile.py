@@ -1,8 +1,8 @@
 """Profiles: exact counts of a model's inputs in bins frozen at training. Counts of two stretches add up to those of both."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import chain
+from itertools import count
 
 import msgspec
 import numpy as np
@@ -111,11 +111,20 @@ def profile_parts(parts: Iterable[pl.DataFrame], binning: Binning) -> Profile:
 
 
 def profile_scan(rows: pl.LazyFrame, binning: Binning, at_once: int = _AT_ONCE) -> Profile:
-    """The profile of rows that are read from files in parts of so many, and of these only the columns that count. Raises as `profile`."""
+    """The profile of a scan of Parquet files, of which so many rows, and only the columns that count, are in memory at a time. Raises as `profile`."""
     known = rows.collect_schema().names()
-    wanted = rows.select([name for name in binning.columns() if name in known])
-    nothing = wanted.head(0).collect()
-    return profile_parts(chain([nothing], wanted.collect_batches(chunk_size=at_once, maintain_order=True)), binning)
+    return profile_parts(
+        _parts_of(rows.select([name for name in binning.columns() if name in known]), at_once), binning
+    )
+
+
+def _parts_of(rows: pl.LazyFrame, at_once: int) -> Iterator[pl.DataFrame]:
+    """Each part is asked for by itself: batches of one query would be read ahead of who counts them, which takes half as much memory again."""
+    for begin in count(0, at_once):
+        part = rows.slice(begin, at_once).collect()
+        yield part
+        if len(part) < at_once:
+            return
 
 
 def profile_stretches(frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]) -> list[Profile]:
