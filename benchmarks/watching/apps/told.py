@@ -27,7 +27,14 @@ class Answer:
 
     def tell(self) -> None:
         seconds = time.perf_counter() - self._began
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         cpu = time.process_time() - self._worked
-        said = {"pages": self.pages, "seconds": seconds, "cpu": cpu, "memory_mb": memory, **self.more}
+        said = {"pages": self.pages, "seconds": seconds, "cpu": cpu, "memory_mb": _most_mb(), **self.more}
         print("\n" + json.dumps({"answer": said}), flush=True)
+
+
+def _most_mb() -> float:
+    """The most memory of this program so far. What the kernel tells of a process as a whole begins with the memory of who started it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) / 1024
