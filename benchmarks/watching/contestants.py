@@ -28,6 +28,6 @@ EVERYBODY = (
     Contestant("loopline", "Loopline", "ours.py", "ours"),
     Contestant("evidently", "Evidently", "evidently_app.py", "peer", ("evidently==0.7.23", "pyarrow", "pandas<3"), 7, null_chunk=30, null_chunks=24, most_rows=1_000_000),
     Contestant("nannyml", "NannyML", "nannyml_app.py", "peer", ("nannyml==0.13.1", "statsmodels", "pandas<3", "pyarrow"), 1, most_rows=1_000_000),
-    Contestant("alibi-detect", "alibi-detect", "alibi_app.py", "peer", ("alibi-detect==0.13.0", "pyarrow<20"), 1, most_rows=1_000_000),
+    Contestant("alibi-detect", "alibi-detect", "alibi_app.py", "peer", ("alibi-detect==0.13.0", "pyarrow<20"), 1, null_chunk=7, most_rows=1_000_000),
     Contestant("river", "river", "river_app.py", "peer", ("river==0.26.1",), 1, most_rows=100_000),
 )  # fmt: skip

@@ -26,5 +26,5 @@ class Plan:
 
 FULL = Plan(range(20), 2, range(20), 10_000_000, 1_000_000, (1_000_000, 10_000_000), 600)
 QUICK = Plan(
-    range(1), 1, range(1), 200_000, 200_000, (1_000_000,), 120, held_out=("affairs",), peer_kinds=("stale_feed",)
+    range(1), 1, range(1), 200_000, 200_000, (1_000_000,), 240, held_out=("affairs",), peer_kinds=("stale_feed",)
 )
