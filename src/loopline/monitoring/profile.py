@@ -119,7 +119,7 @@ def profile_scan(rows: pl.LazyFrame, binning: Binning, at_once: int = _AT_ONCE) 
 
 
 def _parts_of(rows: pl.LazyFrame, at_once: int) -> Iterator[pl.DataFrame]:
-    """Each part is asked for by itself: batches of one query would be read ahead of who counts them, which takes half as much memory again."""
+    """Each part is asked for by itself: batches of one query would be read ahead of who counts them, which takes a third more memory."""
     for begin in count(0, at_once):
         part = rows.slice(begin, at_once).collect()
         yield part
