@@ -181,26 +181,32 @@ def large() -> bytes:
     return to_onnx(RandomForestRegressor(**FEW).fit(FULL, VALUE), 6)
 
 
+def inner(flat):
+    """Not leaves: they must stay their own children, or nothing ends."""
+    return flat.nodes["child"] >> 1 != np.arange(len(flat.nodes))
+
+
 def shifted(flat):
     flat.splits["threshold"] = np.nextafter(flat.splits["threshold"], np.float32(np.inf))
     flat.nodes["threshold"] = np.nextafter(flat.nodes["threshold"], np.float32(np.inf))
 
 
 def shifted_down_alone(flat):
-    flat.nodes["threshold"] = np.nextafter(flat.nodes["threshold"], np.float32(-np.inf))
+    flat.nodes["threshold"][inner(flat)] = np.nextafter(flat.nodes["threshold"][inner(flat)], np.float32(-np.inf))
 
 
 def swapped(flat):
     """The root's children, of the first tree alone."""
     root = flat.trees["root"][0]
     left = flat.nodes["child"][root] >> 1
+    assert inner(flat)[[left, left + 1]].all()
     flat.nodes[[left, left + 1]] = flat.nodes[[left + 1, left]]
     flat.splits["keep"][0] = ~flat.splits["keep"][0]
 
 
 def missing_right(flat):
     flat.splits["missing_left"] ^= 1
-    flat.nodes["child"] ^= 1
+    flat.nodes["child"][inner(flat)] ^= 1
 
 
 def another_order(flat):

@@ -11,7 +11,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { VECTORS = 4, WALKED = 16 }; /* of rows, side by side: registers, and rows that walk */
+enum { VECTORS = 4, WALKED = 16 }; /* side by side: registers of rows, and what walks */
+enum { ALONE = 2 };                /* so many rows are done sooner one by one */
 enum { NONE, LOGISTIC, SOFTMAX };
 enum { AS_THEY_ARE, SHARE, SIGNED }; /* what becomes of one score for two classes */
 
@@ -156,11 +157,12 @@ static void lone(const struct forest *forest, const float *row, float *out, floa
 __attribute__((visibility("default"))) int loopline_forest(const struct forest *forest, const float *matrix, int64_t count,
                                                            int64_t stride, float *out) {
     const size_t most = VECTORS * 16, wide = (size_t)forest->targets + forest->used;
-    float *room = malloc((count == 1 ? wide + forest->count : most * wide + forest->targets) * sizeof *room);
+    float *room = malloc((count <= ALONE ? wide + forest->count : most * wide + forest->targets) * sizeof *room);
     if (room == NULL)
         return 0;
-    if (count == 1)
-        lone(forest, matrix, out, room);
+    if (count <= ALONE)
+        for (int64_t r = 0; r < count; r++)
+            lone(forest, matrix + r * stride, out + r * outputs_of(forest), room);
     else
 #if defined(__x86_64__) && !defined(LOOPLINE_NARROW)
         if (count > 8 && __builtin_cpu_supports("avx512f")) /* no wider than there are rows */

@@ -105,7 +105,7 @@ def _proven(whole: Whole, open_run: Open) -> Run:
         return trees(gives, {parts.takes: some}, None)
 
     require_same(walked, reference, rows)
-    require_same(one_by_one(walked), reference, rows[::4])
+    require_same(one_by_one(walked), reference, rows[::4], ())
     made = ForestRun(parts, forest, whole.run, open_run)
     if not only:
         rows = rows if parts.before is None else plain_rows(whole.fields, missing=whole.floats)
