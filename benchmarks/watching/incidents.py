@@ -1,7 +1,7 @@
 """Part (a): faults planted in served models' streams; who pages, how soon, how often falsely, and what it calls the cause."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 from watching.contestants import Contestant
 from watching.faults import ISSUE, Planted, plant
-from watching.rounds import Answer, Rounds
+from watching.rounds import Answer, Rounds, Runner
 from watching.streams import Stream, log_losses
 
 _TOLERANCE = 0.02
@@ -18,7 +18,9 @@ _TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Trial:
-    """A fault of one seed, who looked at it, and what came of it. `delay` is in rows, None where it was not found; `rank` of the true cause."""
+    """A fault of one seed, who looked at it, and what came of it. `delay` is in rows, None where it was not found; `rank` of the true cause is
+    that of the whole stream's end, `rank_at_page` what is told on the day of the page.
+    """
 
     stream: str
     kind: str
@@ -32,6 +34,7 @@ class Trial:
     rank: int | None
     seconds: float
     sentence: str = ""
+    rank_at_page: int | None = None
 
 
 def trials(rounds: Rounds, part: str, streams: Mapping[str, Callable[[], Stream]], seeds: Sequence[int]) -> None:
@@ -51,7 +54,7 @@ def trials(rounds: Rounds, part: str, streams: Mapping[str, Callable[[], Stream]
                         (part, f"{name} {kind} {seed}"),
                         runner,
                         partial(_asked, stream, planted, runner.contestant, rounds.folder),
-                        partial(_told, stream, planted, seed, runner.contestant),
+                        partial(_told, stream, planted, seed, runner, rounds),
                         Trial,
                     )
 
@@ -67,14 +70,29 @@ def _asked(
 
 
 def _told(
-    stream: Callable[[], Stream], planted: Callable[[], Planted], seed: int, contestant: Contestant, answer: Answer
+    stream: Callable[[], Stream],
+    planted: Callable[[], Planted],
+    seed: int,
+    runner: Runner,
+    rounds: Rounds,
+    answer: Answer,
 ) -> Trial:
-    return _judged(stream(), planted(), seed, contestant, answer)
+    trial = _judged(stream(), planted(), seed, runner.contestant, answer)
+    if runner.contestant.role == "peer":
+        return replace(trial, rank_at_page=trial.rank)
+    if trial.delay is None:
+        return trial
+    # Whoever is paged looks on that day: what came later is not known then.
+    task = _task(stream(), planted(), runner.contestant, rounds.folder, until=planted().first + trial.delay)
+    then = runner.run({**task, "reference_blocks": answer["reference_blocks"]}, rounds.folder, rounds.plan.patience)
+    return replace(trial, rank_at_page=_rank(then["causes"], planted()))
 
 
-def _task(stream: Stream, planted: Planted, contestant: Contestant, folder: Path) -> dict[str, Any]:
-    """All get the same reference, the first 30 % of the days, and then the days that follow, or weeks."""
-    rows = planted.frame.select("at", "score", "label", *stream.features)
+def _task(
+    stream: Stream, planted: Planted, contestant: Contestant, folder: Path, until: int | None = None
+) -> dict[str, Any]:
+    """All get the same reference, the first 30 % of the days, and then the days that follow, or weeks; of the first `until` rows."""
+    rows = planted.frame.select("at", "score", "label", *stream.features)[:until]
     where = folder / "stream.parquet"
     rows.write_parquet(where)
     if contestant.name == "river":
@@ -105,7 +123,7 @@ def _judged(stream: Stream, planted: Planted, seed: int, contestant: Contestant,
     )
     causes = answer.get("causes", [])
     if contestant.role == "ours":
-        rank = next((place + 1 for place, one in enumerate(causes) if _is_cause(one, planted)), None)
+        rank = _rank(causes, planted)
     else:
         columns = right[0]["columns"] if right else []
         rank = next((place + 1 for place, name in enumerate(columns) if name in planted.truth), None)
@@ -123,6 +141,10 @@ def _right(page: dict[str, Any], planted: Planted) -> bool:
     if page["kind"] == "slice":
         return planted.kind != "concept" or page["columns"] == [f"{planted.truth[0]}={planted.value}"]
     return bool(set(page["columns"]) & set(planted.truth))
+
+
+def _rank(causes: Sequence[dict[str, Any]], planted: Planted) -> int | None:
+    return next((place + 1 for place, one in enumerate(causes) if _is_cause(one, planted)), None)
 
 
 def _is_cause(told: dict[str, Any], planted: Planted) -> bool:

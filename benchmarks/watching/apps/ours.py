@@ -25,6 +25,7 @@ def main() -> None:
         answer.more = {
             "causes": [{"kind": one.kind, "subject": one.subject, "columns": one.columns, "sentence": one.sentence} for one in watched.why.causes],
             "blocks": len(watched.blocks),
+            "reference_blocks": sum(block.reference for block in watched.blocks),
         }  # fmt: skip
     answer.tell()
 

@@ -142,4 +142,6 @@ def test_what_is_surely_wrong_and_costs_most_comes_first():
         cause("concept", "carrier=DL", "", share=0.7),
     ]
     assert [one.subject for one in ranked(told)] == ["distance", "carrier=DL", "temp", "gap"]
+    unharmed = [one.subject for one in ranked(told, harmed=False)]
+    assert unharmed == ["distance", "gap", "carrier=DL", "temp"], "no rise is there to be accounted for"
     assert set(CERTAINTY) == set(REMEDIES)

@@ -64,6 +64,7 @@ class Diagnosis:
         self._since = np.flatnonzero((block >= self.first) & (block <= self.last))
         before, since = (self.unexplained[rows[judged[rows]]] for rows in (self._before, self._since))
         self.rise = float(since.mean() - before.mean()) if len(before) and len(since) else 0.0
+        self._harmed = bool(study.episodes or harms)
         self._sure: set[str] = set()
         """Columns that surely contribute to the rise."""
         self._stretches = range(int(self.inputs.stretch[self.first]), int(self.inputs.stretch[self.last]) + 1)
@@ -82,7 +83,7 @@ class Diagnosis:
         found += self._slices(carriers, broken)
         found += [*self._mixes(broken), *self._versions(), *self._upstream()]
         found += self._misleading(found)
-        return ranked(found)[:MOST]
+        return ranked(found, harmed=self._harmed)[:MOST]
 
     @cached_property
     def blind(self) -> "Blind | None":
@@ -377,7 +378,8 @@ class Diagnosis:
         for one in traffic_mix(names, rows, loss)[:1]:
             share = min(one.effect / total, 1.0)
             if share >= _LEAST_MIX:
-                sentence = f"{one.slice} makes {one.after:.0%} of the rows, where it made {one.before:.0%}: the mix of rows alone accounts for {share:.0%} of the rise."
+                accounts = f": the mix of rows alone accounts for {share:.0%} of the rise" if self._harmed else ""
+                sentence = f"{one.slice} makes {one.after:.0%} of the rows, where it made {one.before:.0%}{accounts}."
                 timing = (
                     self._jump(distances(self.inputs, self.study.profile, one.column)) if one.column != SCORE else 1.0
                 )
@@ -437,7 +439,8 @@ class Diagnosis:
             )
 
     def _accounts(self, share: float | None) -> str:
-        return "" if share is None or share < 0.01 else f" It accounts for {share:.0%} of the rise of the loss."  # noqa: PLR2004 - a percent
+        known = self._harmed and share is not None and share >= 0.01  # noqa: PLR2004 - a percent
+        return f" It accounts for {share:.0%} of the rise of the loss." if known else ""
 
 
 def _listed(names: Sequence[str]) -> str:

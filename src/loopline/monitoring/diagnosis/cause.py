@@ -121,6 +121,10 @@ def cause(
     return Cause(kind, subject, tuple(columns) or (subject,), share, timing, score, sentence, REMEDIES[kind], picture)
 
 
-def ranked(causes: Iterable[Cause]) -> list[Cause]:
-    """The likeliest first."""
-    return sorted(causes, key=lambda one: (-one.score, one.subject, one.kind))
+def ranked(causes: Iterable[Cause], *, harmed: bool = True) -> list[Cause]:
+    """The likeliest first. Where nothing is `harmed` there is no rise that moves and mixes could account for: what is broken comes before them."""
+
+    def place(one: Cause) -> tuple[bool, float, str, str]:
+        return not harmed and one.kind not in BROKEN, -one.score, one.subject, one.kind
+
+    return sorted(causes, key=place)
