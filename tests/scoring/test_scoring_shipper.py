@@ -18,7 +18,7 @@ from loopline.scoring.block import Block, encode
 from loopline.scoring.record import Prediction
 from loopline.scoring.shipper import Shipped, ship, ship_all
 from loopline.scoring.spool import Spool, claim_spool
-from loopline.scoring.spool_folder import CORRUPT, SEALED, SpoolState
+from loopline.scoring.spool_folder import CORRUPT, SEALED, SpoolFolder, SpoolState
 from loopline.tables.tables import Tables
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -128,6 +128,46 @@ def test_a_killed_process_leaves_nothing_behind_that_is_not_shipped(spool, table
     spool._lock.close()
     assert ship_all(spool.folder.path.parent, tables) == Shipped(segments=1, rows=1)
     assert ids(tables) == ["a"]
+
+
+@pytest.mark.parametrize("moment", ["identify", "recover", "numbers", "state"])
+def test_shipped_while_the_next_process_takes_over_no_number_and_no_id_is_used_again(
+    spool, tables, moment, monkeypatch
+):
+    """A segment that went to its table just before or after the next process looked is counted all the same: else what that one writes
+    would be taken for what the table has.
+    """
+    spool.append([packed("a")])
+    spool.seal()
+    spool._lock.close()
+    looked = getattr(SpoolFolder, moment)
+
+    def ship_and_look(folder, *given, **named):
+        monkeypatch.undo()
+        ship(folder.path, tables)
+        return looked(folder, *given, **named)
+
+    def look_and_ship(folder, *given, **named):
+        found = looked(folder, *given, **named)
+        monkeypatch.undo()
+        ship(folder.path, tables)
+        return found
+
+    for meanwhile in (ship_and_look, look_and_ship):
+        monkeypatch.setattr(SpoolFolder, moment, meanwhile)
+        after = Spool(spool.folder.path, fsync=False)
+        assert after.instance != spool.instance
+        name = meanwhile.__name__
+        after.append([packed(name)])
+        after.close()
+        ship(after.folder.path, tables)
+        assert ids(tables)[-1] == name
+        spool = after
+        spool_of_before = Spool(spool.folder.path, fsync=False)
+        spool_of_before.append([packed(f"{name} again")])
+        spool_of_before.seal()
+        spool_of_before._lock.close()
+    assert ids(tables) == ["a", "ship_and_look", "ship_and_look again", "look_and_ship"]
 
 
 def test_features_that_come_and_go_are_columns_with_nulls(spool, tables):

@@ -16,8 +16,9 @@ from typing import NoReturn
 
 from loopline.errors import Conflict, InvalidInput, Unavailable
 from loopline.scoring.segment import HEADER, LARGEST_PAYLOAD, frames
-from loopline.scoring.spool_folder import CORRUPT, OPEN, SEALED, TORN, SpoolFolder
+from loopline.scoring.spool_folder import OPEN, SpoolFolder
 
+_RUN_BYTES = 12
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -46,11 +47,12 @@ class Spool:
         self._segment_seconds = segment_seconds
         self._guard = threading.Lock()
         self._segment: _Segment | None = None
-        state = self.folder.identify(entropy)
-        self.id = state.id
+        self.id = self.folder.identify(entropy).id
+        self.instance = (
+            f"{self.id}:{entropy(_RUN_BYTES).hex()}"  # whatever became of what the process before was to write
+        )
         self.folder.recover(fsync=fsync)
-        self._next = max([state.shipped, *self.folder.numbers(SEALED, CORRUPT, TORN)]) + 1
-        self.instance = f"{self.id}:{self._next}"
+        self._next = self.folder.unused()
 
     def append(self, payloads: Sequence[bytes]) -> None:
         """Write all payloads or, where that fails, none: then raises `Unavailable` ("spool.full", "spool.failed"), and what was

@@ -84,6 +84,14 @@ class SpoolFolder:
             self.keep(state)
         return state
 
+    def unused(self) -> int:
+        """The first number above all that were ever used. Needs the writer's lock; somebody may be shipping meanwhile."""
+        present = self.numbers(
+            OPEN, SEALED, CORRUPT, TORN
+        )  # before the state: what is shipped after this is among them
+        state = self.state()
+        return max([0 if state is None else state.shipped, *present]) + 1
+
     def segment(self, number: int, suffix: str) -> Path:
         """Where segment `number` lies."""
         return self.path / f"{number:010d}{suffix}"
