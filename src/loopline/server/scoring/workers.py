@@ -18,7 +18,7 @@ import structlog
 
 _PR_SET_PDEATHSIG = 1
 _FIRST_DELAY = 0.05
-_LONGEST_DELAY = 5.0
+_LONGEST_DELAY = 1.0  # with loading, whoever is killed again and again is back within two seconds
 _STEADY_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 
