@@ -31,8 +31,11 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard src/loopline/
 
 install: $(STAMP)
 
-# The tests start a real PostgreSQL; the Debian package brings its server programs.
+# The tests start a real PostgreSQL, whose Debian package brings its server programs, and try the library in C, which installing builds.
 debian:
+	@command -v cc >/dev/null 2>&1 || { \
+		echo "installing a C compiler for the tests"; \
+		$$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev >/dev/null'; }
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || { \
 		echo "installing PostgreSQL for the tests"; \
 		$$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null'; }
@@ -52,7 +55,7 @@ layers: $(STAMP)
 
 check: lint types layers
 
-test: $(STAMP) debian check
+test: debian $(STAMP) check
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 newest:
@@ -69,7 +72,7 @@ benchmarks: $(STAMP)
 benchmarks-serving: $(STAMP)
 	$(BIN)/python benchmarks/serving.py
 
-benchmarks-steps: $(STAMP) debian
+benchmarks-steps: debian $(STAMP)
 	$(BIN)/python benchmarks/steps.py
 
 benchmarks-policies: $(STAMP)
@@ -80,7 +83,7 @@ benchmarks-monitoring: $(STAMP)
 	$(BIN)/python benchmarks/monitoring.py $(if $(QUICK),--quick --keep .loopline/benchmarks/monitoring-quick.jsonl,--keep .loopline/benchmarks/monitoring.jsonl)
 
 # The tests of `make test`, with the full number of faults; each says how many were tried, survived, and how long recovery took.
-faults: $(STAMP) debian
+faults: debian $(STAMP)
 	@for tool in strace faketime iptables; do command -v $$tool >/dev/null 2>&1 || { \
 		$$(test "$$(id -u)" = 0 || echo sudo) sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$tool >/dev/null"; }; done
 	LOOPLINE_FAULTS=1 $(BIN)/pytest -n0 -s tests/faults
