@@ -20,8 +20,8 @@ from loopline.monitoring.drift import Suspect, diagnose
 from loopline.monitoring.history import keep_profile, raise_data_fault
 from loopline.monitoring.profile import ReferenceProfile, profile, reference_profile
 from loopline.monitoring.quality import find_faults
-from loopline.scoring.feature_columns import as_kinds
-from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.scoring.feature_columns import as_kinds, by_name
+from loopline.scoring.record import prediction_table
 from loopline.storage.database import Transaction
 from loopline.training.training_set import LabelledRows
 from loopline.values import Window, canonical_json, duration
@@ -141,8 +141,7 @@ def logged_features(resources: Resources, lane: Lane, window: Window) -> pl.Data
     name = prediction_table(lane.project, lane.model)
     if not resources.tables.exists(name):
         return pl.DataFrame()
-    rows = resources.tables.open(name).read(event_after=window.start, event_until=window.end)
-    return _features(rows)
+    return by_name(resources.tables.open(name).read(event_after=window.start, event_until=window.end))
 
 
 def features_that_came(resources: Resources, lane: Lane, window: Window) -> pl.DataFrame:
@@ -150,8 +149,4 @@ def features_that_came(resources: Resources, lane: Lane, window: Window) -> pl.D
     name = prediction_table(lane.project, lane.model)
     if not resources.tables.exists(name):
         return pl.DataFrame()
-    return _features(resources.tables.open(name).read(known_after=window.start, known_until=window.end))
-
-
-def _features(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(pl.col(f"^{FEATURE_PREFIX}.*$").name.map(lambda column: column.removeprefix(FEATURE_PREFIX)))
+    return by_name(resources.tables.open(name).read(known_after=window.start, known_until=window.end))

@@ -27,8 +27,8 @@ from loopline.monitoring.parts import paired_blocks
 from loopline.monitoring.performance import read_performance
 from loopline.monitoring.risk import Reference, Risk
 from loopline.monitoring.state import HarmEvidence
-from loopline.scoring.feature_columns import as_kinds
-from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.scoring.feature_columns import as_kinds, by_name
+from loopline.scoring.record import prediction_table
 
 _LATELY = 30
 _TWICE = 2.0
@@ -138,8 +138,7 @@ def _anew(
         predictor = predictors.version(tx, lane.project, lane.model, version)
     logged = logged_columns(resources, lane)
     rows = matured(resources, lane, history, after=after, until=until, now=now, also=logged)
-    features = rows.select(pl.col(name).alias(name.removeprefix(FEATURE_PREFIX)) for name in logged)
-    features = as_kinds(features, {field.name: field.kind for field in predictor.signature.fields})
+    features = as_kinds(by_name(rows.select(logged)), {field.name: field.kind for field in predictor.signature.fields})
     if rows.is_empty():
         return rows.with_columns(other=pl.lit(None, pl.Float64))
     return rows.drop(logged).with_columns(as_column("other", predictor.predict(features)))

@@ -26,8 +26,8 @@ from loopline.loop.watch import matured
 from loopline.models import registry
 from loopline.models.predictor import Predictor
 from loopline.monitoring.alarm_kinds import DATA_FAULT, DECISION_HARM, HARM
-from loopline.scoring.feature_columns import as_kinds
-from loopline.scoring.record import FEATURE_PREFIX, prediction_table
+from loopline.scoring.feature_columns import as_kinds, by_name
+from loopline.scoring.record import prediction_table
 from loopline.values import Window
 
 LEAST_BLOCKS = 3
@@ -154,8 +154,5 @@ class LaneSituation:
         """What `predictor` makes of the features with which `rows` were predicted: the columns `_key` and `candidate`."""
         table = self._resources.tables.open(prediction_table(self._lane.project, self._lane.model))
         logged = table.read(event_after=since, event_until=until).join(rows, on="_key", how="semi")
-        features = logged.select(
-            pl.col(f"^{FEATURE_PREFIX}.*$").name.map(lambda name: name.removeprefix(FEATURE_PREFIX))
-        )
-        kinds = {field.name: field.kind for field in predictor.signature.fields}
-        return logged.select("_key", as_column("candidate", predictor.predict(as_kinds(features, kinds))))
+        features = as_kinds(by_name(logged), {field.name: field.kind for field in predictor.signature.fields})
+        return logged.select("_key", as_column("candidate", predictor.predict(features)))

@@ -42,6 +42,12 @@ def plain_names(columns: Sequence[str]) -> dict[str, str]:
     return {column: name for column, name in names.items() if name not in columns}
 
 
+def by_name(predictions: pl.DataFrame) -> pl.DataFrame:
+    """The logged features of rows of the prediction table, by name, and nothing else of them."""
+    named = pl.col(f"^{FEATURE_PREFIX}.*$")
+    return predictions.select(named.name.map(lambda column: column.removeprefix(FEATURE_PREFIX)))
+
+
 def as_kinds(features: pl.DataFrame, kinds: Mapping[str, str]) -> pl.DataFrame:
     """Logged features by name, as the kinds (name to "number" or "category") that a reader takes them for.
 

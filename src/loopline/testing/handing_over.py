@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +27,7 @@ from loopline.pipelines.taking import Taken, commit, take
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.statements import Session, Sql, Statements
+from loopline.testing.opened import OpenedDatabase
 
 _END_LEASES = Sql("update step set leased_until = 0 where state = 'running'")
 _LATER = Sql("update step set ready_at = ready_at + 60000 where state = 'ready'")
@@ -123,13 +123,8 @@ def choosing(value: int) -> Any:
     return then(value, when=positive(first(value)))
 
 
-class HandingOverSuite:
+class HandingOverSuite(OpenedDatabase):
     """Who gets a step that became ready with the end of another, and that nothing else is promised less for it."""
-
-    @pytest.fixture
-    def database(self, database_url: str) -> Iterator[Database]:
-        with closing(Database.open(database_url, durable=False)) as opened:
-            yield opened
 
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Engine:

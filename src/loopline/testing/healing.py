@@ -1,8 +1,7 @@
 """What healing must do on every database, also where a worker dies on the way. Subclass `HealingSuite` and give it a fixture `database_url`."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from loopline.pipelines.why import why
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.statements import Sql, Statements
+from loopline.testing.opened import OpenedDatabase
 from loopline.values import Window
 
 DAY = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
@@ -197,13 +197,8 @@ class Died(Exception):
     """What ends a worker in these tests."""
 
 
-class HealingSuite:
+class HealingSuite(OpenedDatabase):
     """Each remedy: what comes of the step, what is told, and that a death before or after the commit changes neither."""
-
-    @pytest.fixture
-    def database(self, database_url: str) -> Iterator[Database]:
-        with closing(Database.open(database_url, durable=False)) as opened:
-            yield opened
 
     @pytest.fixture
     def told(self) -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +28,7 @@ from loopline.pipelines.prune import Pruned, prune
 from loopline.storage.artifacts import open_artifacts
 from loopline.storage.database import Database
 from loopline.storage.statements import Session, Sql, Statements
+from loopline.testing.opened import OpenedDatabase
 from loopline.testing.pipeline_examples import broken, calls, conditional, doubled, many, measured, retried
 
 LEASE_MS = 60_000
@@ -39,13 +39,8 @@ _ALL_STEPS = Sql("select * from step order by execution, number")
 _ALL_EXECUTIONS = Sql("select * from execution order by id")
 
 
-class PipelineSuite:
+class PipelineSuite(OpenedDatabase):
     """Claims, leases and fences; retries, skips, fan-out; cancel, resume and rerun; the cache and what heals it."""
-
-    @pytest.fixture
-    def database(self, database_url: str) -> Iterator[Database]:
-        with closing(Database.open(database_url, durable=False)) as opened:
-            yield opened
 
     @pytest.fixture
     def engine(self, tmp_path: Path) -> Engine:
