@@ -89,8 +89,8 @@ class Shared(msgspec.Struct, frozen=True, gc=False):
 class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks; when the request arrived, and until when an answer is waited for, by `time.perf_counter`. With `request_id` the prediction ids follow from
     (principal, request id, key): a request that is sent again gets the same ids. `stages` is where whoever traces it wants to be told
-    when each stage began and ended. `waited` are milliseconds that went to other rows of the request. `alone` says that nobody else can be
-    asking at this moment.
+    when each stage began and ended. `waited` are milliseconds that went to other rows of the request. `alone` says that nobody else
+    asked of late.
     """
 
     principal: str | None = None

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopline.clock import SystemClock
+from loopline.server.scoring.busy_poll import ALONE_AFTER, BusyPoll
 from loopline.server.scoring.connection import HEADERS_LIMIT, READING_SECONDS, Connection
 from loopline.server.scoring.http import Request, Response
 
@@ -46,6 +47,9 @@ class Loop:
         self.later = []
 
     def call_later(self, _seconds, call):
+        self.later.append(call)
+
+    def call_soon(self, call):
         self.later.append(call)
 
 
@@ -199,16 +203,15 @@ def test_one_connection_too_many_is_told_so():
     assert second.written.startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_request_knows_whether_its_connection_is_the_only_one():
-    app, peers = Echo(), set()
-    first, _ = connected(app, peers)
+def test_a_request_knows_whether_anybody_else_asked_of_late():
+    app, poll = Echo(), BusyPoll(Loop())
+    first, second = (Connection(app, set(), Loop(), poll=poll) for _ in range(2))
     sent = b"GET /a HTTP/1.1\r\n" + HEAD + b"\r\n"
-    first.data_received(sent)
-    second, _ = connected(app, peers)
-    first.data_received(sent)
-    second.connection_lost(None)
-    first.data_received(sent)
-    assert [request.alone for request in app.requests] == [True, False, True]
+    for one in (first, second):
+        one.connection_made(Wire())
+    for one in (*[first] * (ALONE_AFTER + 2), second, first):
+        one.data_received(sent)
+    assert [request.alone for request in app.requests] == [False] * ALONE_AFTER + [True] * 2 + [False] * 2
 
 
 def test_the_last_answer_before_the_end_says_so():

@@ -15,6 +15,7 @@ from typing import Protocol
 import httptools
 
 from loopline.errors import InvalidInput, LooplineError
+from loopline.server.scoring.busy_poll import BusyPoll
 from loopline.server.scoring.heads import Head, Heads
 from loopline.server.scoring.http import BODY_LIMIT, Request, Response
 from loopline.server.scoring.later import Later
@@ -41,7 +42,7 @@ class Application(Protocol):
 
 class Connection(asyncio.Protocol):
     """Reads requests and writes answers. `peers` are all open connections of the worker, this one among them; `heads` those that any of
-    them got.
+    them got, `poll` is what keeps them awake.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Connection(asyncio.Protocol):
         peers: "set[Connection]",
         loop: asyncio.AbstractEventLoop,
         heads: Heads | None = None,
+        poll: BusyPoll | None = None,
     ) -> None:
         self._app = app
         self._peers = peers
         self._heads = heads or Heads()
+        self._poll = poll or BusyPoll(loop)
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -101,6 +104,7 @@ class Connection(asyncio.Protocol):
         if self._refused:
             return
         self.since = perf_counter()
+        self._poll.arrived(id(self), self.since)
         whole = not self._reading
         found = self._heads.find(data) if whole else None
         if found is not None:
@@ -169,7 +173,7 @@ class Connection(asyncio.Protocol):
     # The rest.
 
     def _request(self, head: Head, body: bytes, arrived: float) -> Request:
-        return Request(head.method, head.target, head.headers, body, arrived, len(self._peers) == 1)
+        return Request(head.method, head.target, head.headers, body, arrived, self._poll.alone)
 
     def _take(self, request: Request, *, keep: bool) -> None:
         if self._busy or self._full:
@@ -242,6 +246,7 @@ class Connection(asyncio.Protocol):
             return
         keep = keep and not self._app.draining
         self._transport.write(response.encoded(date=self._app.date, close=not keep))
+        self._poll.answered()
         if not keep:
             self._waiting.clear()
             self._transport.close()

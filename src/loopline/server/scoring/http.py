@@ -15,8 +15,8 @@ _encoder = msgspec.json.Encoder()
 
 class Request(msgspec.Struct, frozen=True, gc=False):
     """A request that has arrived whole. `target` is the path with its query, still encoded; names of headers are in lower case, and
-    of several with one name the last counts. `arrived` is when its first byte was read, by `time.perf_counter`; `alone` says that no other
-    connection is open.
+    of several with one name the last counts. `arrived` is when its first byte was read, by `time.perf_counter`; `alone` says that nobody
+    else asked of late.
     """
 
     method: str

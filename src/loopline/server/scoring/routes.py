@@ -26,7 +26,7 @@ class Public:
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A request that was let in: the serving state it sees to its end, and what it brought. It is `alone` where no other can be there."""
+    """A request that was let in: the serving state it sees to its end, and what it brought. It is `alone` where nobody else asked of late."""
 
     serving: Serving
     identity: Identity | None

@@ -14,6 +14,7 @@ import uvloop
 from loopline.clock import Clock
 from loopline.errors import LooplineError
 from loopline.server.scoring.app import App
+from loopline.server.scoring.busy_poll import BusyPoll
 from loopline.server.scoring.connection import Connection
 from loopline.server.scoring.heads import Heads
 from loopline.server.scoring.loading import Loader, sequences
@@ -85,11 +86,11 @@ class Worker:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        heads = Heads()
+        heads, poll = Heads(), BusyPoll(loop)
         self._keep_date()
         await self._reload()
         server = await loop.create_server(
-            lambda: Connection(self._app, self._peers, loop, heads), sock=self._listening, backlog=BACKLOG
+            lambda: Connection(self._app, self._peers, loop, heads, poll), sock=self._listening, backlog=BACKLOG
         )
         if self._beside is not None:
             await self._beside.start()
