@@ -2,9 +2,23 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from loopline.scoring.block import Block, Maker, Origin, Predictions, decode, encode, packed_numbers, packed_times
+from loopline.scoring.block import (
+    DIVIDER,
+    Block,
+    Maker,
+    Origin,
+    Predictions,
+    decode,
+    encode,
+    packed_numbers,
+    packed_times,
+)
+from loopline.scoring.block_frame import prediction_frame
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -44,6 +58,29 @@ def test_what_no_row_has_is_left_out_and_read_as_what_it_means():
 
 def test_rows_can_be_taken_out_for_good():
     left = block("a", "b", "c", degraded=[("one",), (), ("three",)]).without({1})
-    assert decode(encode(left)) == left
+    assert list(Predictions([decode(encode(left))])) == list(Predictions([left]))
     assert (left.key, left.degraded, left.numbers["x"]) == (["a", "c"], [("one",), ("three",)], [97.0, 99.0])
     assert b"pr_b" not in encode(left)
+
+
+as_lists = msgspec.msgpack.encode  # as blocks were written before their texts were joined
+texts = st.text(st.characters(exclude_categories=["Cs"]) | st.just(DIVIDER), max_size=5)
+
+
+@given(
+    st.lists(st.tuples(texts, texts, texts | st.none()), min_size=1, max_size=6), st.sampled_from([encode, as_lists])
+)
+@example([("", "", ""), ("", "", "")], encode)
+@example([(DIVIDER, "a", None), ("b", "", "c")], encode)
+def test_texts_are_the_same_however_they_lie(rows, encoded):
+    keys, decisions, values = (list(column) for column in zip(*rows, strict=True))
+    made = msgspec.structs.replace(block(*"a" * len(rows)), key=keys, decision=decisions, texts=[values])
+    found = decode(encoded(made))
+    assert (len(found), found.column("key"), found.column("decision")) == (len(rows), keys, decisions)
+    assert found.categories == {"c": values}
+    assert found.column("action") == [decision or None for decision in decisions]
+    frame = prediction_frame([found, made])
+    assert frame["_key"].to_list() == keys * 2
+    assert frame["decision"].to_list() == decisions * 2
+    assert frame["feature_c"].to_list() == values * 2
+    assert found.part(0, 1, Origin(1)).column("key") == keys[:1]

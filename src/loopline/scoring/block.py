@@ -36,9 +36,12 @@ ABSENT: Mapping[str, Any] = {"degraded": (), "propensity": 1.0}
 
 FLOAT, INT = np.dtype("<f8"), np.dtype("<i8")
 
+Texts = list[str] | str
+"""A text a row: as a list, or as one text with `DIVIDER` between them, which none of them holds."""
+
+DIVIDER = "\x1f"
+
 _encoder = msgspec.msgpack.Encoder()
-encode = _encoder.encode
-"""A block as the payload of a spool frame."""
 
 
 class Maker(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -74,7 +77,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     """Predictions that share who made them and when; the fields are those of `Prediction`, lists have one element a row.
 
     `made_by` is an encoded `Maker`. `at` holds microseconds since 1970 UTC as 64-bit integers, `score` and `cells` 64-bit floats with NaN
-    for none, all little-endian; `cells` are the numbers among the features as used, row by row, `texts` the categories, one list a name.
+    for none, all little-endian; `cells` are the numbers among the features as used, row by row, `texts` the categories, by name.
     None instead of a list says that no row has a value; for `degraded` that all are in full health, for `action` that it is the
     decision, for `propensity` that it was certain.
     """
@@ -82,13 +85,13 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     made_by: bytes
     scored_at: datetime
     origins: list[Origin]
-    prediction_id: list[str]
-    key: list[str]
+    prediction_id: Texts
+    key: Texts
     at: bytes
     score: bytes
-    decision: list[str]
+    decision: Texts
     cells: bytes = b""
-    texts: list[list[str | None]] = []
+    texts: Sequence[list[str | None] | str] = []
     degraded: list[tuple[str, ...]] | None = None
     outputs: list[tuple[float, ...]] | None = None
     action: list[str | None] | None = None
@@ -101,7 +104,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     payload_digest: list[str | None] | None = None
 
     def __len__(self) -> int:
-        return len(self.key)
+        return len(self.at) // INT.itemsize
 
     @property
     def maker(self) -> Maker:
@@ -118,7 +121,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     @property
     def categories(self) -> dict[str, list[str | None]]:
         """The categories among the features as used, by name."""
-        return dict(zip(self.maker.categories, self.texts, strict=True))
+        return dict(zip(self.maker.categories, map(divided, self.texts), strict=True))
 
     @classmethod
     def of(cls, prediction: Prediction) -> "Block":
@@ -162,8 +165,12 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
         if name == "at":
             return [from_micros(value) for value in np.frombuffer(values, INT).tolist()]
         if values is not None:
-            return values  # type: ignore[no-any-return]
-        return [decided or None for decided in self.decision] if name == "action" else [ABSENT.get(name)] * len(self)
+            return divided(values)
+        return (
+            [decided or None for decided in divided(self.decision)]
+            if name == "action"
+            else [ABSENT.get(name)] * len(self)
+        )
 
     def _shared(self, name: str) -> Sequence[Any]:
         if name in _OF_ORIGIN:
@@ -178,13 +185,13 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
             made_by=self.made_by,
             scored_at=self.scored_at,
             origins=[origin],
-            prediction_id=self.prediction_id[start:end],
-            key=self.key[start:end],
+            prediction_id=divided(self.prediction_id)[start:end],
+            key=divided(self.key)[start:end],
             at=self.at[start * INT.itemsize : end * INT.itemsize],
             score=self.score[start * FLOAT.itemsize : end * FLOAT.itemsize],
-            decision=self.decision[start:end],
+            decision=divided(self.decision)[start:end],
             cells=self.cells[start * wide : end * wide],
-            texts=[values[start:end] for values in self.texts],
+            texts=[divided(values)[start:end] for values in self.texts],
             **own,
         )
 
@@ -195,7 +202,10 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
         cells = np.frombuffer(self.cells, FLOAT).reshape(len(self), len(self.maker.numbers))
 
         def rest(values: Sequence[Any] | None) -> list[Any] | None:
-            return None if values is None else [values[place] for place in kept]
+            if values is None:
+                return None
+            held = divided(values)
+            return [held[place] for place in kept]
 
         own: dict[str, Any] = {
             name: rest(getattr(self, name)) for name in ("prediction_id", "key", "decision", *LISTED)
@@ -209,6 +219,22 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
             texts=[rest(values) for values in self.texts],
             **own,
         )
+
+
+def divided(values: Any) -> list[Any]:
+    """Texts as a list, however they lie."""
+    return values.split(DIVIDER) if isinstance(values, str) else values
+
+
+def joined(values: Sequence[str | None] | str) -> str | None:
+    """Texts as one, None where one is missing or holds the divider."""
+    if isinstance(values, str):
+        return values
+    try:
+        text = DIVIDER.join(values)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return text if text.count(DIVIDER) == len(values) - 1 else None
 
 
 @lru_cache(maxsize=1024)
@@ -318,6 +344,25 @@ class Predictions(Sequence[Prediction]):
 
 
 _decoder = msgspec.msgpack.Decoder(Block)
+
+
+def encode(block: Block) -> bytes:
+    """A block as the payload of a spool frame, with its texts as one each: a list costs whoever reads it a text of Python's a row."""
+    if len(block) == 1:
+        return _encoder.encode(block)
+    packed = msgspec.structs.replace(
+        block,
+        prediction_id=_joined_or_listed(block.prediction_id),
+        key=_joined_or_listed(block.key),
+        decision=_joined_or_listed(block.decision),
+        texts=[_joined_or_listed(values) for values in block.texts],
+    )
+    return _encoder.encode(packed)
+
+
+def _joined_or_listed(values: Any) -> Any:
+    text = joined(values)
+    return values if text is None else text
 
 
 def decode(payload: bytes) -> Block:

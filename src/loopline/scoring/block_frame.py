@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopline.scoring.block import ABSENT, FLOAT, INT, LISTED, Block, Origin
+from loopline.scoring.block import ABSENT, DIVIDER, FLOAT, INT, LISTED, Block, Origin, divided, joined
 from loopline.scoring.record import COLUMNS, FEATURE_PREFIX, TIME, code_lists
 from loopline.values import micros
 
@@ -123,8 +123,7 @@ def _features(blocks: Sequence[Block], count: int) -> list[pl.Series]:
         for name, own in zip(maker.numbers, numbers, strict=True)
     }
     for place, name in enumerate(maker.categories):
-        values = chain.from_iterable(block.texts[place] for block in blocks)
-        made[name] = pl.Series(list(values), dtype=pl.String)
+        made[name] = _divided("", [block.texts[place] for block in blocks])
     return [values.alias(FEATURE_PREFIX + name) for name, values in made.items()]
 
 
@@ -137,7 +136,15 @@ def _array(blocks: Sequence[Block], name: str, dtype: np.dtype[Any]) -> npt.NDAr
 
 
 def _texts(name: str, blocks: Sequence[Block]) -> pl.Series:
-    return pl.Series(name, list(chain.from_iterable([getattr(block, name) for block in blocks])), pl.String)
+    return _divided(name, [getattr(block, name) for block in blocks])
+
+
+def _divided(name: str, parts: Sequence[Sequence[str | None] | str]) -> pl.Series:
+    """The texts of all blocks. Polars divides one text sooner than Python makes as many of it."""
+    held = [joined(part) for part in parts]
+    if not held or any(text is None for text in held):
+        return pl.Series(name, list(chain.from_iterable(map(divided, parts))), pl.String)
+    return pl.Series(name, [DIVIDER.join(held)], pl.String).str.split(DIVIDER).explode()  # type: ignore[arg-type]
 
 
 def _times(values: Sequence[datetime | None]) -> pl.Series:

@@ -69,7 +69,7 @@ def _names(payload: bytes, target: Target) -> bool:
 
 def _places(block: Block, target: Target) -> set[int]:
     """The rows of a block that are about the person: by key, or by what stands in them."""
-    theirs = {place for place, key in enumerate(block.key) if key in target.keys}
+    theirs = {place for place, key in enumerate(block.column("key")) if key in target.keys}
     if _names(encode(block), target):
         rows = ((place, block.without(set(range(len(block))) - {place})) for place in range(len(block)))
         theirs |= {place for place, row in rows if _names(encode(row), target)}

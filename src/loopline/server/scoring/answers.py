@@ -47,10 +47,10 @@ def _block_answers(block: Block) -> list[Answer]:
     return list(
         map(
             Answer,
-            block.prediction_id,
-            block.key,
+            block.column("prediction_id"),
+            block.column("key"),
             block.column("score"),
-            block.decision,
+            block.column("decision"),
             block.column("action"),
             repeat(1.0) if block.propensity is None else block.propensity,
             repeat(()) if block.degraded is None else block.degraded,
