@@ -32,7 +32,7 @@ def test_without_abstaining_the_cheaper_action_is_taken_at_every_score():
         price = expected_costs(decision, p)
         best = "positive" if price["positive"] <= price["negative"] else "negative"
         if abs(p - 0.2) > 1e-9:
-            assert decision.decide_one(p) == best
+            assert decision.decide([p])[0] == best
 
 
 def test_with_room_to_abstain_the_cheapest_of_all_three_is_taken():
@@ -40,7 +40,7 @@ def test_with_room_to_abstain_the_cheapest_of_all_three_is_taken():
     assert (decision.abstain_low, decision.abstain_high) == (pytest.approx(0.125), pytest.approx(0.5))
     for p in np.linspace(0.0005, 0.9995, 997):
         price = expected_costs(decision, p)
-        assert price[decision.decide_one(p)] == pytest.approx(min(price.values()))
+        assert price[decision.decide([p])[0]] == pytest.approx(min(price.values()))
 
 
 def test_a_review_dearer_than_either_action_is_never_asked_for():
@@ -67,16 +67,16 @@ def test_never_more_than_the_declared_share_of_the_reference_abstains(fp, fn, sh
 
 @settings(deadline=None)
 @given(prices, prices, st.floats(0, 1), scores)
-def test_one_score_is_decided_as_many_are(fp, fn, share, reference):
+def test_scores_are_decided_without_numpy_as_with_it(fp, fn, share, reference):
     decision = fit(costs(fp, fn, abstain_at_most=share), reference)
     asked = np.concatenate([reference, [decision.threshold, decision.abstain_low, decision.abstain_high, np.nan]])
-    assert decision.decide(asked).tolist() == [decision.decide_one(p) for p in asked.tolist()]
+    assert decision.decide(asked).tolist() == decision.decide_each(asked)
 
 
 def test_scores_of_32_bits_are_compared_in_64():
     decision = Decision(1, 9, 0.5, 0.1, 0.1, 0.1)
     just_above = np.array([0.1], dtype=np.float32)
-    assert decision.decide(just_above).tolist() == ["positive"] == [decision.decide_one(float(just_above[0]))]
+    assert decision.decide(just_above).tolist() == ["positive"] == decision.decide_each(just_above)
 
 
 def test_cost_per_row():

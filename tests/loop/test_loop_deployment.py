@@ -58,7 +58,7 @@ def test_without_a_champion_the_fallback_serves_as_version_0(replayed):
     decision = msgspec.convert(served.decision, Decision)
     assert (served.version, served.package, served.previous, served.decision_version) == (0, "", None, 0)
     assert decision.threshold == pytest.approx(1 / 4)
-    assert decision.decide_one(0.4) == "positive"
+    assert decision.decide([0.4]).tolist() == ["positive"]
 
 
 def test_predictors_give_what_was_scored(replayed):

@@ -1,5 +1,7 @@
 """Choosing an amount for a number that is not known yet: how much to stock, to reserve, to staff."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -39,14 +41,11 @@ class AmountDecision(msgspec.Struct, frozen=True, tag="amount"):
 
     def decide(self, outputs: npt.ArrayLike) -> npt.NDArray[np.str_]:
         """The amount of each row, as text that reads back as the same number; empty for NaN."""
-        return np.array(
-            [self._text(amount) for amount in self._amounts(np.asarray(outputs, dtype=np.float64))], np.str_
-        )
+        return np.array(self.decide_each(np.asarray(outputs)), np.str_)
 
-    def decide_one(self, output: npt.ArrayLike) -> str:
-        """As `decide`, for one row."""
-        given = np.asarray(output, dtype=np.float64)
-        return self._text(float(self._amounts(given.reshape(1, -1) if self.levels else given.reshape(1))[0]))
+    def decide_each(self, outputs: npt.NDArray[np.floating[Any]]) -> list[str]:
+        """As `decide`, as a list."""
+        return [self._text(amount) for amount in self._amounts(outputs.astype(np.float64)).tolist()]
 
     def _amounts(self, outputs: Floats) -> Floats:
         if not self.levels:

@@ -1,5 +1,7 @@
 """Choosing one of several classes, given what each confusion costs."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +74,9 @@ class ChoiceDecision(msgspec.Struct, frozen=True, tag="choice"):
         dear = np.zeros(len(best), dtype=np.bool_) if self.price is None else expected.min(axis=1) > self.price
         return np.where(unknown | dear, ABSTAIN, chosen)
 
-    def decide_one(self, output: npt.ArrayLike) -> str:
-        """As `decide`, for one row."""
-        return str(self.decide(output)[0])
+    def decide_each(self, outputs: npt.NDArray[np.floating[Any]]) -> list[str]:
+        """As `decide`, as a list."""
+        return self.decide(outputs).tolist()  # type: ignore[no-any-return]
 
     def cost(self, decisions: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
         """What each decision cost once the label (the place of the class, NaN for not known) is: `review` where it abstained."""

@@ -26,9 +26,9 @@ class NoDecision(msgspec.Struct, frozen=True, tag="none"):
         """Empty texts, one a row."""
         return np.full(len(np.asarray(outputs)), "", dtype=np.str_)
 
-    def decide_one(self, output: Any) -> str:  # noqa: ARG002 - as the other decisions
-        """An empty text."""
-        return ""
+    def decide_each(self, outputs: npt.NDArray[np.floating[Any]]) -> list[str]:
+        """As `decide`, as a list."""
+        return [""] * len(outputs)
 
     def cost(self, decisions: npt.ArrayLike, y: npt.ArrayLike) -> Floats:  # noqa: ARG002 - as the other decisions
         """NaN in every row."""

@@ -88,7 +88,6 @@ class Engine:
         self._ids = CountedIds("pr", project, deployment.model, instance)
         self._row_ids = CountedIds("row", project, deployment.model, instance)
         self._decision = decode_decision(deployment.decision)
-        self._decide_one: Callable[[Any], str] = self._decision.decide_one
         self._explorer = Explorer(deployment.explore, self._decision, budget)
         self._makers: dict[tuple[str, int, bool], bytes] = {}
         self._output = deployment.output
@@ -252,7 +251,7 @@ class Engine:
         shadow: bool = False,
     ) -> Block:
         scores = self._output.scores(scored.outputs)
-        decided = self._decided(scored)
+        decided = self._decision.decide_each(scored.outputs)
         several = self.deployment.variants and not scored.contract.open
         codes = asked.found.joined(scored.codes, asked.count, scored.contract.signature.names if several else None)
         action, propensity = self._actions(ids, decided, scored, codes, scored_at)
@@ -381,14 +380,6 @@ class Engine:
             return self._ids.new(asked.count)
         path = (self.project, self.deployment.model)
         return repeated_ids(path, asked.keys, caller.principal, caller.request_id)
-
-    def _decided(self, scored: Scored) -> list[str]:
-        outputs = scored.outputs
-        if len(outputs) == 1:
-            [one] = outputs.tolist()
-            return [self._decide_one(tuple(one) if self._output.wide else one)]
-        decided: list[str] = self._decision.decide(outputs).tolist()
-        return decided
 
     def _actions(
         self, ids: Sequence[str], decided: Sequence[str], scored: Scored, codes: Codes | None, scored_at: datetime

@@ -10,6 +10,7 @@ from loopline.values import derive_id
 
 _COUNTER = 0xFFFFFFFF
 _BYTES = 4
+_AT_ONCE = 512
 _BETWEEN = ","
 
 
@@ -25,13 +26,22 @@ class CountedIds:
         self._next = 0
         self._guard = threading.Lock()
         self._first = self._stem(0)
+        self._made: list[str] = []
+        self._given = 0
 
     def new(self, count: int) -> list[str]:
         """Ids that were never given before."""
         with self._guard:
-            start = self._next
-            self._next = end = start + count
-        if count == 1 or not count or end > _COUNTER:
+            if count > len(self._made) - self._given:
+                self._made, self._given = self._made[self._given :] + self._more(max(count, _AT_ONCE)), 0
+            start = self._given
+            self._given = end = start + count
+            return self._made[start:end]
+
+    def _more(self, count: int) -> list[str]:
+        start = self._next
+        self._next = end = start + count
+        if end > _COUNTER:
             return [self._name(number) for number in range(start, end)]
         digits = np.arange(start, end).astype(">u4").tobytes().hex(_BETWEEN, _BYTES)
         first = self._first
