@@ -1,11 +1,11 @@
 """Groups in data: how many rows each has, how often its label is known, and what it is, with intervals."""
 
 import math
+from statistics import NormalDist
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.intervals import holm
@@ -62,7 +62,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     """The interval of a rate (Wilson 1927); [0, 1] without trials."""
     if not trials:
         return 0.0, 1.0
-    z = float(ndtri(0.5 + confidence / 2))
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     rate, weight = successes / trials, 1 + z * z / trials
     middle = (rate + z * z / (2 * trials)) / weight
     half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / weight
@@ -130,4 +130,4 @@ def _p(mine: Floats, others: Floats, *, binary: bool) -> float:
         error, _ = _welch(mine, others)
     if not error:
         return 1.0 if gap == 0 or error is None else 0.0
-    return 2 * float(ndtr(-abs(gap) / error))
+    return math.erfc(abs(gap) / error / math.sqrt(2))

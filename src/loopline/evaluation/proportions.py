@@ -1,9 +1,9 @@
 """Intervals of shares and of their differences, where rows are too few for the spread of blocks to be known."""
 
 import math
+from statistics import NormalDist
 
 import msgspec
-from scipy.special import ndtri
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ def wilson(successes: float, rows: int, confidence: float) -> Share:
     """
     if not rows:
         return Share(math.nan, 0.0, 1.0)
-    z, p = float(ndtri(0.5 + confidence / 2)), successes / rows
+    z, p = NormalDist().inv_cdf(0.5 + confidence / 2), successes / rows
     centre = (p + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * math.sqrt(p * (1 - p) / rows + z * z / (4 * rows * rows))
     return Share(p, min(max(0.0, centre - half), p), max(min(1.0, centre + half), p))

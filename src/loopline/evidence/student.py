@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from loopline.errors import InvalidInput
 
@@ -13,11 +12,15 @@ def quantile(probability: float, freedom: float) -> float:
     """The `probability` quantile of Student's t with `freedom` degrees of freedom; infinite without any."""
     if freedom <= 0:
         return math.copysign(math.inf, probability - 0.5)
+    from scipy.special import stdtrit  # noqa: PLC0415 - a quarter of a second, which most commands need not wait for
+
     return float(stdtrit(freedom, probability))
 
 
 def upper_tail(t: float, freedom: float) -> float:
     """P(T >= t) for Student's t; 1 without any degree of freedom, where nothing is known."""
+    from scipy.special import stdtr  # noqa: PLC0415 - as above
+
     return float(stdtr(freedom, -t)) if freedom > 0 else 1.0
 
 

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import fdtrc
 
 from loopline.evidence.student import quantile
 from loopline.values import MICROSECOND, duration, micros
@@ -107,6 +106,8 @@ def upper_of(figures: Floats, confidence: float) -> float:
 
 
 def _season(x: Floats, starts: Sequence[datetime], block: str) -> tuple[float, ...]:
+    from scipy.special import fdtrc  # noqa: PLC0415 - a quarter of a second, which most commands need not wait for
+
     cycle = places_in_cycle(block)
     if not cycle or len(x) < _LEAST_CYCLES * cycle:
         return ()

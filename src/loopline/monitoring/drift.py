@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri
 
 from loopline.monitoring.column_profile import CategoryProfile, ColumnProfile, NumberProfile
 from loopline.monitoring.profile import Profile, ReferenceProfile
@@ -92,6 +91,8 @@ def _usual(reference: ReferenceProfile, before: ColumnProfile, now: ColumnProfil
 
 def _sampling(before: ColumnProfile, now: ColumnProfile) -> float:
     """The distance that chance alone exceeds in 5 % of cases: the divergence is a chi-square to second order."""
+    from scipy.special import chdtri  # noqa: PLC0415 - a quarter of a second, which most commands need not wait for
+
     filled = sum(1 for count in before.masses if count)
     quantile = float(chdtri(max(filled - 1, 1), _UNUSUAL))
     return math.sqrt(quantile * (1 / before.rows + 1 / now.rows) / (8 * math.log(2)))
