@@ -104,9 +104,10 @@ class Connection(asyncio.Protocol):
         if self._refused:
             return
         self.since = perf_counter()
-        self._poll.arrived(id(self), self.since)
-        whole = not self._reading
-        found = self._heads.find(data) if whole else None
+        found, whole = None, not self._reading
+        if whole:
+            self._poll.arrived(id(self), self.since)
+            found = self._heads.find(data)
         if found is not None:
             head, body = found
             self._take(self._request(head, body, self.since), keep=head.keep)
