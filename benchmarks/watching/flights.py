@@ -52,7 +52,9 @@ def _rows() -> pl.DataFrame:
             .agg(pl.col("arr_delay").mean().alias(f"{by}_delay"))
             .sort("arrived_at")
         )
-        rows = rows.join_asof(recent, left_on="scheduled_departure", right_on="arrived_at", by=by, tolerance="2d")
+        rows = rows.join_asof(
+            recent, left_on="scheduled_departure", right_on="arrived_at", by=by, tolerance="2d", check_sortedness=False
+        )
         rows = rows.drop("arrived_at", strict=False)
     return rows.select(
         "flight_id",
