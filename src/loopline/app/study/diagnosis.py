@@ -1,6 +1,6 @@
 """The causes of a harm, ranked: what is known of inputs, rows, slices and versions, put side by side in one measure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,12 @@ from loopline.app.study.measure import loss_of
 from loopline.app.study.pictures import distances, fault_picture, pictured, slice_picture
 from loopline.app.study.study import Study, figure
 from loopline.monitoring.carriers import Carrier
-from loopline.monitoring.diagnosis.cause import Cause, cause, ranked
+from loopline.monitoring.diagnosis.cause import CERTAINTY, Cause, cause, ranked
 from loopline.monitoring.diagnosis.cells import promising_cells
 from loopline.monitoring.diagnosis.change import Change
 from loopline.monitoring.diagnosis.links import Broken, broken_links, spread_of
 from loopline.monitoring.diagnosis.mix import traffic_mix
+from loopline.monitoring.diagnosis.parting import Rows, clearest
 from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm
@@ -297,6 +298,8 @@ class Diagnosis:
                 total = max(self.rise, self.study.setup.risk.tolerance)
                 given[harm.slice] = (harm.rise * harm.rows_share / total, harm.rows_share, harm.rise)
         told = [(name, *figures) for name, figures in given.items() if owner.get(name) not in broken]
+        clear = self._clear([name for name, *_ in told if name in owner], owner)
+        sure = CERTAINTY["concept"] if certainty is None else certainty
         for name, share, rows_share, rise in told:
             beyond = (min(share, 1.0) - rows_share) / max(1 - rows_share, 0.05)
             if beyond <= 0:
@@ -316,9 +319,31 @@ class Diagnosis:
                 share=beyond,
                 timing=timing,
                 picture=picture,
-                certainty=certainty,
+                certainty=sure * clear.get(name, 1.0),
             )
         yield from self._cells(told, broken, certainty)
+
+    def _clear(self, names: Sequence[str], owner: Mapping[str, str]) -> Mapping[str, float]:
+        """How clearly each slice parts the rows: by what came true beyond the score, where that moved one way, else by the loss. A loss weighs
+        rows by how sure the model had been of them, and so speaks for any slice that holds those.
+        """
+        rows = self.inputs.sample.rows
+        judged = (self.weight > 0) & self.study.rows.known[rows]
+        figures = [self.unexplained]
+        if self.study.rows.kind in {"binary", "regression"} and not self.study.rows.hard:
+            figures.insert(0, self.study.rows.label[rows] - self.study.losses.scores[rows])
+        places = {name: self.inputs.names[owner[name]].index(name) for name in names}
+        for values in figures:
+            parts = (
+                Rows(
+                    values[own], {name: self.inputs.slices[owner[name]][own] == place for name, place in places.items()}
+                )
+                for own in (at[judged[at]] for at in (self._before, self._since))
+            )
+            found = clearest(*parts)
+            if found is not None:
+                return found
+        return {}
 
     def _cells(
         self, told: Sequence[tuple[str, float, float, float]], broken: set[str], certainty: float | None
