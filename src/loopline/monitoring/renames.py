@@ -10,9 +10,11 @@ from loopline.monitoring.column_profile import CategoryProfile
 
 _LEAST_SHARE = 0.005
 _ERRORS = 4.0
-_ALIKE = 0.6
+_ALIKE = 0.75
 _GONE = 0.1
 _MOST_NAMED = 3
+_MOST_GROWN = 2.0
+"""Times the share that the old name had: new ones that have more do not come from it alone."""
 _LONG = 5
 """Letters of a name: of shorter ones, such as codes of countries, two in three are the same by chance."""
 
@@ -76,7 +78,7 @@ def _into_new(
         error = _error(mean, given) + (most - least) / 2
         both = shares[place] + unseen
         near = _error(mean, given) / 2
-        if lost <= 0 or not least - near <= both <= most + near:
+        if lost <= 0 or unseen > _MOST_GROWN * mean or not least - near <= both <= most + near:
             continue
         alike = sum(now.new[name] * _alike(old, name) for name in names) / max(sum(now.new.values()), 1)
         surely = lost > error or alike >= _ALIKE

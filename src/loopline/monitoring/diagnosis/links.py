@@ -120,7 +120,7 @@ def _beyond_mix(
             first, second = (_dense(codes[names[place]][before]) for place in (a, b))
             pair = (first[0][1:], second[0][:-1]) if a == b else (first[0], second[0])
             mixed = _information(pair[0], first[1], pair[1], second[1], weights[1:] if a == b else weights)
-            if now[a, b] >= _KEPT * mixed:
+            if now[a, b] >= _KEPT * mixed or mixed <= _STRONG:
                 left[a, b] = left[b, a] = False
     return left
 
