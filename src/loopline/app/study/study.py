@@ -53,11 +53,11 @@ class Study:
 
     @property
     def told_until(self) -> int:
-        """The last stretch of which it can be told what is broken: the last but one, where the last has fewer rows than any of the reference."""
+        """The last stretch that tells what is broken: the last but one, where the last shows nothing and has fewer rows than any of the reference."""
         last, profiles = int(self.inputs.stretch[-1]), self.inputs.profiles
         least = min((one.rows for one in profiles[: self.inputs.reference]), default=0)
         small = last > self.inputs.reference and len(profiles) > last and profiles[last].rows < least
-        return last - 1 if small else last
+        return last - 1 if small and not self.faults.get(last) else last
 
     @property
     def harmed(self) -> bool:
