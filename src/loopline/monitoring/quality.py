@@ -161,7 +161,7 @@ def _stale(now: NumberProfile, own: Sequence[NumberProfile]) -> bool:
 def _stale_feature(name: str, now: NumberProfile, own: Sequence[NumberProfile]) -> DataFault:
     usual = min(block.cardinality for block in own if block.finite)
     sentence = (
-        f"{name} has only about {now.cardinality:,.0f} different values in {now.finite:,} rows, where it had at least {usual:,.0f}: "
+        f"{name} has only about {now.cardinality:,.0f} different values in {now.finite:,} rows, where no stretch had fewer than {usual:,.0f}: "
         "it no longer follows its source."
     )
     return DataFault(name, "stale_feature", now.cardinality, usual, sentence)

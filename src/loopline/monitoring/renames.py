@@ -10,9 +10,13 @@ from loopline.monitoring.column_profile import CategoryProfile
 
 _LEAST_SHARE = 0.005
 _ERRORS = 4.0
-_ALIKE = 0.6
+_ALIKE = 0.75
 _GONE = 0.1
 _MOST_NAMED = 3
+_MOST_GROWN = 2.0
+"""Times the share that the old name had: new ones that have more do not come from it alone."""
+_LONG = 5
+"""Letters of a name: of shorter ones, such as codes of countries, two in three are the same by chance."""
 
 
 class Rename(msgspec.Struct, frozen=True):
@@ -74,9 +78,9 @@ def _into_new(
         error = _error(mean, given) + (most - least) / 2
         both = shares[place] + unseen
         near = _error(mean, given) / 2
-        if lost <= 0 or not least - near <= both <= most + near:
+        if lost <= 0 or unseen > _MOST_GROWN * mean or not least - near <= both <= most + near:
             continue
-        alike = max(_alike(old, name) for name in names)
+        alike = sum(now.new[name] * _alike(old, name) for name in names) / max(sum(now.new.values()), 1)
         surely = lost > error or alike >= _ALIKE
         if surely:
             ranked.append((alike + _nearness(both, mean, error), place))
@@ -121,4 +125,4 @@ def _alike(first: str, second: str) -> float:
         return 0.0
     if a == b or (len(min(a, b, key=len)) > 1 and (a.startswith(b) or b.startswith(a))):
         return 1.0
-    return SequenceMatcher(None, a, b).ratio()
+    return SequenceMatcher(None, a, b).ratio() if min(len(a), len(b)) >= _LONG else 0.0

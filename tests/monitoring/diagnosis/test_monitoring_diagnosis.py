@@ -105,6 +105,36 @@ def test_rows_in_another_order_are_no_wrong_join(joined):
     assert found is None
 
 
+def test_a_kind_of_rows_that_stays_away_breaks_no_join():
+    """Groups come together and share all they have; in summer there are none: the links that they made are gone, and nothing is broken."""
+    rng = np.random.default_rng(6)
+    party = np.repeat(rng.random(ROWS // 10) < np.where(np.arange(ROWS // 10) < ROWS // 20, 0.5, 0.02), 10)
+    together = {name: np.repeat(rng.integers(0, 8, ROWS // 10), 10) for name in ("country", "days")}
+    apart = {name: rng.integers(0, 8, ROWS) for name in together}
+    rows = {name: np.where(party, together[name], apart[name]).astype(np.uint8) for name in together}
+    kind = np.where(party, 1, rng.integers(2, 5, ROWS)).astype(np.uint8)
+    assert broken_links(rows | {"kind": kind}, BEFORE, SINCE) is None
+    found = broken_links(rows, BEFORE, SINCE)
+    assert found is None or "country" in found.columns  # without a column that tells the groups it cannot be known
+
+
+def test_links_that_a_season_takes_away_are_no_wrong_join():
+    rng = np.random.default_rng(7)
+    base = rng.normal(size=ROWS)
+    fading = np.clip(1.6 - 1.5 * np.arange(ROWS) / ROWS, 0.1, 1.0)
+    rows = {
+        "a": codes_of(base),
+        "b": codes_of(fading * base + rng.normal(0, 0.5, ROWS)),
+        "c": codes_of(base + rng.normal(0, 0.5, ROWS)),
+    }
+    before, between, since = np.arange(4000), np.arange(4000, 9000), np.arange(9000, ROWS)
+    assert broken_links(rows, before, since, between=between) is None
+    sudden = rows | {"b": np.concatenate([rows["b"][:4000], rng.permutation(rows["b"][4000:])])}
+    found = broken_links(sudden, before, since, between=between)
+    assert found is not None
+    assert found.columns == ("b",)
+
+
 def test_repeats_are_counted_by_stretch():
     rng = np.random.default_rng(5)
     hashes = rng.integers(0, 2**60, 3000).astype(np.uint64)

@@ -65,8 +65,8 @@ def headline_of_slices(study: Study, harm: Harm, slices: Sequence[SliceHarm]) ->
 
 def _but_broken(study: Study) -> str:
     """Names the inputs that are broken at the end, though they did no harm that can be told."""
-    last = study.faults.get(int(study.inputs.stretch[-1]), [])
-    names = list(dict.fromkeys(fault.column for fault in last))
+    stretches = range(study.told_until, int(study.inputs.stretch[-1]) + 1)
+    names = list(dict.fromkeys(fault.column for one in stretches for fault in study.faults.get(one, [])))
     return f", but broken: {', '.join(names[:_NAMED])}" if names else ""
 
 

@@ -1,6 +1,6 @@
 """The causes of a harm, ranked: what is known of inputs, rows, slices and versions, put side by side in one measure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,12 @@ from loopline.app.study.measure import loss_of
 from loopline.app.study.pictures import distances, fault_picture, pictured, slice_picture
 from loopline.app.study.study import Study, figure
 from loopline.monitoring.carriers import Carrier
-from loopline.monitoring.diagnosis.cause import Cause, cause, ranked
+from loopline.monitoring.diagnosis.cause import CERTAINTY, Cause, cause, ranked
 from loopline.monitoring.diagnosis.cells import promising_cells
 from loopline.monitoring.diagnosis.change import Change
 from loopline.monitoring.diagnosis.links import Broken, broken_links, spread_of
 from loopline.monitoring.diagnosis.mix import traffic_mix
+from loopline.monitoring.diagnosis.parting import Rows, clearest
 from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm
@@ -42,6 +43,8 @@ _EMPTYING = frozenset({"null_rate", "constant", "stale_feature"})
 _CLOCK = "time of day"
 _A_DAY = 86_400_000_000
 _LEAST_MIX = 0.1
+_ALIKE = 0.8
+"""Slices that account for this much of what the first does overlap with it, as a rule."""
 
 
 class Diagnosis:
@@ -186,7 +189,9 @@ class Diagnosis:
         if self.study.rows.timed:
             at = self.study.rows.at[self.inputs.sample.rows]
             codes[_CLOCK] = (at % _A_DAY // (_A_DAY // 24)).astype(np.uint8)
-        found = broken_links(codes, self._before, self._since, (_CLOCK,))
+        block = self.inputs.sample.block
+        between = np.flatnonzero((block >= self.study.reference) & (block < self.first))
+        found = broken_links(codes, self._before, self._since, (_CLOCK,), between)
         return faults if found is None else [*faults, self._join(found)]
 
     def _far(self, name: str) -> bool:
@@ -297,9 +302,14 @@ class Diagnosis:
                 total = max(self.rise, self.study.setup.risk.tolerance)
                 given[harm.slice] = (harm.rise * harm.rows_share / total, harm.rows_share, harm.rise)
         told = [(name, *figures) for name, figures in given.items() if owner.get(name) not in broken]
+        beyond = {
+            name: (min(share, 1.0) - rows_share) / max(1 - rows_share, 0.05) for name, share, rows_share, _ in told
+        }
+        most = _ALIKE * max(beyond.values(), default=0.0)
+        clear = self._clear([name for name in owner if beyond.get(name, -1.0) >= most], owner)
+        sure = CERTAINTY["concept"] if certainty is None else certainty
         for name, share, rows_share, rise in told:
-            beyond = (min(share, 1.0) - rows_share) / max(1 - rows_share, 0.05)
-            if beyond <= 0:
+            if beyond[name] <= 0:
                 continue
             sentence = (
                 f"In {name}, {rows_share:.0%} of the rows, the loss rose by {figure(rise)} more than was due, {min(share, 1.0):.0%} of the rise, and its inputs are "
@@ -313,12 +323,34 @@ class Diagnosis:
                 name,
                 sentence,
                 columns=(column,),
-                share=beyond,
+                share=beyond[name],
                 timing=timing,
                 picture=picture,
-                certainty=certainty,
+                certainty=sure * clear.get(name, 1.0),
             )
         yield from self._cells(told, broken, certainty)
+
+    def _clear(self, names: Sequence[str], owner: Mapping[str, str]) -> Mapping[str, float]:
+        """How clearly each of slices that account for as much parts the rows: by what came true beyond the score, where that moved one way, else by the loss. A loss weighs
+        rows by how sure the model had been of them, and so speaks for any slice that holds those.
+        """
+        rows = self.inputs.sample.rows
+        judged = (self.weight > 0) & self.study.rows.known[rows]
+        figures = [self.unexplained]
+        if self.study.rows.kind in {"binary", "regression"} and not self.study.rows.hard:
+            figures.insert(0, self.study.rows.label[rows] - self.study.losses.scores[rows])
+        places = {name: self.inputs.names[owner[name]].index(name) for name in names}
+        for values in figures:
+            parts = (
+                Rows(
+                    values[own], {name: self.inputs.slices[owner[name]][own] == place for name, place in places.items()}
+                )
+                for own in (at[judged[at]] for at in (self._before, self._since))
+            )
+            found = clearest(*parts)
+            if found is not None:
+                return found
+        return {}
 
     def _cells(
         self, told: Sequence[tuple[str, float, float, float]], broken: set[str], certainty: float | None

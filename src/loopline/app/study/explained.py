@@ -40,7 +40,7 @@ def lately_of(study: Study, harms: Sequence[SliceHarm]) -> tuple[int, int]:
     if study.episodes:
         return study.lately
     final, stretch = len(study.blocks) - 1, study.inputs.stretch
-    begin, matters = _broken_since(study, int(stretch[-1]))
+    begin, matters = _broken_since(study, study.told_until)
     lasting = [harm for harm in harms if not harm.episode.ended]
     if lasting and not matters:
         return lasting[0].episode.first, final

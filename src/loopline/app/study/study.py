@@ -52,6 +52,14 @@ class Study:
     """So many rows from the first are of the reference as it was kept, not of the files."""
 
     @property
+    def told_until(self) -> int:
+        """The last stretch that tells what is broken: the last but one, where the last shows nothing and has fewer rows than any of the reference."""
+        last, profiles = int(self.inputs.stretch[-1]), self.inputs.profiles
+        least = min((one.rows for one in profiles[: self.inputs.reference]), default=0)
+        small = last > self.inputs.reference and len(profiles) > last and profiles[last].rows < least
+        return last - 1 if small and not self.faults.get(last) else last
+
+    @property
     def harmed(self) -> bool:
         """Whether an episode of harm lasts to the end."""
         return bool(self.episodes) and not self.episodes[-1].ended

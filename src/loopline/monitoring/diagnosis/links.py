@@ -22,7 +22,11 @@ _LEAST_ROWS = 1000
 _STRONG = 0.05
 _KEPT = 0.5
 _LOST = 0.6
-_OWN = 0.2
+_OWN = 0.5
+_LATER = 8
+_MOVED = 0.05
+_HEAVIEST = 20.0
+_NONE: Ints = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,33 @@ class Broken:
     strongest_since: float
 
 
-def broken_links(codes: Mapping[str, Codes], before: Ints, since: Ints, fixed: Sequence[str] = ()) -> Broken | None:
-    """The group of columns that lost most of their links between the rows `before` and `since`, places in the order of time.
+def broken_links(
+    codes: Mapping[str, Codes], before: Ints, since: Ints, fixed: Sequence[str] = (), between: Ints = _NONE
+) -> Broken | None:
+    """The group of columns that lost most of their links between the rows `before` and `since`, places in the order of time; `between` are
+    those of the time between.
 
     `fixed` are columns that cannot be wrong, such as the time of day. None where no link broke that held in each quarter of `before`.
     """
     if min(len(before), len(since)) < _LEAST_ROWS:
         return None
     names = list(codes)
-    held = _held(codes, names, before)
+    parts = _parts(before, _WINDOWS)
+    course = np.array(
+        [_links(codes, names, _window(part)) for part in (*parts, *_parts(np.concatenate([between, since]), _LATER))]
+    )
+    held: Floats = course[: len(parts)].min(axis=0)
     now = _links(codes, names, _window(since))
-    material = held > _STRONG
+    material, broke = held > _STRONG, _broke(course, len(parts))
     own = np.diag(held)
-    shuffled = (own > _OWN) & (np.diag(now) < _KEPT * own)
+    shuffled = (own > _OWN) & np.diag(
+        _beyond_mix(codes, names, (_window(before), _window(since)), np.diag(np.diag(broke)), now)
+    )
     if shuffled.sum() > 1 and shuffled[own > _OWN].all():
         shuffled[:] = False  # the rows come in another order: that says nothing of a column
         np.fill_diagonal(material, val=False)
-    lost = material & (now < _KEPT * held)
-    shares = _lost_shares(held, now, material)
+    lost = _beyond_mix(codes, names, (_window(before), _window(since)), material & broke, now)
+    shares = _lost_shares(held, now, material, lost)
     free = np.array([name not in fixed for name in names])
     group = [int(place) for place in np.flatnonzero(((shares > _LOST) | shuffled) & free)]
     group = [place for place in _kept_together(group, material, lost) if free[place]]
@@ -72,11 +85,44 @@ def broken_links(codes: Mapping[str, Codes], before: Ints, since: Ints, fixed: S
     )
 
 
-def _held(codes: Mapping[str, Codes], names: Sequence[str], before: Ints) -> Floats:
-    """The least that each link has in the parts of the reference."""
-    parts = [part for part in np.array_split(before, _WINDOWS) if len(part) >= _LEAST_ROWS] or [before]
-    least: Floats = np.min([_links(codes, names, _window(part)) for part in parts], axis=0)
-    return least
+def _parts(places: Ints, most: int) -> list[Ints]:
+    return np.array_split(places, max(min(most, len(places) // _LEAST_ROWS), 1))
+
+
+def _broke(course: Floats, reference: int) -> Mask:
+    """Links (columns, columns) that from some part of the time on, of which the first `reference` are the reference's, have less than half of
+    the least that they had in any part before. What a season takes away little by little has not, nor what comes and goes. The part in which
+    it broke may lie between.
+    """
+    broke: Mask = np.zeros(course.shape[1:], dtype=np.bool_)
+    for first in range(reference, len(course)):
+        least = _KEPT * course[:first].min(axis=0)
+        for after in {first, min(first + 1, len(course) - 1)}:
+            broke |= course[after:].max(axis=0) < least
+    return broke
+
+
+def _beyond_mix(
+    codes: Mapping[str, Codes], names: Sequence[str], rows: tuple[Ints, Ints], broke: Mask, now: Floats
+) -> Mask:
+    """Those of the broken links that would hold if the rows of before were mixed as those since are, by any column whose mix moved: where
+    groups of travellers stay away, so does what their rows have in common.
+    """
+    before, since = rows
+    left = broke.copy()
+    for name in names:
+        values, width = _dense(codes[name][np.concatenate([before, since])])
+        p, q = (np.bincount(one, minlength=width) / len(one) for one in (values[: len(before)], values[len(before) :]))
+        if np.abs(p - q).sum() / 2 < _MOVED:
+            continue
+        weights = np.minimum(q / np.maximum(p, 1 / len(before)), _HEAVIEST)[values[: len(before)]]
+        for a, b in zip(*np.nonzero(np.tril(left)), strict=True):
+            first, second = (_dense(codes[names[place]][before]) for place in (a, b))
+            pair = (first[0][1:], second[0][:-1]) if a == b else (first[0], second[0])
+            mixed = _information(pair[0], first[1], pair[1], second[1], weights[1:] if a == b else weights)
+            if now[a, b] >= _KEPT * mixed or mixed <= _STRONG:
+                left[a, b] = left[b, a] = False
+    return left
 
 
 def _window(places: Ints) -> Ints:
@@ -105,22 +151,29 @@ def _dense(values: Codes) -> tuple[Ints, int]:
     return places.astype(np.int64), len(distinct)
 
 
-def _information(first: Ints, width: int, second: Ints, other: int) -> float:
-    """Mutual information in bits, less its bias by chance (Miller and Madow, Note on the bias of information estimates, 1955)."""
-    joint = np.bincount(first * other + second, minlength=width * other).reshape(width, other).astype(np.float64)
+def _information(first: Ints, width: int, second: Ints, other: int, weights: Floats | None = None) -> float:
+    """Mutual information in bits, less its bias by chance (Miller and Madow, Note on the bias of information estimates, 1955). Rows that weigh
+    differently are as many as Kish's effective size.
+    """
+    joint = (
+        np.bincount(first * other + second, weights, minlength=width * other).reshape(width, other).astype(np.float64)
+    )
     total = joint.sum()
+    if not total:
+        return 0.0
+    size = float(total) if weights is None else float(total) ** 2 / float((weights**2).sum())
     rows, columns = joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True)
     filled = joint > 0
     expected = rows @ columns / total
     bits = float((joint[filled] / total * np.log2(joint[filled] / expected[filled])).sum())
     cells = int((rows > 0).sum() - 1) * int((columns > 0).sum() - 1)
-    return max(0.0, bits - cells / (2 * float(total) * math.log(2)))
+    return max(0.0, bits - cells / (2 * size * math.log(2)))
 
 
-def _lost_shares(held: Floats, now: Floats, material: Mask) -> Floats:
-    """The share of each column's links that is gone."""
+def _lost_shares(held: Floats, now: Floats, material: Mask, lost: Mask) -> Floats:
+    """The share of each column's links that is gone, with those that broke."""
     before = np.where(material, held, 0.0).sum(axis=1)
-    gone = np.where(material, np.maximum(held - now, 0.0), 0.0).sum(axis=1)
+    gone = np.where(lost, np.maximum(held - now, 0.0), 0.0).sum(axis=1)
     shares: Floats = np.divide(gone, before, out=np.zeros(len(held)), where=before > 0)
     return shares
 
