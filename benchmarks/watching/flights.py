@@ -42,7 +42,13 @@ def _rows() -> pl.DataFrame:
     rows = rows.sort("scheduled_departure", "flight_id").with_columns(asked=pl.col("published_at"))
     weather = observations().select("origin", "observed_at", *WEATHER).sort("observed_at")
     rows = rows.join_asof(
-        weather, left_on="scheduled_departure", right_on="observed_at", by="origin", tolerance="3h", strategy="backward"
+        weather,
+        left_on="scheduled_departure",
+        right_on="observed_at",
+        by="origin",
+        tolerance="3h",
+        strategy="backward",
+        check_sortedness=False,
     )
     for by, over in _DELAYS.items():
         recent = (
