@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from scipy.special import fdtri
 
 from loopline.evidence.student import quantile
 from loopline.monitoring.usual import Sums
@@ -19,6 +20,7 @@ _LIKELY = 6.0
 
 _STICKIEST = 0.95
 _SURE = 0.975
+_UNKNOWN = 1e9
 
 
 class Value(msgspec.Struct, frozen=True, array_like=True):
@@ -29,39 +31,53 @@ class Value(msgspec.Struct, frozen=True, array_like=True):
     score: float | None = None
 
 
+Way = Literal["higher", "lower", "wider", "narrower"]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """How much, with an interval of 95 % as if the onset were known and values were normal."""
+
+    size: float = 0.0
+    lower: float = 0.0
+    upper: float = 0.0
+
+    def clear_of(self, nothing: float) -> bool:
+        """Whether no change at all lies outside of the interval."""
+        return not self.lower <= nothing <= self.upper
+
+
 class Moved(msgspec.Struct, frozen=True):
     """A move, told at the value `seen`. Times are what the values were given with: microseconds since 1970 (UTC), or places.
 
-    `way` is "higher", "lower", "wider" or "narrower"; it began likely at `onset`, no earlier than `earliest`, no later than `latest`. `before` and `after` are the level,
-    the mean of so many values since what was usual began to be learnt and since the onset; of a series that walks (`of` is "steps", as `carry` is 1) the mean
-    of its steps. The spreads are standard deviations of the same. `change` is the difference, of a spread the ratio, with an
-    interval of 95 % as if the onset were known.
+    It began likely at `onset`, no earlier than `earliest`, no later than `latest`. `before` and `after` are the level, the mean of so many values since what was
+    usual began to be learnt and since the onset; of a series that walks (`of` is "steps", as `carry` is 1) the mean of its steps. The
+    spreads are standard deviations of the same. `level` is by how much the level differs, `spread` how many times as wide it is; `way` is
+    what of both is clear, or likelier.
     """
 
-    way: Literal["higher", "lower", "wider", "narrower"]
+    way: Way
     of: Literal["level", "steps"]
     seen: int
     onset: int
     earliest: int
     latest: int
-    before: float
-    after: float
-    spread_before: float
-    spread_after: float
-    values_before: int
-    values_after: int
-    change: float
-    lower: float
-    upper: float
     carry: float
     log_evidence: float
     log_threshold: float
+    before: float = 0.0
+    after: float = 0.0
+    spread_before: float = 0.0
+    spread_after: float = 0.0
+    values_before: int = 0
+    values_after: int = 0
+    level: Change = Change()
+    spread: Change = Change()
 
 
 class Beginning(msgspec.Struct, frozen=True):
     """Which way a series moved, and the places among the recent values where that likely began, at the earliest and at the latest."""
 
-    way: Literal["higher", "lower", "wider", "narrower"]
+    way: Way
     likely: int
     earliest: int
     latest: int
@@ -77,7 +93,7 @@ def beginning_of(recent: Sequence[Value]) -> Beginning:
     counts = np.arange(len(scores), 0, -1)
     sums, squares = np.cumsum(scores[::-1])[::-1], np.cumsum(scores[::-1] ** 2)[::-1] / counts
     spread = counts * (squares - 1 - np.log(np.maximum(squares, 1e-12)))
-    may: dict[Literal["higher", "lower", "wider", "narrower"], Floats] = {
+    may: dict[Way, Floats] = {
         "higher": np.maximum(sums, 0.0) ** 2 / counts,
         "lower": np.minimum(sums, 0.0) ** 2 / counts,
         "wider": np.where(squares > 1, spread, 0.0),
@@ -95,83 +111,118 @@ def measured(
 ) -> tuple[Moved, Sums]:
     """The move, and the moments of the values before it; `settled` are those of the values before `recent`."""
     begun = beginning_of(recent)
-    way, place = begun.way, begun.likely
-    before = settled.plus_all([one.value for one in recent[:place]])
-    steps = carry >= 1
-    start = Sums().plus(before.last) if steps and before.count else Sums()
-    after = start.plus_all([one.value for one in recent[place:]])
-    moments = [(one.step, one.step_variance) if steps else (one.mean, one.variance) for one in (before, after)]
-    (mean, variance), (mean_after, variance_after) = moments
-    counts = [max(one.count - steps, 1) for one in (before, after)]
-    change, lower, upper = (
-        _difference(mean_after - mean, (variance, variance_after), counts, 0.0 if steps else carry)
-        if way in _LEVEL
-        else _ratio((variance, variance_after), counts)
-    )
+    before = settled.plus_all([one.value for one in recent[: begun.likely]])
     found = Moved(
-        way=way,
-        of="steps" if steps else "level",
+        way=begun.way,
+        of="steps" if carry >= 1 else "level",
         seen=recent[-1].at,
-        onset=recent[place].at,
+        onset=recent[begun.likely].at,
         earliest=recent[begun.earliest].at,
         latest=recent[begun.latest].at,
+        carry=carry,
+        log_evidence=log_evidence,
+        log_threshold=log_threshold,
+    )
+    return sized(found, before, [one.value for one in recent[begun.likely :]]), before
+
+
+def sized(moved: Moved, before: Sums, values: Sequence[float]) -> Moved:
+    """The move with its sizes, from the moments of the values before it and the `values` since."""
+    steps = moved.of == "steps"
+    start = Sums().plus(before.last) if steps and before.count else Sums()
+    after = start.plus_all(values)
+    (mean, variance), (mean_after, variance_after) = (
+        (one.step, one.step_variance) if steps else (one.mean, one.variance) for one in (before, after)
+    )
+    counts = [max(one.count - steps, 1) for one in (before, after)]
+    spread = _ratio((variance, variance_after), counts)
+    level = _difference(
+        mean_after - mean,
+        (variance, variance_after),
+        counts,
+        0.0 if steps else moved.carry,
+        alike=not spread.clear_of(1.0),
+    )
+    return msgspec.structs.replace(
+        moved,
+        way=_clearest(moved.way, level, spread),
         before=mean,
         after=mean_after,
         spread_before=math.sqrt(variance),
         spread_after=math.sqrt(variance_after),
         values_before=before.count,
-        values_after=len(recent) - place,
-        change=change,
-        lower=lower,
-        upper=upper,
-        carry=carry,
-        log_evidence=log_evidence,
-        log_threshold=log_threshold,
+        values_after=len(values),
+        level=level,
+        spread=spread,
     )
-    return found, before
+
+
+def _clearest(likelier: Way, level: Change, spread: Change) -> Way:
+    of_level: Way = "higher" if level.size > 0 else "lower"
+    of_spread: Way = "wider" if spread.size > 1 else "narrower"
+    clear = (level.clear_of(0.0), spread.clear_of(1.0))
+    if clear == (True, False) or (likelier in _LEVEL and clear != (False, True)):
+        return of_level
+    return of_spread
 
 
 def _difference(
-    difference: float, variances: tuple[float, float], counts: Sequence[int], carry: float
-) -> tuple[float, float, float]:
-    """By Student's t with one variance for both stretches, wider where values carry over (Bayley and Hammersley, 1946)."""
+    difference: float, variances: tuple[float, float], counts: Sequence[int], carry: float, *, alike: bool
+) -> Change:
+    """By Student's t, with one variance for both stretches where they may be alike; wider where values carry over (Bayley and Hammersley, 1946)."""
     freedom = max(sum(counts) - 2, 1)
     pooled = sum(variance * (count - 1) for variance, count in zip(variances, counts, strict=True)) / freedom
+    own = (pooled, pooled) if alike else variances
     inflated = (1 + min(carry, _STICKIEST)) / (1 - min(carry, _STICKIEST))
-    error = math.sqrt(pooled * inflated * sum(1 / count for count in counts))
-    room = quantile(_SURE, freedom) * error
-    return difference, difference - room, difference + room
+    error = math.sqrt(inflated * sum(variance / count for variance, count in zip(own, counts, strict=True)))
+    room = quantile(_SURE, freedom if alike else max(min(counts) - 1, 1)) * error
+    return Change(difference, difference - room, difference + room)
 
 
-def _ratio(variances: tuple[float, float], counts: Sequence[int]) -> tuple[float, float, float]:
-    """Of the standard deviations, on the scale of logs, where a deviation of n values has a standard error of 1 / sqrt(2 n)."""
+def _ratio(variances: tuple[float, float], counts: Sequence[int]) -> Change:
+    """Of the standard deviations, by F; nothing is clear where one stretch has no spread or a single value."""
     if not all(variances):
-        return (math.inf if variances[1] else 0.0), 0.0, math.inf
+        return Change(1.0, 0.0, _UNKNOWN)
     ratio = math.sqrt(variances[1] / variances[0])
-    room = math.exp(quantile(_SURE, max(min(counts) - 1, 1)) * math.sqrt(sum(0.5 / count for count in counts)))
-    return ratio, ratio / room, ratio * room
+    free = [max(count - 1, 1) for count in counts]
+    low, high = (math.sqrt(float(fdtri(free[1], free[0], share))) for share in (_SURE, 1 - _SURE))
+    return Change(ratio, ratio / low, ratio / high)
 
 
-def told(moved: Moved, name: str, when: Callable[[int], str]) -> str:
-    """The move in words; `when` tells a time or a place."""
+def told(moved: Moved, name: str, when: Callable[[int], str], until: int | None = None) -> str:
+    """The move in words; `when` tells a time or a place, `until` is where the next one began."""
     earliest, onset, latest = when(moved.earliest), when(moved.onset), when(moved.latest)
     likely = f" (between {earliest} and {latest})" if earliest != latest else ""
-    lies = f"Since about {onset}{likely} {name}"
-    over = f"over {moved.values_after:,} value{'s' if moved.values_after > 1 else ''}"
-    if moved.way in _LEVEL:
-        verb = "steps by" if moved.of == "steps" else "lies at"
-        sizes = sorted(abs(end) for end in (moved.lower, moved.upper))
-        much = f"{_figure(abs(moved.change))} {moved.way}"
-        clear = moved.lower * moved.upper > 0
-        span = f"{_figure(sizes[0])} to {_figure(sizes[1])}" if clear else "not yet clear by how much"
-        return (
-            f"{lies} {verb} {_figure(moved.after)}, where {_figure(moved.before)} was usual: {much} ({span}), {over}."
-        )
-    what = " from step to step" if moved.of == "steps" else ""
-    return (
-        f"{lies} is {moved.way}{what}: it spreads by {_figure(moved.spread_after)}, where {_figure(moved.spread_before)} was usual, "
-        f"{_figure(moved.change)} times as much ({_figure(moved.lower)} to {_figure(moved.upper)}), {over}."
+    lies = (
+        f"Since about {onset}{likely}, until about {when(until)}, {name}"
+        if until is not None
+        else f"Since about {onset}{likely} {name}"
     )
+    over = f"over {moved.values_after:,} value{'s' if moved.values_after > 1 else ''}"
+    told = {True: _level(moved), False: _spread(moved)}
+    leads = moved.way in _LEVEL
+    also = moved.spread.clear_of(1.0) if leads else moved.level.clear_of(0.0)
+    both = f"{told[leads]}, and {told[not leads]}" if also else told[leads]
+    return f"{lies} {both}, {over}."
+
+
+def _level(moved: Moved) -> str:
+    verb = "steps by" if moved.of == "steps" else "lies at"
+    sizes = sorted(abs(end) for end in (moved.level.lower, moved.level.upper))
+    span = f"{_figure(sizes[0])} to {_figure(sizes[1])}" if moved.level.clear_of(0.0) else "not yet clear by how much"
+    way = "higher" if moved.level.size > 0 else "lower"
+    return f"{verb} {_figure(moved.after)}, where {_figure(moved.before)} was usual: {_figure(abs(moved.level.size))} {way} ({span})"
+
+
+def _spread(moved: Moved) -> str:
+    times = f"{_figure(moved.spread.size)} times as much"
+    span = (
+        f"{_figure(moved.spread.lower)} to {_figure(moved.spread.upper)}"
+        if moved.spread.clear_of(1.0)
+        else "not yet clear by how much"
+    )
+    steps = " from step to step" if moved.of == "steps" else ""
+    return f"spreads{steps} by {_figure(moved.spread_after)}, where {_figure(moved.spread_before)} was usual: {times} ({span})"
 
 
 def _figure(value: float) -> str:
