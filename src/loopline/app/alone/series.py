@@ -12,12 +12,13 @@ import numpy as np
 from loopline.app.alone.series_file import Series, SeriesRequest, read_series
 from loopline.errors import InvalidInput
 from loopline.evidence.e_sr import log_threshold
+from loopline.monitoring.change_watch import seed_of
 from loopline.monitoring.moved import Moved, Way, sized, told
-from loopline.monitoring.risk import YEAR
+from loopline.monitoring.risk import CHANGE, YEAR
 from loopline.monitoring.series import SeriesState, watch_series
 from loopline.monitoring.usual import LEAST, Sums, carry_of
 from loopline.storage.scratch import scratch_folder
-from loopline.values import MICROSECOND, derive_seed, from_micros
+from loopline.values import MICROSECOND, from_micros
 
 VALUES_APART = 1000
 """Where nobody says otherwise, so many values lie between two false alarms, at least."""
@@ -74,10 +75,8 @@ class SeriesAnswer(msgspec.Struct, frozen=True):
 
 
 class SeriesRecord(msgspec.Struct, frozen=True):
-    """What is kept between runs: how it is watched, what is known, up to which time values were counted, and the moves so far."""
+    """What is kept between runs: how many values lie between two false alarms, what is known, until when values were counted, and the moves so far."""
 
-    column: str
-    block: str
     values_apart: float
     state: SeriesState = SeriesState()
     watermark: int | None = None
@@ -86,43 +85,37 @@ class SeriesRecord(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class WatchedSeries:
-    """The answer, with the values for a picture and what is to be kept."""
+    """The answer, with the values for a picture, what is to be kept, and how many values a year has (0 without times)."""
 
     answer: SeriesAnswer
     series: Series
     record: SeriesRecord
+    a_year: float
 
 
 def watch_series_file(request: SeriesRequest, kept: SeriesRecord | None = None) -> WatchedSeries:
     """Watch the series of a file, from its first value, or on from what was `kept`: then only later values count.
 
-    Raises as `read_series`, and `InvalidInput` for a budget that allows an alarm more often than every tenth value, or for values
-    without times where something was kept.
+    Raises as `read_series`, and `InvalidInput` for a budget that allows an alarm more often than every tenth value.
     """
     with scratch_folder() as scratch:
         series = read_series(request, scratch)
-    record = kept or SeriesRecord(request.column, request.block, _values_apart(request, series))
-    if not series.timed and kept is not None:
-        raise InvalidInput(
-            "alone.no_times",
-            "without times it cannot be told which values were counted already",
-            remedy="Give a column of times (--at), or watch without --home.",
-        )
+    a_year = _values_a_year(series)
+    record = kept or SeriesRecord(_values_apart(request, a_year))
     first = 0 if record.watermark is None else int(np.searchsorted(series.at, record.watermark, side="right"))
     state, found = watch_series(
         record.state,
         series.values[first:].tolist(),
         series.at[first:].tolist(),
         threshold=record.values_apart,
-        seed=derive_seed(0, "series", request.name),
+        seed=seed_of(request.name, request.name, CHANGE + request.column),
     )
     counted = max([int(series.at[-1]), *([] if record.watermark is None else [record.watermark])])
     record = msgspec.structs.replace(record, state=state, watermark=counted, moves=[*record.moves, *found])
-    return WatchedSeries(_answer(request, series, record, len(found), first), series, record)
+    return WatchedSeries(_answer(request, series, record, len(found), first), series, record, a_year)
 
 
-def _values_apart(request: SeriesRequest, series: Series) -> float:
-    a_year = _values_a_year(series)
+def _values_apart(request: SeriesRequest, a_year: float) -> float:
     if request.false_pages_per_year is None:
         return max(float(VALUES_APART), a_year)
     apart = a_year / request.false_pages_per_year if request.false_pages_per_year > 0 else 0.0
