@@ -27,6 +27,9 @@ _UNIT_ROOT = 20.7
 """A walk has a smaller `n (1 - r)` in 99 of 100 cases (Dickey and Fuller, Distribution of the estimators for autoregressive time series with a unit
 root, 1979)."""
 
+_LONG = 60
+"""So many values would show that they do not walk, unless they nearly do."""
+
 _MOST_EARLIER = 100
 _CHANCES = 2**32
 
@@ -100,38 +103,49 @@ class Sums(msgspec.Struct, frozen=True):
 
 
 class Earlier(msgspec.Struct, frozen=True):
-    """The autocorrelation that the values before the last change had, and how many they were, at most 100."""
+    """What the values before the last move have shown: their autocorrelation and how many they were, at most 100, and whether they walked."""
 
     count: int = 0
     autocorrelation: float = 0.0
+    walks: bool | None = None
 
     def with_more(self, sums: Sums) -> "Earlier":
         """With what those values show; the newer ones count for more once there are many."""
-        r = sums.autocorrelation
-        if r is None:
+        count, r = _both(sums, self)
+        if sums.autocorrelation is None:
             return self
-        known = min(self.count, _MOST_EARLIER)
-        count = known + sums.count
-        return Earlier(min(count, _MOST_EARLIER), (known * self.autocorrelation + sums.count * r) / count)
+        return Earlier(min(count, _MOST_EARLIER), r, walks(sums, self))
 
 
 def carry_of(sums: Sums, earlier: Earlier) -> float:
     """Which share of a value the next one keeps, in [0, 1]: 0 where no more than chance is seen, 1 where the values may as well be a walk.
 
-    Rather too much than too little: with the bias of so few values (Kendall, Note on bias in the estimation of autocorrelation, 1954) and one
-    standard error on top.
+    Rather too much than too little: one standard error on top of what is seen.
+    """
+    count, r = _both(sums, earlier)
+    if not count or r <= _BEYOND_CHANCE / math.sqrt(count):
+        return 0.0
+    return 1.0 if walks(sums, earlier) else min(r + math.sqrt(max(1 - r * r, 0.0) / count), 1.0)
+
+
+def walks(sums: Sums, earlier: Earlier) -> bool:
+    """Whether the values may as well be a walk: the newest stretch of values that is long enough says, or shorter ones that surely are none."""
+    r = sums.autocorrelation
+    if r is not None and sums.count * (1 - r) > _UNIT_ROOT:
+        return False
+    return sums.count >= _LONG or earlier.walks is None or earlier.walks
+
+
+def _both(sums: Sums, earlier: Earlier) -> tuple[int, float]:
+    """How many values there are, and their autocorrelation, each stretch's mended for its bias (Kendall, Note on bias in the estimation of
+    autocorrelation, 1954).
     """
     own = sums.autocorrelation
-    known = sums.count if own is not None else 0
-    count = known + earlier.count
-    if not count:
-        return 0.0
-    r = (known * (own or 0.0) + earlier.count * earlier.autocorrelation) / count
-    if r <= _BEYOND_CHANCE / math.sqrt(count):
-        return 0.0
-    if count * (1 - r) <= _UNIT_ROOT:
-        return 1.0
-    return min(r + (1 + 3 * r) / count + math.sqrt((1 - r * r) / count), 1.0)
+    if own is None:
+        return earlier.count, earlier.autocorrelation
+    mended = min(own + (1 + 3 * own) / sums.count, 1.0)
+    count = sums.count + earlier.count
+    return count, (sums.count * mended + earlier.count * earlier.autocorrelation) / count
 
 
 class Sample:

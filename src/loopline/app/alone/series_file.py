@@ -91,7 +91,7 @@ def _check(table: Table, request: SeriesRequest, at_column: str, *, counted: boo
     for name in (at_column, "" if counted else request.column):
         if name and name not in table.schema:
             raise NotFound(
-                "alone.no_column",
+                "alone.series_no_column",
                 f"{request.file} has no column {name!r}",
                 remedy=f"It has {', '.join(table.schema)}. --series rows --block 1d counts rows.",
             )

@@ -38,7 +38,7 @@ def watch_series_in_home(home: Path, request: SeriesRequest) -> WatchedSeries:
         watched = watch_series_file(request, kept)
         if not watched.series.timed:
             raise InvalidInput(
-                "alone.no_times",
+                "alone.series_no_times",
                 "without times it cannot be told which values were counted already",
                 remedy="Give a column of times (--at), or watch without --home.",
             )
@@ -53,7 +53,7 @@ def _kept(resources: Resources, request: SeriesRequest) -> SeriesRecord | None:
         others = [one.name for one in watch.list_monitors(tx, name) if one.name != monitor]
         if name in loops.applied_loops(tx) or others:
             raise Conflict(
-                "alone.name_taken",
+                "alone.series_name_taken",
                 f"{', '.join(others) or 'a loop'} of this home has the name {name!r}",
                 remedy="Give the series another --name.",
             )
