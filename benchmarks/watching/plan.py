@@ -9,7 +9,8 @@ class Plan:
     """`seeds` of planted faults, of which peers get the first `peer_seeds` (by number) and the kinds `peer_kinds`, where that is not all.
 
     `null_rows` and `size_rows` are what Loopline gets, and peers at most what `contestants` says they can; `null_peer_rows` limits them further.
-    A run of a peer that takes longer than `limit` seconds is stopped, one of Loopline after `patience`. `series` of each kind are made.
+    A run of a peer that takes longer than `limit` seconds is stopped, one of Loopline after `patience`. `series` of each kind are made, of which
+    peers get the first `peer_series`.
     """
 
     seeds: Sequence[int]
@@ -23,6 +24,7 @@ class Plan:
     held_out: Sequence[str] = ("employment", "credit", "affairs")
     peer_kinds: Sequence[str] = ()
     series: int = 50
+    peer_series: int = 20
 
 
 FULL = Plan(range(20), 2, range(20), 10_000_000, 1_000_000, (1_000_000, 10_000_000), 600)
@@ -37,4 +39,5 @@ QUICK = Plan(
     held_out=("affairs",),
     peer_kinds=("stale_feed",),
     series=5,
+    peer_series=5,
 )

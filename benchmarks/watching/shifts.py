@@ -84,7 +84,8 @@ def _ask(rounds: Rounds, what: str, series: list[list[float]], before: int) -> N
     for runner in rounds.runners:
         who = runner.contestant.name
         for detector in DETECTORS.get(who, ()):
-            asked = partial(_asked, rounds.folder, series, detector)
+            given = series if runner.contestant.role == "ours" else series[: rounds.plan.peer_series]
+            asked = partial(_asked, rounds.folder, given, detector)
             rounds.ask(
                 ("shifts", f"{what}, {detector}"), runner, asked, partial(_judged, what, who, detector, before), Shifts
             )
