@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopline.monitoring.moved import Change, Moved, sized, told
+from loopline.monitoring.moved import Moved, Size, sized, told
 from loopline.monitoring.usual import SAMPLE, Earlier, Sample, Sums, carry_of
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6).map(lambda one: round(one, 3)), min_size=3, max_size=60)
@@ -57,20 +57,20 @@ def test_sizes_are_those_of_a_t_test_and_of_f_and_cover():
         rng = np.random.default_rng(seed)
         before, after = rng.normal(0, 1, 50), rng.normal(1, 1, 12)
         found = sized(plain, Sums().plus_all(before.tolist()), after.tolist())
-        assert found.level.size == pytest.approx(after.mean() - before.mean())
-        assert found.spread.size == pytest.approx(after.std(ddof=1) / before.std(ddof=1))
+        assert found.level.value == pytest.approx(after.mean() - before.mean())
+        assert found.spread.value == pytest.approx(after.std(ddof=1) / before.std(ddof=1))
         held["level"] += not found.level.clear_of(1.0)
         held["spread"] += not found.spread.clear_of(1.0)
     assert all(370 <= count <= 392 for count in held.values()), held
 
 
 def test_the_sentence_leads_with_what_is_clear():
-    narrow, wide = Change(3.0, 2.0, 4.0), Change(1.1, 0.8, 1.5)
+    narrow, wide = Size(3.0, 2.0, 4.0), Size(1.1, 0.8, 1.5)
     moved = Moved("higher", "level", 9, 4, 3, 5, 0.0, 1.0, 1.0, 10.0, 13.0, 1.0, 1.1, 4, 6, narrow, wide)
     assert told(moved, "it", lambda at: f"t{at}") == (
         "Since about t4 (between t3 and t5) it lies at 13, where 10 was usual: 3 higher (2 to 4), over 6 values."
     )
-    both = Moved("wider", "steps", 9, 4, 4, 4, 1.0, 1.0, 1.0, 0.0, 3.0, 1.0, 2.0, 4, 6, narrow, Change(2.0, 1.5, 2.5))
+    both = Moved("wider", "steps", 9, 4, 4, 4, 1.0, 1.0, 1.0, 0.0, 3.0, 1.0, 2.0, 4, 6, narrow, Size(2.0, 1.5, 2.5))
     assert told(both, "it", lambda at: f"t{at}", until=8) == (
         "Since about t4, until about t8, it spreads from step to step by 2, where 1 was usual: 2 times as much (1.5 to 2.5), and steps by 3, "
         "where 0 was usual: 3 higher (2 to 4), over 6 values."

@@ -34,10 +34,10 @@ class Value(msgspec.Struct, frozen=True, array_like=True):
 Way = Literal["higher", "lower", "wider", "narrower"]
 
 
-class Change(msgspec.Struct, frozen=True):
+class Size(msgspec.Struct, frozen=True):
     """How much, with an interval of 95 % as if the onset were known and values were normal."""
 
-    size: float = 0.0
+    value: float = 0.0
     lower: float = 0.0
     upper: float = 0.0
 
@@ -70,8 +70,8 @@ class Moved(msgspec.Struct, frozen=True):
     spread_after: float = 0.0
     values_before: int = 0
     values_after: int = 0
-    level: Change = Change()
-    spread: Change = Change()
+    level: Size = Size()
+    spread: Size = Size()
 
 
 class Beginning(msgspec.Struct, frozen=True):
@@ -157,9 +157,9 @@ def sized(moved: Moved, before: Sums, values: Sequence[float]) -> Moved:
     )
 
 
-def _clearest(likelier: Way, level: Change, spread: Change) -> Way:
-    of_level: Way = "higher" if level.size > 0 else "lower"
-    of_spread: Way = "wider" if spread.size > 1 else "narrower"
+def _clearest(likelier: Way, level: Size, spread: Size) -> Way:
+    of_level: Way = "higher" if level.value > 0 else "lower"
+    of_spread: Way = "wider" if spread.value > 1 else "narrower"
     clear = (level.clear_of(0.0), spread.clear_of(1.0))
     if clear == (True, False) or (likelier in _LEVEL and clear != (False, True)):
         return of_level
@@ -168,7 +168,7 @@ def _clearest(likelier: Way, level: Change, spread: Change) -> Way:
 
 def _difference(
     difference: float, variances: tuple[float, float], counts: Sequence[int], carry: float, *, alike: bool
-) -> Change:
+) -> Size:
     """By Student's t, with one variance for both stretches where they may be alike; wider where values carry over (Bayley and Hammersley, 1946)."""
     freedom = max(sum(counts) - 2, 1)
     pooled = sum(variance * (count - 1) for variance, count in zip(variances, counts, strict=True)) / freedom
@@ -176,17 +176,17 @@ def _difference(
     inflated = (1 + min(carry, _STICKIEST)) / (1 - min(carry, _STICKIEST))
     error = math.sqrt(inflated * sum(variance / count for variance, count in zip(own, counts, strict=True)))
     room = quantile(_SURE, freedom if alike else max(min(counts) - 1, 1)) * error
-    return Change(difference, difference - room, difference + room)
+    return Size(difference, difference - room, difference + room)
 
 
-def _ratio(variances: tuple[float, float], counts: Sequence[int]) -> Change:
+def _ratio(variances: tuple[float, float], counts: Sequence[int]) -> Size:
     """Of the standard deviations, by F; nothing is clear where one stretch has no spread or a single value."""
     if not all(variances):
-        return Change(1.0, 0.0, _UNKNOWN)
+        return Size(1.0, 0.0, _UNKNOWN)
     ratio = math.sqrt(variances[1] / variances[0])
     free = [max(count - 1, 1) for count in counts]
     low, high = (math.sqrt(float(fdtri(free[1], free[0], share))) for share in (_SURE, 1 - _SURE))
-    return Change(ratio, ratio / low, ratio / high)
+    return Size(ratio, ratio / low, ratio / high)
 
 
 def told(moved: Moved, name: str, when: Callable[[int], str], until: int | None = None) -> str:
@@ -210,12 +210,12 @@ def _level(moved: Moved) -> str:
     verb = "steps by" if moved.of == "steps" else "lies at"
     sizes = sorted(abs(end) for end in (moved.level.lower, moved.level.upper))
     span = f"{_figure(sizes[0])} to {_figure(sizes[1])}" if moved.level.clear_of(0.0) else "not yet clear by how much"
-    way = "higher" if moved.level.size > 0 else "lower"
-    return f"{verb} {_figure(moved.after)}, where {_figure(moved.before)} was usual: {_figure(abs(moved.level.size))} {way} ({span})"
+    way = "higher" if moved.level.value > 0 else "lower"
+    return f"{verb} {_figure(moved.after)}, where {_figure(moved.before)} was usual: {_figure(abs(moved.level.value))} {way} ({span})"
 
 
 def _spread(moved: Moved) -> str:
-    times = f"{_figure(moved.spread.size)} times as much"
+    times = f"{_figure(moved.spread.value)} times as much"
     span = (
         f"{_figure(moved.spread.lower)} to {_figure(moved.spread.upper)}"
         if moved.spread.clear_of(1.0)

@@ -12,7 +12,7 @@ from loopline.errors import Conflict, InvalidInput
 from loopline.incidents import attention, incident
 from loopline.incidents.people import People
 from loopline.loop import store as loops
-from loopline.loop.alarms import record_alarm
+from loopline.loop.alarms import end_earlier_moves, record_alarm
 from loopline.loop.notices import deliver
 from loopline.loop.resources import Resources
 from loopline.monitoring import watch
@@ -102,9 +102,7 @@ def _spec(request: SeriesRequest, watched: WatchedSeries) -> Risk:
 def _open(tx: Transaction, alarm: Alarm, sentence: str, now: datetime) -> None:
     """An incident of its own for each move: the level that an earlier one told of is not the level any more."""
     take_alarm(tx, alarm.id)
-    for one in incident.find(tx, alarm.project, model=alarm.model, only_open=True):
-        if one.kind == MOVED:
-            incident.resolve(tx, one, at=now, actor=f"monitor:{alarm.monitor}", sentence="It has moved again.")
+    end_earlier_moves(tx, alarm, at=now)
     found, new = incident.open_or_join(
         tx,
         project=alarm.project,
