@@ -235,7 +235,11 @@ def _sentences(moves: Sequence[Move], state: SeriesState, apart: float, evidence
         if carry
         else "Values do not depend on the ones before, as far as is seen."
     )
-    held = "holds whatever their law" if not carry else "holds nearly, as what is carried over is learnt"
+    held = (
+        "holds whatever their law, as far as they are independent"
+        if not carry
+        else "holds nearly, as what is carried over is learnt"
+    )
     promise = f"At most one false alarm in {apart:,.0f} values is to be expected, however often you look; that {held}."
     learns = (
         f"What is usual is being learnt anew since the last move, from {state.sums.count:,} values."
