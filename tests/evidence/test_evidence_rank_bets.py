@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -10,6 +10,7 @@ from scipy.stats import norm
 from loopline.evidence.rank_bets import BETS, SCALES, SHIFTS, log_payoffs, score
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 200))
 def test_every_bet_pays_one_in_the_mean_over_all_places(others):
     paid = np.exp([log_payoffs(position, others) for position in range(others + 1)])
