@@ -25,8 +25,8 @@ def test_a_move_exits_with_ten_and_is_told(run, metric, tmp_path):
     assert done.code == 10
     said = " ".join(done.out.split())
     assert said.startswith("Since about 18 July 2024")
-    assert "sales lies at 1,35" in said
-    assert "where 1,20" in said
+    assert "sales lies at 1,348" in said
+    assert "where 1,196 was usual" in said
     assert " higher (1" in said
     for question in ("Has it moved?", "How sure is this?", "What was taken as what?", "What next:"):
         assert question in said
@@ -107,6 +107,7 @@ def test_rows_are_counted_where_no_column_is_meant(run, tmp_path):
         (["--series", "shop"], "alone.series_column", 2),
         (["--series", "rows"], "alone.series_block", 2),
         (["--series", "sales", "--false-pages-per-year", "100"], "alone.series_budget", 2),
+        (["--series", "sales", "--label", "visits", "--tolerance", "1"], "alone.series_options", 2),
         (["--series", "sales", "--predictions", "too.csv"], "alone.which_file", 2),
     ],
 )
@@ -122,5 +123,17 @@ def test_values_without_times_have_no_years_and_no_home(run, tmp_path):
     asked = ("watch", str(file), "--series", "value", "--json")
     assert run(*asked).value["timed"] is False
     assert run(*asked, "--false-pages-per-year", "1").value["error"]["code"] == "alone.series_year"
+    pl.DataFrame({"at": ["2024-01-01"], "value": [1.0]}).write_csv(tmp_path / "one.csv")
+    one = run(
+        "watch",
+        str(tmp_path / "one.csv"),
+        "--series",
+        "value",
+        "--home",
+        str(tmp_path / "home"),
+        "--report",
+        str(tmp_path / "r.html"),
+    )
+    assert (one.code, one.out.splitlines()[0]) == (0, "value has 1 value yet, and 30 are needed to say what is usual.")
     assert run(*asked, "--home", str(tmp_path / "home")).value["error"]["code"] == "alone.series_no_times"
     assert run("watch", "--json").value["error"]["code"] == "alone.which_file"

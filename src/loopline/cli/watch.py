@@ -157,6 +157,31 @@ def command(
     _check_report(report)
     predictions = _one_file(file, predictions)
     if series:
+        _only_of_series(
+            labels=labels,
+            earlier=earlier,
+            id=id_,
+            score=score,
+            label=label,
+            label_at=label_at,
+            decision=decision,
+            version_column=version,
+            group=group,
+            judge=judge,
+            propensity=propensity,
+            features=features,
+            kind=kind,
+            positive=positive,
+            matures=matures,
+            loss=loss,
+            tolerance=tolerance,
+            reference_until=reference_until,
+            reference_blocks=reference_blocks,
+            false_positive=false_positive,
+            false_negative=false_negative,
+            threshold=threshold,
+            monitor=monitor,
+        )
         asked = SeriesRequest(
             predictions, series, name or (Path(predictions).stem if series == ROWS else series), at, block, false_pages
         )
@@ -194,6 +219,17 @@ def command(
     show(watched, as_json=as_json, render=lambda console: _print(console, watched, report, home))
     if watched.harmed:
         raise typer.Exit(HARM_FOUND)
+
+
+def _only_of_series(**given: object) -> None:
+    """What is of models only is not passed over in silence."""
+    odd = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, "", [])]
+    if odd:
+        raise InvalidInput(
+            "alone.series_options",
+            f"{', '.join(odd)}: a single series has none of this",
+            remedy="With --series only --at, --block, --false-pages-per-year, --name, --home and --report count.",
+        )
 
 
 def _one_file(file: str, predictions: str) -> str:

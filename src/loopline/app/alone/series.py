@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from loopline.app.alone.series_file import Series, SeriesRequest, read_series
+from loopline.app.report.figure import times
 from loopline.errors import InvalidInput
 from loopline.evidence.e_sr import log_threshold
 from loopline.monitoring.change_watch import seed_of
@@ -155,8 +156,17 @@ def _answer(request: SeriesRequest, series: Series, record: SeriesRecord, found:
         moves=moves,
         stretches=stretches,
         sentences=_sentences(moves, state, apart, evidence),
-        notices=[*series.notices, f"{len(series.values):,} values; {new:,} of them are new."],
+        notices=[*series.notices, *_goes_on(request, series, first, record)],
     )
+
+
+def _goes_on(request: SeriesRequest, series: Series, first: int, record: SeriesRecord) -> list[str]:
+    told = [f"{len(series.values):,} values; {len(series.values) - first:,} of them are new."]
+    if request.false_pages_per_year is not None and record.state.seen > len(series.values) - first:
+        told.append(
+            "It goes on as it began: --false-pages-per-year counts at the first run. Use another --name to begin anew."
+        )
+    return told
 
 
 def _moves(
@@ -218,11 +228,13 @@ def _headline(request: SeriesRequest, moves: Sequence[Move], found: int, state: 
         more = f" It is the last of {found} moves." if found > 1 else ""
         return f"{moves[-1].sentence}{more}"
     if state.learns and not moves:
-        return f"{request.name} has {state.sums.count:,} values yet, and {LEAST} are needed to say what is usual."
+        return (
+            f"{request.name} has {times(state.sums.count, 'value')} yet, and {LEAST} are needed to say what is usual."
+        )
     return (
-        f"{request.name} has not moved in {new:,} new values."
+        f"{request.name} has not moved in {times(new, 'new value')}."
         if moves
-        else f"{request.name} has not moved in {new:,} values."
+        else f"{request.name} has not moved in {times(new, 'value')}."
     )
 
 

@@ -94,7 +94,10 @@ def _count(resources: Resources, request: SeriesRequest, watched: WatchedSeries,
 
 def _spec(request: SeriesRequest, watched: WatchedSeries) -> Risk:
     """As a monitor of a loop has it: values are blocks, whose length is the middle distance of two values where none was said."""
-    block = request.block or f"{max(round(YEAR / MICROSECOND / watched.a_year / 1e6), 1)}s"
+    apart = (
+        round(YEAR / MICROSECOND / watched.a_year / 1e6) if watched.a_year else round(duration("1d").total_seconds())
+    )
+    block = request.block or f"{max(apart, 1)}s"
     blocks = YEAR / duration(block)
     return Risk(CHANGE + request.column, 1.0, block, blocks / watched.record.values_apart, "none", 1)
 
