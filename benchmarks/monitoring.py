@@ -1,6 +1,6 @@
 """Monitoring, side by side: Loopline, Evidently, NannyML, alibi-detect and river.
 
-    python benchmarks/monitoring.py [--quick] [--keep FILE] [--parts faults,held_out,nulls,changes,size] [--only loopline,river]
+    python benchmarks/monitoring.py [--quick] [--keep FILE] [--parts faults,held_out,nulls,changes,shifts,size] [--only loopline,river]
                                     [--seeds 20] [--peer-seeds 2] [--rows 10000000] [--limit 600] [--json]
 
 `faults`: the flights of 2013, a model of their first months, and faults planted from known rows on in the later ones: a unit changes, a category is
@@ -8,7 +8,7 @@ split, the weather feed stands still, nulls leak in, a carrier's behaviour chang
 nothing was looked at for. Reported: pages before the fault, the share of faults found, the delay in rows, the rank of the true cause. A fault counts
 as costly where it raises the mean log loss of the rows since by more than two hundredths of its level, which is Loopline's default tolerance.
 `nulls`: streams of 10 million rows where nothing happens, of independent rows and of rows that share their day's luck. `changes`: river's annotated
-series. `size`: seconds and memory for 1M x 25 and 10M x 25.
+series. `shifts`: single series that are made, where nothing moves, or the level or the spread does. `size`: seconds and memory for 1M x 25 and 10M x 25.
 
 All get the same rows, the same reference and the same days (Evidently weeks, as it takes seconds a report). Each runs as its documentation shows, in an
 environment of its own under `.venv-peers`, made on demand, one after the other, on one thread. A peer's run that takes longer than the limit is stopped,
@@ -38,9 +38,10 @@ from watching.nulls import null_streams
 from watching.plan import FULL, QUICK, Plan
 from watching.report import goals, markdown
 from watching.rounds import Rounds, Runner, runner_of
+from watching.shifts import shifts
 from watching.size import sizes
 
-PARTS = ("faults", "held_out", "nulls", "changes", "size")
+PARTS = ("faults", "held_out", "nulls", "changes", "shifts", "size")
 
 
 def main() -> None:
@@ -132,6 +133,8 @@ def _measure(part: str, rounds: Rounds) -> None:
         null_streams(rounds)
     elif part == "changes":
         change_points(rounds)
+    elif part == "shifts":
+        shifts(rounds)
     else:
         sizes(rounds)
 

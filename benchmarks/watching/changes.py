@@ -1,7 +1,6 @@
 """Part (b): river's annotated series of the real world (the Turing change point data set): which changes that people marked are found.
 
-A series is watched one value a row. Loopline watches the squared distance of each value from what the values of the reference led to expect (its last
-value carried on), as a model of regression that forecasts no change; that is the shape of what it watches, not of what the series are for. ADWIN gets the values.
+A series is watched one value a row, by `loopline watch --series` and by ADWIN, each with its defaults.
 Counted as people count: a mark is found where a detector fires at most `_MARGIN` of the series after it, and a detection far from each mark is false. No F1:
 on these an alarm that always fires beats the detectors.
 """

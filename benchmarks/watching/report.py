@@ -25,6 +25,8 @@ def markdown(results: Results, cannot: Sequence[str]) -> str:
         parts += ["### Streams where nothing happens", _nulls(results["nulls"])]
     if "changes" in results:
         parts += ["### River's annotated series", _changes(results["changes"])]
+    if "shifts" in results:
+        parts += ["### Single series that are made", *_shifts(results["shifts"])]
     if "size" in results:
         parts += ["### Seconds and memory", _sizes(results["size"])]
     return "\n\n".join([*parts, "\n".join(f"- {one}" for one in cannot)]).strip()
@@ -169,6 +171,32 @@ def _nulls(found: Sequence[Any]) -> str:
         ]
         lines.append(f"| {_TITLES[one.contestant]}, {one.law} | {' | '.join(row)} |")
     return "\n".join(lines)
+
+
+def _shifts(found: Sequence[Any]) -> list[str]:
+    """How often each detector fires for nothing, and what it finds how soon."""
+    detectors = list(dict.fromkeys(one.detector for one in found))
+    by_what: dict[str, dict[str, Any]] = {}
+    for one in found:
+        by_what.setdefault(one.what, {})[one.detector] = one
+    head = [f"| {' | '.join(['', *detectors])} |", f"|{'---|' * (len(detectors) + 1)}"]
+    nulls = [(what, row) for what, row in by_what.items() if next(iter(row.values())).found is None]
+    moves = [(what, row) for what, row in by_what.items() if next(iter(row.values())).found is not None]
+    false = [
+        f"| {what} | {' | '.join(f'{row[one].false:.2f}' if one in row else '-' for one in detectors)} |"
+        for what, row in nulls
+    ]
+    seen = [
+        f"| {what} | {' | '.join(_seen(row[one]) if one in row else '-' for one in detectors)} |" for what, row in moves
+    ]
+    return [
+        "Fired in 1,000 values where nothing moves:\n\n" + "\n".join([*head, *false]),
+        "Found, after how many values in the middle, and fired in 1,000 values before:\n\n" + "\n".join([*head, *seen]),
+    ]
+
+
+def _seen(one: Any) -> str:
+    return f"{one.found:.0%}, {'-' if one.delay is None else f'{one.delay:g}'} ({one.false:.2f})"
 
 
 def _changes(found: Sequence[Any]) -> str:

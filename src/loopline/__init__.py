@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from loopline.incidents.conditions import exceeded as exceeded
     from loopline.incidents.conditions import grown as grown
     from loopline.incidents.conditions import harm as harm
+    from loopline.incidents.conditions import moved as moved
     from loopline.incidents.conditions import notify as notify
     from loopline.incidents.conditions import previous_decision_is_cheaper as previous_decision_is_cheaper
     from loopline.incidents.conditions import previous_is_better as previous_is_better
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from loopline.models.ladder_terms import ladder as ladder
     from loopline.models.network import save_network as save_network
     from loopline.models.rule import rule as rule
+    from loopline.monitoring.change import Change as Change
     from loopline.monitoring.custom import monitor as monitor
     from loopline.monitoring.kinds import Estimated as Estimated
     from loopline.monitoring.kinds import Fairness as Fairness
@@ -117,6 +119,7 @@ _WHERE = {
     "Loop": "loop.declare",
     "Powered": "monitoring.kinds",
     "Rate": "monitoring.kinds",
+    "Change": "monitoring.change",
     "Regret": "monitoring.kinds",
     "Retries": "pipelines.retries",
     "Risk": "monitoring.risk",
@@ -161,6 +164,7 @@ _WHERE = {
     "roll_back_decision": "incidents.conditions",
     "estimated_harm": "incidents.conditions",
     "exceeded": "incidents.conditions",
+    "moved": "incidents.conditions",
     "grown": "incidents.conditions",
     "regret": "incidents.conditions",
     "unfair": "incidents.conditions",

@@ -19,6 +19,8 @@ def main() -> None:
         _drift(task, answer)
     elif task["mode"] == "series":
         _series(task, answer)
+    elif task["mode"] == "many":
+        _many(task, answer)
     else:
         watched = watch_files(_request(task), lambda *_: None)
         _pages(watched, answer)
@@ -71,24 +73,33 @@ def _drift(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
 
 
 def _series(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
-    """A forecast of no change is watched: the mean of the first tenth, in blocks of a hundredth of the series."""
+    """`loopline watch FILE --series value`, with its defaults."""
     import json
 
-    import numpy as np
+    import polars as pl
 
-    from loopline.monitoring.risk import Risk
-    from loopline.monitoring.slice_risk import SliceBlocks, watch_slices
+    from loopline.app.alone.series import watch_series_file
+    from loopline.app.alone.series_file import SeriesRequest
 
-    values = np.array(json.loads(Path(task["stream"]).read_text()))
-    cut = max(30, len(values) // 5)
-    loss = np.square((values - values[:cut].mean()) / (values[:cut].std() or 1.0))
-    ones = np.ones(len(values))
-    many = SliceBlocks(np.full(len(values), 100.0), 100.0 * loss)
-    whole = SliceBlocks(np.full(len(values), 200.0), 100.0 * loss + 100.0 * ones * loss[:cut].mean())
-    risk = Risk("squared_error", tolerance=0.5, block="1d", false_pages_per_year=0.5)
-    for harm in watch_slices({"series": many}, whole, risk, cut, 0.05):
-        for place in harm.alarms:
-            answer.page(place + 1, [], "harm")
+    file = Path(task["stream"]).with_suffix(".csv")
+    pl.DataFrame({"value": json.loads(Path(task["stream"]).read_text())}, schema={"value": pl.Float64}).write_csv(file)
+    for move in watch_series_file(SeriesRequest(str(file), "value", "series")).answer.moves:
+        answer.page(move.row, [], f"{move.way} {move.of}")
+
+
+def _many(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
+    """Each series by itself, as `loopline watch --series` watches it."""
+    import json
+
+    from loopline.app.alone.series import VALUES_APART
+    from loopline.monitoring.series import SeriesState, watch_series
+
+    fired = []
+    for seed, values in enumerate(json.loads(Path(task["stream"]).read_text())):
+        rows = range(1, len(values) + 1)
+        _, moves = watch_series(SeriesState(), values, rows, threshold=VALUES_APART, seed=seed)
+        fired.append([move.seen for move in moves])
+    answer.more = {"fired": fired}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""river: ADWIN with its defaults on the loss of each row, as its documentation watches a model; in `size` on each numeric column."""
+"""river: ADWIN with its defaults on the loss of each row, as its documentation watches a model; in `size` on each numeric column; single series
+by ADWIN, KSWIN and PageHinkley with their defaults."""
 
 import csv
 import json
@@ -6,7 +7,7 @@ import math
 import sys
 from pathlib import Path
 
-from river.drift import ADWIN
+from river.drift import ADWIN, KSWIN, PageHinkley
 from told import Answer, given
 
 task = given()
@@ -17,6 +18,19 @@ if task["mode"] == "series":
         series.update(value)
         if series.drift_detected:
             answer.page(place + 1, [])
+    answer.tell()
+    sys.exit()
+if task["mode"] == "many":
+    made = {"ADWIN": ADWIN, "KSWIN": lambda: KSWIN(seed=0), "PageHinkley": PageHinkley}[task["detector"]]
+    fired = []
+    for values in json.loads(Path(task["stream"]).read_text()):
+        one, rows = made(), []
+        for place, value in enumerate(values):
+            one.update(value)
+            if one.drift_detected:
+                rows.append(place + 1)
+        fired.append(rows)
+    answer.more = {"fired": fired}
     answer.tell()
     sys.exit()
 with Path(task["stream"].replace(".parquet", ".csv")).open(newline="") as file:

@@ -26,7 +26,7 @@ COMMANDS = {
     "reproduce": "Build a registered version again and compare it, bit for bit.",
     "report": "Write the report of a replay again, or of what is watched.",
     "up": "Run the loop for real: control plane, scheduler, scoring, pipelines.",
-    "watch": "Is a model harmed, since when and why: from files of predictions and labels.",
+    "watch": "Is a model harmed, since when and why: from files of predictions and labels. Or: has a number moved.",
     "serve": "Serve a model file: signed, authenticated, every prediction logged.",
     "predict": "Ask a running endpoint for predictions.",
     "score": "Score a table, files or a query into a table or file, all at once.",

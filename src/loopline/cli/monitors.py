@@ -29,7 +29,7 @@ _COLUMNS = [
 
 @app.command()
 def command(home: Home = None, project: Project = None, as_json: AsJson = False) -> None:
-    """Every monitor: of harm, decisions, estimates, regret, groups, rates, inputs and sources; how close to an alarm, and its alarms."""
+    """Every monitor: of harm, decisions, estimates, regret, groups, rates, changes, inputs and sources; how close to an alarm, and its alarms."""
     resources = opened(home)
     found = watched(resources, the_project(resources, project) if project else None)
     show(found, as_json=as_json, render=lambda console: _print(console, found))

@@ -14,12 +14,14 @@ from rich.text import Text
 
 from loopline.app.alone.page import watch_html
 from loopline.app.alone.questions import questions
+from loopline.app.alone.series_file import ROWS, SeriesRequest
 from loopline.app.alone.watch import as_record, watch_files
 from loopline.app.study.answers import Watched
 from loopline.app.study.calibration import Prices
 from loopline.app.study.columns import Said
 from loopline.app.study.fresh import Request
 from loopline.cli.output import show
+from loopline.cli.watch_series import answer_series
 from loopline.errors import InvalidInput
 
 app = typer.Typer(add_completion=False)
@@ -32,13 +34,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def command(
+    file: Annotated[str, typer.Argument(help="The file, as --predictions.", show_default=False)] = "",
     predictions: Annotated[
         str,
         typer.Option(
             "--predictions",
             help="Predictions: a file, a folder, or a pattern in quotes. Parquet, CSV, JSON lines, JSON or Arrow.",
         ),
-    ],
+    ] = "",
     labels: Annotated[
         str | None, typer.Option("--labels", help="Labels, likewise; left out where they stand beside the predictions.")
     ] = None,
@@ -110,8 +113,9 @@ def command(
         int | None, typer.Option("--reference-blocks", help="All was well in so many first blocks.")
     ] = None,
     false_pages: Annotated[
-        float, typer.Option("--false-pages-per-year", help="How many false alarms a year are acceptable.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--false-pages-per-year", help="How many false alarms a year are acceptable; 1 by default."),
+    ] = None,
     false_positive: Annotated[
         float | None, typer.Option("--false-positive", help="What a false positive costs.")
     ] = None,
@@ -128,6 +132,13 @@ def command(
             help="Try monitors of your own (@ll.monitor) of this FILE.py, or FILE.py:NAME; may be given several times.",
         ),
     ] = None,
+    series: Annotated[
+        str,
+        typer.Option(
+            "--series",
+            help="Watch a single series of numbers instead: this column of the file, or the number of rows (--series rows --block 1h).",
+        ),
+    ] = "",
     report: Annotated[Path | None, typer.Option("--report", help="Write the HTML report here.")] = None,
     name: Annotated[str, typer.Option("--name", help="What the model is called.")] = "",
     home: Annotated[
@@ -138,10 +149,45 @@ def command(
 ) -> None:
     """Is a model harmed, since when, why, and what would help: from a file of predictions and one of labels.
 
-    Exits with 10 where harm was found that lasts. With --home and --name each block of time counts once, however often and with
+    Or, with --series, of a file with a column of numbers: has it moved for good, since when, by how much.
+
+    Exits with 10 where harm was found that lasts, or a series moved. With --home and --name each block of time counts once, however often and with
     whatever files this runs: that is how a cron job uses it.
     """
     _check_report(report)
+    predictions = _one_file(file, predictions)
+    if series:
+        _only_of_series(
+            labels=labels,
+            earlier=earlier,
+            id=id_,
+            score=score,
+            label=label,
+            label_at=label_at,
+            decision=decision,
+            version_column=version,
+            group=group,
+            judge=judge,
+            propensity=propensity,
+            features=features,
+            kind=kind,
+            positive=positive,
+            matures=matures,
+            loss=loss,
+            tolerance=tolerance,
+            reference_until=reference_until,
+            reference_blocks=reference_blocks,
+            false_positive=false_positive,
+            false_negative=false_negative,
+            threshold=threshold,
+            monitor=monitor,
+        )
+        asked = SeriesRequest(
+            predictions, series, name or (Path(predictions).stem if series == ROWS else series), at, block, false_pages
+        )
+        if answer_series(asked, home, report, as_json=as_json):
+            raise typer.Exit(HARM_FOUND)
+        return
     said = Said(
         _names(id_), at, _names(score), label, label_at, decision, version, group, _names(features), judge, propensity
     )
@@ -160,7 +206,7 @@ def command(
         tolerance=tolerance,
         reference_until=reference_until,
         reference_blocks=reference_blocks,
-        false_pages_per_year=false_pages,
+        false_pages_per_year=1.0 if false_pages is None else false_pages,
         prices=_prices(false_positive, false_negative, threshold),
         monitors=tuple(monitor or ()),
     )
@@ -173,6 +219,27 @@ def command(
     show(watched, as_json=as_json, render=lambda console: _print(console, watched, report, home))
     if watched.harmed:
         raise typer.Exit(HARM_FOUND)
+
+
+def _only_of_series(**given: object) -> None:
+    """What is of models only is not passed over in silence."""
+    odd = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, "", [])]
+    if odd:
+        raise InvalidInput(
+            "alone.series_options",
+            f"{', '.join(odd)}: a single series has none of this",
+            remedy="With --series only --at, --block, --false-pages-per-year, --name, --home and --report count.",
+        )
+
+
+def _one_file(file: str, predictions: str) -> str:
+    if bool(file) == bool(predictions):
+        raise InvalidInput(
+            "alone.which_file",
+            f"{file} and --predictions {predictions} name two files" if file else "no file is named to watch",
+            remedy="Write loopline watch predictions.parquet --labels labels.csv, or loopline watch metric.csv --series sales.",
+        )
+    return file or predictions
 
 
 def _check_report(report: Path | None) -> None:

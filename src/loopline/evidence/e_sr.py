@@ -15,6 +15,7 @@ Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting
 """
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -25,7 +26,7 @@ STAKES = (0.9, 0.5, 0.25, 0.125, 0.0625)
 
 
 class ESR(msgspec.Struct, frozen=True):
-    """The state: `log(1 + M)` for each stake, finite at all times, so JSON keeps it exactly. A fresh one has seen nothing."""
+    """The state: `log(1 + M)` for each stake, or each bet of another kind, finite at all times, so JSON keeps it exactly. A fresh one has seen nothing."""
 
     heights: tuple[float, ...] = (0.0,) * len(STAKES)
 
@@ -62,9 +63,12 @@ def update(state: ESR, x: float, m: float) -> ESR:
             f"an observation of {x} against a mean of {m}",
             remedy="Scale the observation into [0, 1] and the mean into (0, 1).",
         )
-    return ESR(
-        tuple(_log1p_exp(math.log1p(share * (x - m) / m) + h) for share, h in zip(STAKES, state.heights, strict=True))
-    )
+    return paid(state, [math.log1p(share * (x - m) / m) for share in STAKES])
+
+
+def paid(state: ESR, log_payoffs: Sequence[float]) -> ESR:
+    """The state after bets of any kind paid so much (logarithms), one for each height, each of which pays at most 1 in the mean if all is well."""
+    return ESR(tuple(_log1p_exp(pay + height) for pay, height in zip(log_payoffs, state.heights, strict=True)))
 
 
 def step(state: ESR, x: float, m: float, threshold: float) -> tuple[ESR, bool]:

@@ -16,7 +16,7 @@ from loopline.incidents.condition import (
     RetrainingPays,
 )
 from loopline.incidents.playbook import Action
-from loopline.monitoring.alarm_kinds import ESTIMATED_HARM, EXCEEDED, REGRET, UNFAIR
+from loopline.monitoring.alarm_kinds import ESTIMATED_HARM, EXCEEDED, MOVED, REGRET, UNFAIR
 from loopline.monitoring.diagnosis.cause import BROKEN, KINDS
 from loopline.values import duration
 
@@ -29,6 +29,7 @@ estimated_harm = Alarmed(ESTIMATED_HARM, "the model is estimated to do more harm
 regret = Alarmed(REGRET, "another model loses less on the same rows")
 unfair = Alarmed(UNFAIR, "a group fares worse than it did")
 exceeded = Alarmed(EXCEEDED, "a rate lies above what is allowed")
+moved = Alarmed(MOVED, "a figure has moved for good")
 broken_data = Causes(tuple(sorted(BROKEN)))
 
 retrain = Action("retrain")

@@ -19,8 +19,9 @@ from loopline.loop.watch import block_floor, logged_columns, matured
 from loopline.monitoring import watch
 from loopline.monitoring.alarm_kinds import EXCEEDED
 from loopline.monitoring.block import BlockSummary
+from loopline.monitoring.change import LATENCY
 from loopline.monitoring.custom import Custom
-from loopline.monitoring.kinds import LATENCY, key_of
+from loopline.monitoring.kinds import key_of
 from loopline.monitoring.parts import custom_blocks
 from loopline.monitoring.risk import Reference
 from loopline.monitoring.state import HarmEvidence

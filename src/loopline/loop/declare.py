@@ -253,7 +253,7 @@ class Loop(Sourcing, Externals):
         promote it into the first, people on from there; the last is production. `approve` says which of them take a
         person's approval. `explore` tries other actions than the decision's on a small share, and logs how probable each was.
         `watch` is the risk that the model is held to; or a list of it and of what else is watched, each with a monitor and an incident
-        of its own: other risks, `Estimated`, `Powered`, `Regret`, `Fairness`, `Rate`. `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it. `contract` says what
+        of its own: other risks, `Estimated`, `Powered`, `Regret`, `Fairness`, `Rate`, `Change`. `watch_decision`, a risk of the loss `"cost"`, watches what each decision costs against what was expected of it. `contract` says what
         is done about values that are not like those of the training rows (see `contract`), `ladder` what steps in when something fails (see
         `ladder`).
         With `challenger="shadow"` the newest version that was trained and did not pass its gates scores in the background, so that

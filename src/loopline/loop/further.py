@@ -17,6 +17,7 @@ from loopline.models import registry
 from loopline.monitoring import watch
 from loopline.monitoring.alarm import Alarm
 from loopline.monitoring.block import BlockSummary, large_enough
+from loopline.monitoring.change_watch import advance_change
 from loopline.monitoring.risk import Reference, Risk, reference_of
 from loopline.monitoring.state import HarmEvidence
 from loopline.monitoring.together import name_together
@@ -49,6 +50,8 @@ class Further:
     """What a monitor that remembers begins with."""
     shares: bool = False
     """Whether it has one budget with the others that are advanced with it."""
+    moves: str = ""
+    """What a figure is called that is held to nothing, but told of where it moves."""
 
 
 def champion_since(resources: Resources, lane: Lane) -> datetime | None:
@@ -95,17 +98,12 @@ def _advance(resources: Resources, lane: Lane, one: Further, now: datetime) -> l
     if one.until <= monitor.watermark:
         return []
     blocks = one.blocks(monitor.watermark, one.until)
+    scope = {"project": lane.project, "model": lane.model, "name": one.name}
     with resources.database.transaction() as tx:
-        raised = watch.advance(
-            tx,
-            project=lane.project,
-            model=lane.model,
-            name=one.name,
-            blocks=blocks,
-            at=now,
-            kind=one.kind,
-            page=one.page,
-            told=one.told,
+        raised = (
+            advance_change(tx, **scope, blocks=blocks, at=now, what=one.moves, page=one.page)
+            if one.moves
+            else watch.advance(tx, **scope, blocks=blocks, at=now, kind=one.kind, page=one.page, told=one.told)
         )
         for alarm in raised:
             record_alarm(tx, alarm, at=now)

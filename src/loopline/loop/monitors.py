@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from loopline.errors import InvalidInput
+from loopline.loop.change_watch import watch_change
 from loopline.loop.custom_watch import note_failure, note_success, watch_custom
 from loopline.loop.deployment import Predictors
 from loopline.loop.estimated_watch import watch_estimated
@@ -16,6 +17,7 @@ from loopline.loop.rate_watch import watch_rate
 from loopline.loop.regret_watch import watch_regret
 from loopline.loop.resources import Resources
 from loopline.monitoring.alarm import Alarm
+from loopline.monitoring.change import Change
 from loopline.monitoring.custom import Custom
 from loopline.monitoring.kinds import Estimated, Fairness, Powered, Rate, Regret
 from loopline.monitoring.risk import Risk
@@ -50,7 +52,7 @@ def _of(
     lane: Lane,
     history: History,
     predictors: Predictors,
-    watched: Risk | Estimated | Powered | Regret | Fairness | Rate,
+    watched: Risk | Estimated | Powered | Regret | Fairness | Rate | Change,
     now: datetime,
 ) -> list[Further]:
     if isinstance(watched, Estimated):
@@ -61,6 +63,10 @@ def _of(
         return watch_regret(resources, lane, history, predictors, watched, now)
     if isinstance(watched, Fairness):
         return watch_fairness(resources, lane, history, watched, now)
-    if isinstance(watched, Rate):
-        return watch_rate(resources, lane, watched, now)
+    if isinstance(watched, (Rate, Change)):
+        return (
+            watch_rate(resources, lane, watched, now)
+            if isinstance(watched, Rate)
+            else watch_change(resources, lane, watched, now)
+        )
     return watch_extra(resources, lane, history, watched, now)

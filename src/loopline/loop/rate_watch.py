@@ -9,7 +9,8 @@ from loopline.loop.resources import Resources
 from loopline.loop.watch import block_floor
 from loopline.monitoring.alarm_kinds import EXCEEDED
 from loopline.monitoring.block import BlockSummary
-from loopline.monitoring.kinds import LATENCY, Rate, key_of
+from loopline.monitoring.change import LATENCY
+from loopline.monitoring.kinds import Rate, key_of
 from loopline.monitoring.parts import rate_blocks
 from loopline.monitoring.risk import Reference
 from loopline.monitoring.state import HarmEvidence

@@ -17,6 +17,7 @@ from loopline.incidents.measures import ENDS
 from loopline.incidents.playbook import DRY_RUN, Action, first_match
 from loopline.ledger import chain
 from loopline.loop import store as loop_store
+from loopline.loop.alarms import end_earlier_moves
 from loopline.loop.diagnose import diagnose
 from loopline.loop.history import History
 from loopline.loop.inputs import References
@@ -78,6 +79,7 @@ def open_incidents(resources: Resources, lane: Lane, history: History, reference
 
 def _take(tx: Transaction, lane: Lane, alarm: Alarm, diagnosis: list[dict[str, Any]], window: Window) -> None:
     take_alarm(tx, alarm.id)
+    end_earlier_moves(tx, alarm, at=window.end)
     owner = owner_of(lane, alarm.kind, diagnosis)
     found, new = incident.open_or_join(
         tx,

@@ -43,7 +43,7 @@ class MonitorStatus(msgspec.Struct, frozen=True):
     watermark: datetime
     evidence: float
     last_excess: float | None
-    allowed_excess: float
+    allowed_excess: float | None
     coverage: float | None
     censored: float | None = None
     restated: int = 0
@@ -288,7 +288,7 @@ def _monitors(tx: Transaction, project: str, model: str) -> list[MonitorStatus]:
                 watermark=monitor.watermark,
                 evidence=monitor.evidence,
                 last_excess=last.excess if last else None,
-                allowed_excess=monitor.allowed,
+                allowed_excess=None if monitor.of_change else monitor.allowed,
                 coverage=last.coverage if last else None,
                 censored=last.censored / last.predictions if last and last.predictions else None,
                 restated=len(read_restated(tx, project, model, monitor.name)),

@@ -14,14 +14,30 @@ from loopline.loop.status import projects
 from loopline.loop.watch import HARM_MONITOR
 from loopline.models import registry
 from loopline.monitoring.alarm import Alarm, list_alarms
-from loopline.monitoring.alarm_kinds import DATA_FAULT, DECISION_HARM, ESTIMATED_HARM, EXCEEDED, HARM, REGRET, UNFAIR
+from loopline.monitoring.alarm_kinds import (
+    DATA_FAULT,
+    DECISION_HARM,
+    ESTIMATED_HARM,
+    EXCEEDED,
+    HARM,
+    MOVED,
+    REGRET,
+    UNFAIR,
+)
 from loopline.monitoring.performance import Performance, read_performance
 from loopline.monitoring.risk import RATE
 from loopline.monitoring.watch import Monitor, list_monitors
 from loopline.storage.database import Transaction
 
 INPUTS = "data"
-_KINDS = {"harm": HARM, "decision": DECISION_HARM, "estimated": ESTIMATED_HARM, "regret": REGRET, "fair": UNFAIR}
+_KINDS = {
+    "harm": HARM,
+    "decision": DECISION_HARM,
+    "estimated": ESTIMATED_HARM,
+    "regret": REGRET,
+    "fair": UNFAIR,
+    "change": MOVED,
+}
 
 
 class Watched(msgspec.Struct, frozen=True):
@@ -86,7 +102,7 @@ def _of_evidence(tx: Transaction, monitor: Monitor, alarms: list[Alarm], opened:
         plain,
         evidence=monitor.evidence,
         excess=rows[-1].excess if rows else None,
-        allowed=monitor.allowed,
+        allowed=None if monitor.of_change else monitor.allowed,
         coverage=rows[-1].coverage if rows else None,
         false_pages_per_year=monitor.spec.false_pages_per_year,
     )

@@ -78,7 +78,7 @@ def spent_by(monitor: Monitor, alarms: int, spans: Sequence[str] = SPANS) -> Spe
         blocks=monitor.state.blocks,
         expected=monitor.state.blocks / monitor.spec.threshold,
         alarms=alarms,
-        sees=[_sees(monitor, duration(span)) for span in spans],
+        sees=[] if monitor.of_change else [_sees(monitor, duration(span)) for span in spans],
     )
 
 

@@ -9,10 +9,10 @@ from loopline.errors import InvalidInput
 from loopline.evaluation.estimation.powered import LEAST_PROPENSITY
 from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import require_fit
+from loopline.monitoring.change import LATENCY, Change, require_figure
 from loopline.monitoring.custom import Custom
-from loopline.monitoring.risk import RATE, Risk
+from loopline.monitoring.risk import CHANGE, RATE, Risk
 
-LATENCY = "latency_ms"
 MOST_GROUPS = 20
 
 
@@ -163,7 +163,7 @@ class Rate(msgspec.Struct, frozen=True, tag="rate"):
         _ = self.risk
 
 
-Watched = Risk | Estimated | Powered | Regret | Fairness | Rate | Custom
+Watched = Risk | Estimated | Powered | Regret | Fairness | Rate | Change | Custom
 AnyWatched = TypeVar("AnyWatched", bound=Watched)
 
 
@@ -185,10 +185,12 @@ def key_of(watched: Watched) -> str:
         return f"regret:{watched.over}"
     if isinstance(watched, Fairness):
         return f"fair:{watched.loss}:{watched.by}"
-    return f"custom:{watched.name}" if isinstance(watched, Custom) else _name_of_rate(watched)
+    return f"custom:{watched.name}" if isinstance(watched, Custom) else _name_of_figure(watched)
 
 
-def _name_of_rate(watched: Rate) -> str:
+def _name_of_figure(watched: Rate | Change) -> str:
+    if isinstance(watched, Change):
+        return f"{CHANGE}{watched.of}"
     measure = "mean" if watched.highest else f"above {watched.above:g}" if watched.above is not None else ""
     return f"{RATE}{watched.of}{f' {measure}' if measure else ''}"
 
@@ -217,6 +219,8 @@ def require_watchable(watched: Watched, harm: Risk, output: Output, features: Se
         raise InvalidInput(
             "monitor.unknown_group", f"{watched.by!r} is no feature", remedy=f"Use one of {', '.join(features)}."
         )
+    if isinstance(watched, Change):
+        require_figure(watched, output, features)
     of_classes = output.kind in {"binary", "multiclass"}
     if isinstance(watched, Powered) and (output.kind == "ranking" or not (of_classes or watched.judge)):
         raise InvalidInput(

@@ -1,6 +1,7 @@
 """Blocks of what is not the loss of all rows: rates, the loss of one group, the loss above another model's."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output, from_column
 from loopline.evaluation.losses import named
 from loopline.monitoring.block import BlockSummary, blocks_of, versions_of
+from loopline.monitoring.change import LATENCY, ROWS, SHARES, Change
 from loopline.monitoring.custom import Custom
-from loopline.monitoring.kinds import LATENCY, Rate
-from loopline.values import from_micros
+from loopline.monitoring.kinds import Rate
+from loopline.values import MICROSECOND, duration, from_micros, micros
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -55,6 +57,50 @@ def counts_of(predictions: pl.DataFrame, rate: Rate, models: tuple[int, ...] = (
             "monitor.rate_code", f"{rate.of!r} is no code of a prediction", remedy='Use e.g. "degraded".'
         )
     return predictions.select(so.fill_null(value=False).cast(pl.Float64)).to_series().to_numpy()
+
+
+def change_blocks(rows: pl.DataFrame, change: Change, after: datetime, until: datetime) -> list[BlockSummary]:
+    """Blocks of the figure of `change` in (after, until], from rows of the prediction table with `at` and features by name.
+
+    Of how many rows there are, blocks without any count, too. Raises `InvalidInput` for a mean of what is no number.
+    """
+    if change.of == ROWS:
+        return _sizes(rows, change.block, after, until)
+    counted = _counted(rows, change)
+    found = []
+    for start, end, part in _cut(rows, change.block):
+        known = counted[part["_row"].to_numpy()]
+        known = known[np.isfinite(known)]
+        found.append(_block(start, end, part, rows=len(known), loss=float(known.sum())))
+    return found
+
+
+def _counted(rows: pl.DataFrame, change: Change) -> Floats:
+    """What each row counts (rows,), NaN for one that counts nothing."""
+    name, value = change.asked
+    if value:
+        return _is(rows[name], value).astype(np.float64)
+    if name in SHARES:
+        return counts_of(rows, Rate(name, at_most=0.5))
+    if name not in rows.columns:
+        return np.full(rows.height, np.nan)
+    if not (rows[name].dtype.is_numeric() or rows[name].dtype == pl.Boolean):
+        raise InvalidInput(
+            "monitor.no_number",
+            f"{name!r} has no mean: it holds {rows[name].dtype}",
+            remedy=f'Watch a share: ll.Change("{name}=...").',
+        )
+    return rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _sizes(rows: pl.DataFrame, block: str, after: datetime, until: datetime) -> list[BlockSummary]:
+    parts = {end: part for _, end, part in _cut(rows, block)}
+    length, nothing = duration(block) // MICROSECOND, rows.clear()
+    ends = range(micros(after) + length, micros(until) + 1, length)
+    return [
+        _block(end - length, end, parts.get(end, nothing), rows=1, loss=float(parts.get(end, nothing).height))
+        for end in ends
+    ]
 
 
 def custom_blocks(rows: pl.DataFrame, custom: Custom, memory: Any) -> list[BlockSummary]:

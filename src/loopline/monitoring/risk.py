@@ -21,6 +21,9 @@ COST = "cost"
 RATE = "rate:"
 """So begins the name of what is counted of predictions, labelled or not, in the place of a loss."""
 
+CHANGE = "change:"
+"""So begins the name of a figure that is held to nothing, but told of where it moves; and that of its monitor."""
+
 
 class Risk(msgspec.Struct, frozen=True):
     """Harm as a person declares it: the mean loss of a block, above its baseline, has risen by more than `tolerance`.
@@ -40,7 +43,7 @@ class Risk(msgspec.Struct, frozen=True):
     min_rows: int = 200
 
     def __post_init__(self) -> None:
-        if self.loss != COST and not self.loss.startswith(RATE):
+        if self.loss != COST and not self.loss.startswith((RATE, CHANGE)):
             named(self.loss)
         positive = self.tolerance > 0 and self.min_rows > 0 and duration(self.block) > timedelta(0)
         if not positive or not 0 < self.false_pages_per_year <= self.blocks_per_year / 2:

@@ -16,7 +16,7 @@ from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.dependence import of_season
 from loopline.monitoring.episode import find_episode
 from loopline.monitoring.performance import Performance, add_performance, measure, read_performance
-from loopline.monitoring.risk import Reference, Risk
+from loopline.monitoring.risk import CHANGE, Reference, Risk
 from loopline.monitoring.state import HarmEvidence, MonitorState, observe, with_interval
 from loopline.storage.database import Transaction
 from loopline.values import duration, utc
@@ -46,6 +46,11 @@ class Monitor(msgspec.Struct, frozen=True):
     def allowed(self) -> float:
         """The excess that is no harm yet."""
         return self.reference.upper + self.spec.tolerance
+
+    @property
+    def of_change(self) -> bool:
+        """Whether it tells where a figure moved, and holds it to nothing."""
+        return self.name.startswith(CHANGE)
 
 
 def start_monitor(
@@ -153,12 +158,12 @@ def advance(
     retry changes nothing. Raises `NotFound`, `InvalidInput` for blocks out of order, and `Conflict` for a block that
     begins before the watermark and ends after it: part of it was counted already.
     """
-    _check_order(blocks)
+    check_order(blocks)
     watch = _read(tx, project, model, name, lock=True)
     fresh = [block for block in blocks if block.end > watch.watermark]
     if not fresh:
         return []
-    _check_watermark(watch, fresh[0])
+    check_watermark(watch, fresh[0])
     rows: list[Performance] = []
     alarms, state = [], watch.state
     for block in fresh:
@@ -215,7 +220,8 @@ def _monitor(row: dict[str, Any]) -> Monitor:
     )
 
 
-def _check_order(blocks: Sequence[BlockSummary]) -> None:
+def check_order(blocks: Sequence[BlockSummary]) -> None:
+    """Raise `InvalidInput` unless the blocks follow each other."""
     last: datetime | None = None
     for block in blocks:
         if block.end <= block.start or (last is not None and block.start < last):
@@ -227,7 +233,8 @@ def _check_order(blocks: Sequence[BlockSummary]) -> None:
         last = block.end
 
 
-def _check_watermark(watch: Monitor, first: BlockSummary) -> None:
+def check_watermark(watch: Monitor, first: BlockSummary) -> None:
+    """Raise `Conflict` where a part of the first block was counted already."""
     if first.start < watch.watermark:
         raise Conflict(
             "monitor.counted_already",

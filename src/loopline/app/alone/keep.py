@@ -57,7 +57,7 @@ def watch_in_home(home: Path, request: Request, progress: Progress) -> Watched:
     to be told is sent afterwards. Raises as `watch_files`, and `InvalidInput` for a name that is none or rows without times,
     `Conflict` where a loop of this home has the name, `Corrupt` where what was kept cannot be read.
     """
-    _check_name(request.name)
+    check_name(request.name)
     settings = Settings.read(home)
     resources = open_home(settings)
     with resources.database.reading() as tx:
@@ -268,7 +268,8 @@ def _diagnosis(watched: Watched) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(cause) for cause in causes[:_CAUSES]]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise `InvalidInput` for what cannot name what is watched in a home."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             "alone.bad_name",
