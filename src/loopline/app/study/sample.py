@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 MOST_ROWS = 1_500_000
 _LEAST_OF_A_BLOCK = 50
-_AT_ONCE = 4
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,26 @@ def _evenly(first: int, last: int, most: int) -> Ints:
 
 
 def columns_of(table: Table, names: tuple[str, ...], rows: Rows, sample: Sample) -> Iterator[pl.Series]:
-    """Each of the columns for the sampled rows, a few columns read at once."""
-    places = rows.order[sample.rows]
-    wanted = pl.Series(places, dtype=pl.UInt32)
+    """Each of the columns for the sampled rows, a few columns and a part of the rows read at once."""
+    places = rows.shelf.taken(rows.order, sample.rows)
+    rising = None if (np.diff(places) > 0).all() else np.argsort(places, kind="stable")
+    places = places if rising is None else places[rising]
+    back = None if rising is None else pl.Series(np.argsort(rising), dtype=pl.UInt32)
     for start in range(0, len(names), _AT_ONCE):
-        frame = table.read(names[start : start + _AT_ONCE])
-        for name in frame.columns:
-            column = frame[name].gather(wanted)
-            yield column.cast(pl.String) if isinstance(column.dtype, (pl.Categorical, pl.Enum)) else column
+        some = names[start : start + _AT_ONCE]
+        parts: dict[str, list[pl.Series]] = {name: [] for name in some}
+        for begin in range(0, table.rows, rows.shelf.part):
+            first, last = np.searchsorted(places, [begin, begin + rows.shelf.part])
+            if first == last and begin:
+                continue
+            frame = table.part(some, begin, rows.shelf.part)
+            wanted = pl.Series(places[first:last] - begin, dtype=pl.UInt32)
+            for name in some:
+                parts[name].append(_plain(frame[name].gather(wanted)))
+        for name in some:
+            column = pl.concat(parts.pop(name), rechunk=True)
+            yield column if back is None else column.gather(back)
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    return column.cast(pl.String) if isinstance(column.dtype, (pl.Categorical, pl.Enum)) else column
