@@ -73,6 +73,8 @@ def in_order(columns: Mapping[str, Array | None], order: Ints, shelf: Shelf) -> 
     given = {name: column for name, column in columns.items() if column is not None}
     if len(order) == len(next(iter(given.values()))) and _as_they_are(order, shelf):
         return dict(columns)
+    if not len(order):
+        return {name: None if column is None else column[:0] for name, column in columns.items()}
     kept = shelf.keep(
         [_picked(column, order[part], shelf) for column in given.values()] for part in shelf.parts(len(order))
     )

@@ -1,23 +1,28 @@
 """Columns of rows on a shelf: files of a scratch folder, of which only the part that is being read is in memory."""
 
+import errno
 import mmap
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from loopline.errors import Unavailable
+
 Kind = TypeVar("Kind", bound=np.generic)
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
-PART = 500_000
+PART = 1 << 18
 """Rows that are read at once."""
 
 _GATHERED = 16_384
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Shelf:
@@ -50,8 +55,8 @@ class Shelf:
                 paths = [self._new() for _ in piece]
                 shown = [(one.dtype, one.shape[1:]) for one in piece]
             for path, column in zip(paths, piece, strict=True):
-                with path.open("ab") as file:
-                    np.ascontiguousarray(column).tofile(file)
+                with path.open("ab") as file, _room(self._folder):
+                    file.write(np.ascontiguousarray(column).data)
             self.let_go()
         return [self._mapped(path, *how, mmap.ACCESS_READ) for path, how in zip(paths, shown, strict=True)]
 
@@ -60,7 +65,8 @@ class Shelf:
         if self._folder is None:
             return np.full(rows, filled, dtype=dtype)
         path, kind = self._new(), np.dtype(dtype)
-        with path.open("wb") as file:
+        with path.open("wb") as file, _room(self._folder):
+            # What is mapped and has no place on the disk ends the process when it is written to.
             os.posix_fallocate(file.fileno(), 0, rows * kind.itemsize)
         column = self._mapped(path, kind, (), mmap.ACCESS_WRITE)
         for part in self.parts(rows):
@@ -105,3 +111,18 @@ class Shelf:
         path.unlink()
         self._maps.add(shared)
         return np.frombuffer(shared, dtype=dtype).reshape(-1, *shape)
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Say what to do where the disk has no room left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise Unavailable(
+            "alone.no_room",
+            f"there is no room for scratch files in {folder.parent}: {error.strerror}",
+            remedy="About a hundred bytes a row are needed: make room, or name another folder in the variable TMPDIR.",
+        ) from error
