@@ -55,7 +55,7 @@ class Shelf:
                 paths = [self._new() for _ in piece]
                 shown = [(one.dtype, one.shape[1:]) for one in piece]
             for path, column in zip(paths, piece, strict=True):
-                with path.open("ab") as file, _room(self._folder):
+                with _room(self._folder), path.open("ab") as file:
                     file.write(np.ascontiguousarray(column).data)
             self.let_go()
         return [self._mapped(path, *how, mmap.ACCESS_READ) for path, how in zip(paths, shown, strict=True)]
@@ -65,7 +65,7 @@ class Shelf:
         if self._folder is None:
             return np.full(rows, filled, dtype=dtype)
         path, kind = self._new(), np.dtype(dtype)
-        with path.open("wb") as file, _room(self._folder):
+        with _room(self._folder), path.open("wb") as file:
             # What is mapped and has no place on the disk ends the process when it is written to.
             os.posix_fallocate(file.fileno(), 0, rows * kind.itemsize)
         column = self._mapped(path, kind, (), mmap.ACCESS_WRITE)
