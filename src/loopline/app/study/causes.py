@@ -13,6 +13,7 @@ from loopline.app.study.files import Table
 from loopline.app.study.measure import Losses
 from loopline.app.study.rows import Rows
 from loopline.app.study.sample import Sample, columns_of, spread
+from loopline.monitoring.absences import Absences
 from loopline.monitoring.carriers import Carrier, SliceSums, carriers
 from loopline.monitoring.counting import Places
 from loopline.monitoring.drift import Suspect, diagnose
@@ -224,9 +225,9 @@ def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, l
     """What is broken in each stretch after the reference; stretches without faults are not named."""
     faults = {}
     usual = max(share for _, share, _ in found.stuck[: found.reference])
-    recent = Recent([one.numbers for one in found.profiles[: found.reference]])
+    recent, absences = Recent([one.numbers for one in found.profiles[: found.reference]]), Absences()
     for place in range(found.reference, len(found.profiles)):
-        told = find_faults(reference, found.profiles[place], recent=recent)
+        told = find_faults(reference, found.profiles[place], recent=recent, absences=absences)
         broken = [fault for fault in told if fault.kind != _REPEATED and _possible(fault)]
         one = stuck(SCORE, *found.stuck[place][:2], usual, found.stuck[place][2])
         broken += [one] if one else []
