@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from loopline.app.study.measure import Losses, Scale, Trial, episodes, loss_of, 
 from loopline.app.study.rows import Rows
 from loopline.app.study.study import Study
 from loopline.monitoring.block import BlockSummary
+from loopline.monitoring.dependence import of_season
 from loopline.monitoring.due import due
 from loopline.monitoring.performance import Performance
 from loopline.monitoring.state import MonitorState
@@ -64,7 +66,7 @@ def study_again(kept: Kept, table: Table, rows: Rows, progress: Progress) -> tup
     owed = due(setup.promise, losses.base, losses.own, np.isin(inputs.stretch, list(faults)))
     given = summaries(merged, blocks, losses, owed, loss.name)[before:]
     losses, owed = _as_counted(kept, losses, owed, reference)
-    trial = _trial(kept, losses, owed, given, reference)
+    trial = _trial(kept, losses, owed, given, reference, [start for start, _ in blocks.times()])
     found = episodes(trial, setup.reference, setup.reference.upper + setup.risk.tolerance, reference)
     waiting = len(merged) - max(first, int(np.searchsorted(merged.at, blocks.end[-1], side="right")))
     return Study(setup, merged, blocks, reference, losses, trial, found, inputs, profile, faults, waiting, first), given
@@ -121,10 +123,18 @@ def _as_counted(kept: Kept, losses: Losses, owed: Floats, reference: int) -> tup
     return replace(losses, units=units, loss=loss, raw=raw), owed
 
 
-def _trial(kept: Kept, losses: Losses, owed: Floats, given: Sequence[BlockSummary], reference: int) -> Trial:
+def _trial(
+    kept: Kept,
+    losses: Losses,
+    owed: Floats,
+    given: Sequence[BlockSummary],
+    reference: int,
+    starts: Sequence[datetime],
+) -> Trial:
     fresh = watch(kept.setup.risk, kept.setup.reference, kept.state, given, 0, owed[len(owed) - len(given) :])
     evidence = np.concatenate([np.zeros(reference), [one.log_evidence for one in kept.counted], fresh.evidence])
     before = reference + len(kept.counted)
     ends = {micros(one.block_end): reference + place for place, one in enumerate(kept.counted)}
     alarms = [ends[end] for end in kept.alarms if end in ends] + [before + place for place in fresh.alarms]
-    return Trial(owed, losses.loss - owed, evidence, sorted(alarms), fresh.found, fresh.state)
+    season = of_season(kept.setup.reference.season, starts, kept.setup.risk.block)
+    return Trial(owed, season, losses.loss - owed - season, evidence, sorted(alarms), fresh.found, fresh.state)

@@ -172,6 +172,11 @@ def _notices(study: Study) -> list[str]:
     level = [
         "Whole blocks are good or bad here, so each block's level is taken out: watched is how well the model tells its rows apart."
     ]
+    cycle = "week" if risk.block == "1d" else "day"
+    season = [
+        f"The loss above what was due has a season of the {cycle} in the reference: that much is due in later blocks too."
+    ]
+    season = season if setup.reference.season else []
     levels = level if setup.scale.get("level_free") else []
     kind = f"The model is taken as {setup.kind}."
     margins = ["The scores are no probabilities: a line fitted on the reference made them some."] if scaled else []
@@ -185,6 +190,7 @@ def _notices(study: Study) -> list[str]:
         kind,
         chosen,
         *levels,
+        *season,
         *_judge(study),
         *margins,
         *study.rows.notices,

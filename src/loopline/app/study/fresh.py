@@ -123,7 +123,7 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
         default_tolerance(float(losses.loss[:reference].mean())) if request.tolerance is None else request.tolerance
     )
     if rows.kind == "binary" and not rows.hard and rows.judged is None:
-        losses, scale = _sharper(rows, blocks, loss, losses, scale, reference, tolerance)
+        losses, scale = _sharper(rows, blocks, chosen.block, loss, losses, scale, reference, tolerance)
     promised = promise(losses, reference, rows.kind)
     of_all, of_slices = _allotted(request.false_pages_per_year, columns, rows)
     setup = Setup(
@@ -136,7 +136,7 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
         rows_a_block=size,
         risk=Risk(loss.name, tolerance, chosen.block, of_all, "scores", chosen.min_rows),
         promise=promised,
-        reference=reference_of(promised, losses, reference),
+        reference=reference_of(promised, losses, reference, blocks, chosen.block, timed=rows.timed),
         reference_until=int(blocks.end[reference - 1]),
         matures=matures,
         absent=request.absent,
@@ -154,18 +154,25 @@ def _allotted(budget: float, columns: Columns, rows: Rows) -> tuple[float, float
 
 
 def _sharper(
-    rows: Rows, blocks: Blocks, loss: Loss, losses: Losses, scale: Scale, reference: int, tolerance: float
+    rows: Rows,
+    blocks: Blocks,
+    block: str,
+    loss: Loss,
+    losses: Losses,
+    scale: Scale,
+    reference: int,
+    tolerance: float,
 ) -> tuple[Losses, Scale]:
     """With each block's level taken out, where half as large a harm would be seen then: where whole blocks are good or bad."""
     free = msgspec.structs.replace(scale, level_free=True)
     without = lose(rows, blocks, loss, free)
-    gaps = [_gap(found, reference, tolerance) for found in (losses, without)]
+    gaps = [_gap(found, reference, tolerance, blocks, block, timed=rows.timed) for found in (losses, without)]
     return (without, free) if gaps[1] < _SHARPER * gaps[0] else (losses, scale)
 
 
-def _gap(losses: Losses, reference: int, tolerance: float) -> float:
+def _gap(losses: Losses, reference: int, tolerance: float, blocks: Blocks, block: str, *, timed: bool) -> float:
     """How much a loss has to rise before it counts as harm at all."""
-    found = reference_of(promise(losses, reference, "binary"), losses, reference)
+    found = reference_of(promise(losses, reference, "binary"), losses, reference, blocks, block, timed=timed)
     return found.upper + tolerance - found.mean
 
 

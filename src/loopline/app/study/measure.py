@@ -15,6 +15,7 @@ from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import Loss, losses_of, require_fit
 from loopline.monitoring import due as accounts
 from loopline.monitoring.block import BlockSummary
+from loopline.monitoring.dependence import of_season
 from loopline.monitoring.due import Promise, own_account, promise_of
 from loopline.monitoring.episode import Episode, find_episode
 from loopline.monitoring.level import at_block_level
@@ -66,17 +67,24 @@ class Losses:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the monitor saw of blocks: the loss that was due in each, the excess above it, and the evidence after it.
+    """What the monitor saw of blocks: the loss that was `owed` in each by the accounts, what its season adds, the excess above both, and the
+    evidence after it.
 
     All arrays have the length of the blocks; evidence is 0 in the reference. `alarms` are places of blocks.
     """
 
-    due: Floats
+    owed: Floats
+    season: Floats
     excess: Floats
     evidence: Floats
     alarms: list[int]
     found: list[HarmEvidence]
     state: MonitorState
+
+    @property
+    def due(self) -> Floats:
+        """The loss that was due in each block."""
+        return self.owed + self.season
 
 
 def output_of(rows: Rows) -> Output:
@@ -225,10 +233,15 @@ def promise(losses: Losses, reference: int, kind: str) -> Promise:
     return promise_of(losses.loss[:reference], losses.base[:reference], own, scaled=scaled)
 
 
-def reference_of(promised: Promise, losses: Losses, reference: int) -> Reference:
-    """The excess of the reference blocks above what was due in them."""
+def reference_of(
+    promised: Promise, losses: Losses, reference: int, blocks: Blocks, block: str, *, timed: bool
+) -> Reference:
+    """The excess of the reference blocks above what was due in them, and its season where rows are `timed`."""
     own = None if losses.own is None else losses.own[:reference]
-    return accounts.reference_of(promised, losses.loss[:reference], losses.base[:reference], own)
+    starts = [start for start, _ in blocks.part(0, reference).times()] if timed else None
+    return accounts.reference_of(
+        promised, losses.loss[:reference], losses.base[:reference], own, starts=starts, block=block
+    )
 
 
 def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats, loss: str) -> list[BlockSummary]:
@@ -269,7 +282,8 @@ def watch(
     risk: Risk, reference: Reference, state: MonitorState, given: Sequence[BlockSummary], skipped: int, owed: Floats
 ) -> Trial:
     """Move the monitor over the blocks after the first `skipped`."""
-    excess = np.array([one.excess(risk) for one in given])
+    season = of_season(reference.season, [one.start for one in given], risk.block)
+    excess = np.array([one.excess(risk) for one in given]) - season
     evidence = np.zeros(len(given))
     alarms, found = [], []
     for place in range(skipped, len(given)):
@@ -279,7 +293,7 @@ def watch(
         if seen.harm:
             alarms.append(place)
             found.append(seen.harm)
-    return Trial(owed, excess, evidence, alarms, found, state)
+    return Trial(owed, season, excess, evidence, alarms, found, state)
 
 
 def episodes(trial: Trial, reference: Reference, allowed: float, skipped: int) -> list[Episode]:
