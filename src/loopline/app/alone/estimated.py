@@ -9,6 +9,7 @@ import polars as pl
 from loopline.app.study.answers import Unlabelled
 from loopline.app.study.files import Table
 from loopline.app.study.measure import output_of
+from loopline.app.study.sample import Sample, columns_of
 from loopline.app.study.study import Study, figure
 from loopline.evaluation.estimation.estimate import BLIND, EstimatedLoss, Past
 
@@ -16,7 +17,6 @@ Ints = npt.NDArray[np.int64]
 
 MOST_PAST = 20_000
 MOST_NOW = 50_000
-_MOST_READ = 1_000_000
 _LEAST = 50
 _NAMES = {
     "cbpe": "from the scores alone (CBPE)",
@@ -29,7 +29,7 @@ def answer_unlabelled(study: Study, table: Table | None = None) -> Unlabelled | 
     """The loss that is to be expected of predictions after the last block that is judged; None where there are hardly any, or where chosen
     classes and rankings say nothing of it.
 
-    It is learnt from the newest 20,000 judged rows. Their features, in `table`, are looked at where there are up to a million rows.
+    It is learnt from the newest 20,000 judged rows and their features, in `table`.
     """
     rows, setup = study.rows, study.setup
     begin = int(study.blocks.last[-1])
@@ -39,13 +39,12 @@ def answer_unlabelled(study: Study, table: Table | None = None) -> Unlabelled | 
     now = _waiting(study, begin, waiting)
     known = _newest(study)
     block = np.searchsorted(study.blocks.last, known, side="right")
-    features = _features(study, table)
     scores = study.losses.scores
     past = Past(
         rows.taken(scores, known),
         rows.taken(rows.label, known),
         block,
-        None if features is None else _at(features, study, known),
+        _features(study, table, known),
     )
     estimate_loss = import_module("loopline.evaluation.estimation.unlabelled").estimate_loss  # loads scikit-learn
     found = estimate_loss(
@@ -53,7 +52,7 @@ def answer_unlabelled(study: Study, table: Table | None = None) -> Unlabelled | 
         output_of(rows),
         past,
         rows.taken(scores, now),
-        None if features is None else _at(features, study, now),
+        _features(study, table, now),
     )
     return _told(study, found, waiting, len(known))
 
@@ -82,16 +81,13 @@ def _newest(study: Study) -> Ints:
     return np.concatenate(found)[-MOST_PAST:]
 
 
-def _features(study: Study, table: Table | None) -> pl.DataFrame | None:
-    """In the order of the file; rows that were kept of an earlier run have theirs elsewhere."""
+def _features(study: Study, table: Table | None, places: Ints) -> pl.DataFrame | None:
+    """Of rows at rising places; rows that were kept of an earlier run have theirs elsewhere."""
     names = study.setup.columns.features
-    if table is None or not names or study.kept or len(study.rows) > _MOST_READ:
+    if table is None or not names or study.kept:
         return None
-    return table.read(list(names))
-
-
-def _at(features: pl.DataFrame, study: Study, places: Ints) -> pl.DataFrame:
-    return features[study.rows.taken(study.rows.order, places)]
+    sample = Sample(places, np.zeros(len(places), dtype=np.int64), whole=False)
+    return pl.DataFrame(list(columns_of(table, names, study.rows, sample)))
 
 
 def _told(study: Study, found: EstimatedLoss, waiting: int, learnt_from: int) -> Unlabelled:
