@@ -66,12 +66,10 @@ class Shelf:
             return np.full(rows, filled, dtype=dtype)
         path, kind = self._new(), np.dtype(dtype)
         with _room(self._folder), path.open("wb") as file:
-            # What is mapped and has no place on the disk ends the process when it is written to.
-            os.posix_fallocate(file.fileno(), 0, rows * kind.itemsize)
-        column = self._mapped(path, kind, (), mmap.ACCESS_WRITE)
-        for part in self.parts(rows):
-            column[part] = filled
-        return column
+            # Written, not only stretched: what is mapped and has no place on the disk ends the process that writes to it.
+            for part in self.parts(rows):
+                file.write(np.full(part.stop - part.start, filled, dtype=kind).data)
+        return self._mapped(path, kind, (), mmap.ACCESS_WRITE)
 
     def taken(self, column: npt.NDArray[Kind], places: Ints) -> npt.NDArray[Kind]:
         """The column at rising places."""
