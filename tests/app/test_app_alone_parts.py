@@ -37,7 +37,7 @@ MADE = data.service(days=40, rows=150, harm=25, kind="concept")
 P, L = MADE.predictions, MADE.labels
 BOTH = P.join(L.drop("labelled_at"), on="prediction_id", maintain_order="left")
 LATE = pl.col("predicted_at") > data.START + timedelta(days=25)
-SMALL = 997
+SMALL = 397
 MINE = """
 import loopline as ll
 @ll.monitor(tolerance=0.05, start=0.0)

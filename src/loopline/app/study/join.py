@@ -24,6 +24,7 @@ NEVER = np.iinfo(np.int64).min
 """Stands for a time that is not known."""
 
 MOST_KINDS = 10_000
+_AT_ONCE = 4
 _SEED = 20240229
 
 
@@ -165,8 +166,8 @@ class _Turn:
 
 
 def _turns(rows: int, part: int) -> Iterator[_Turn]:
-    """As many that about a part of the rows comes at a time."""
-    turns = 1 << max(0, -(-rows // part) - 1).bit_length()
+    """As many that about four parts of the rows come at a time: every turn looks at all keys."""
+    turns = 1 << max(0, -(-rows // (_AT_ONCE * part)) - 1).bit_length()
     return (_Turn(bits, turns - 1) for bits in range(turns))
 
 
