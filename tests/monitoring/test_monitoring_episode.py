@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopline.monitoring.block_length import choose_block, rows_a_block
+from loopline.monitoring.block_length import choose_block, choose_block_of, rows_a_block
 from loopline.monitoring.episode import find_episode
 from loopline.monitoring.lateness import lateness, settled_blocks
-from loopline.monitoring.tally import cut_blocks
+from loopline.monitoring.tally import Sums, cut_blocks, cut_parts
 
 DAY = 86_400_000_000
 
@@ -82,6 +82,43 @@ def test_a_small_last_block_is_left_out():
     found = cut_blocks(np.array([1, 2, DAY + 1]), np.array([True, True, True]), DAY, 2)
     assert len(found) == 1
     assert len(cut_blocks(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool), DAY, 2)) == 0
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 6))
+@settings(max_examples=25, deadline=None)
+def test_blocks_and_their_sums_are_the_same_however_rows_are_parted(seed, part, min_rows):
+    rng = np.random.default_rng(seed)
+    at, known, values = np.sort(rng.integers(1, 9 * DAY, 50)), rng.random(50) < 0.7, rng.normal(size=50)
+    parts = [slice(begin, begin + part) for begin in range(0, 50, part)]
+    whole = cut_blocks(at, known, DAY, min_rows)
+    cut = cut_parts([(at[one], known[one]) for one in parts], DAY, min_rows)
+    for name in ("start", "end", "first", "last", "labelled"):
+        assert getattr(cut, name).tolist() == getattr(whole, name).tolist()
+    some = whole.part(1)  # rows before, and behind the last, are in no block
+    sums = Sums(some)
+    for one in parts:
+        sums.add(one.start, values[one])
+    assert sums.total.tolist() == some.sums(values).tolist()
+    each = [values[first:last].sum() for first, last in zip(some.first, some.last, strict=True)]
+    np.testing.assert_allclose(sums.total, each)
+    pieces = list(whole.whole(50, part))
+    assert [place for one in pieces for place in range(one.start, one.stop)] == list(range(50))
+    assert not any(
+        first < one.start < last for one in pieces for first, last in zip(whole.first, whole.last, strict=True)
+    )
+    assert sum(len(whole.within(one.start, one.stop)) for one in pieces) == len(whole)
+
+
+@given(st.integers(0, 10_000), st.integers(300, 4000))
+@settings(max_examples=6, deadline=None)
+def test_the_length_of_blocks_does_not_depend_on_parts(seed, part):
+    rng = np.random.default_rng(seed)
+    days = int(rng.choice([2, 9, 30, 100]))
+    at, known = np.sort(rng.integers(1, days * DAY, 4000)), rng.random(4000) < 0.9
+    rare = rng.random(4000) < 0.2
+    pieces = [slice(begin, begin + part) for begin in range(0, 4000, part)]
+    parted = choose_block_of(lambda: (at[one][known[one]] for one in pieces), int((known & rare).sum()))
+    assert parted == choose_block(at, known, rare)
 
 
 @pytest.mark.parametrize(

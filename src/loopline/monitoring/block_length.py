@@ -1,7 +1,10 @@
 """How long a block should be, where nobody says: days if there are enough, with enough labels in each."""
 
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -52,14 +55,18 @@ def choose_block(at: Ints, known: Mask, rare: Mask) -> Chosen | None:
 
     None where no length gives enough blocks.
     """
-    moments, scarce = at[known], at[known & rare]
-    found = {block: _counted(moments, scarce, block) for block in LENGTHS}
-    if _grants(found["1d"], DAYS, short=False):
+    return choose_block_of(lambda: iter([at[known]]), int(np.count_nonzero(known & rare)))
+
+
+def choose_block_of(moments: Callable[[], Iterator[Ints]], rare: int) -> Chosen | None:
+    """As `choose_block`, for rows that count at these rising moments, given part by part as often as they are asked for; so many are `rare`."""
+    counted = cache(partial(_counted, moments, rare))
+    if _grants(counted("1d"), DAYS, short=False):
         return Chosen("1d", DAYS.rows // 2)
     for wish in WISHES:
         for block in LENGTHS:
             short = wish.blocks >= _MANY and duration(block) < _A_DAY
-            if _grants(found[block], wish, short=short):
+            if _grants(counted(block), wish, short=short):
                 return Chosen(block, max(30, wish.rows // 2))
     return None
 
@@ -72,13 +79,39 @@ class _Counted:
     rare: float
 
 
-def _counted(moments: Ints, scarce: Ints, block: str) -> _Counted:
+def _counted(moments: Callable[[], Iterator[Ints]], rare: int, block: str) -> _Counted:
     length = duration(block) // MICROSECOND
-    if not len(moments):
+    sizes: Counter[int] = Counter()
+    first, last, open_ = 0, 0, 0
+    for part in moments():
+        numbers, rows = np.unique(-(-part // length), return_counts=True)
+        if not len(numbers):
+            continue
+        if open_ and int(numbers[0]) == last:
+            rows[0] += open_
+        elif open_:
+            sizes[open_] += 1
+        else:
+            first = int(numbers[0])
+        last, open_ = int(numbers[-1]), int(rows[-1])
+        sizes.update(rows[:-1].tolist())
+    if not open_:
         return _Counted(0, 0.0, 0.0, 0.0)
-    numbers, rows = np.unique(-(-moments // length), return_counts=True)
-    rare = len(scarce) / len(numbers)
-    return _Counted(len(numbers), len(numbers) / float(numbers[-1] - numbers[0] + 1), float(np.median(rows)), rare)
+    sizes[open_] += 1
+    blocks = sizes.total()
+    return _Counted(blocks, blocks / float(last - first + 1), _median(sizes, blocks), rare / blocks)
+
+
+def _median(sizes: Counter[int], blocks: int) -> float:
+    """Of so many sizes."""
+    found, wanted = [], [(blocks - 1) // 2, blocks // 2]
+    seen = 0
+    for size in sorted(sizes):
+        seen += sizes[size]
+        while wanted and seen > wanted[0]:
+            found.append(size)
+            wanted.pop(0)
+    return sum(found) / len(found)
 
 
 def _grants(found: _Counted, wish: Wish, *, short: bool) -> bool:

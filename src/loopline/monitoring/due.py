@@ -11,13 +11,16 @@ An input that is broken also shifts the scores, but it excuses nothing: in a blo
 replaced by the level that the loss had in the reference.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import Loss
-from loopline.monitoring.dependence import dependence_of, unexplained, upper_of
+from loopline.monitoring.dependence import dependence_of, of_season, unexplained, upper_of
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference
 
 Floats = npt.NDArray[np.float64]
@@ -71,8 +74,18 @@ def due(promise: Promise, base: Floats, own: Floats | None, faulty: Mask) -> Flo
     return np.maximum(promise.by_base(base), excused)
 
 
-def reference_of(promise: Promise, loss: Floats, base: Floats, own: Floats | None) -> Reference:
+def reference_of(
+    promise: Promise,
+    loss: Floats,
+    base: Floats,
+    own: Floats | None,
+    *,
+    starts: Sequence[datetime] | None = None,
+    block: str = "1d",
+) -> Reference:
     """The reference of the excess above what was due, from the means of each reference block (blocks,).
+
+    With the `starts` of blocks a season of that excess is looked for, and taken off, as in `Dependence`: bad Mondays are due.
 
     Its bound is the higher of the bounds of both accounts, so that harm is only what lies above each; where the accounts err
     apart from each other, the mean excess lies below. Raises `InvalidInput` for fewer than 5 blocks.
@@ -85,7 +98,9 @@ def reference_of(promise: Promise, loss: Floats, base: Floats, own: Floats | Non
             remedy="Let it end later (--reference-until), use shorter blocks (--block), or give more history.",
         )
     apart = loss - promise.level if own is None or promise.surprise is None else loss - own - promise.surprise
-    upper = max(upper_of(account, CONFIDENCE) for account in (loss - promise.by_base(base), apart))
-    carry = dependence_of(figures.tolist()).carry
-    left = unexplained(figures, carry) if carry else figures
-    return Reference(float(figures.mean()), upper, float(left.std(ddof=1)), len(figures), carry=carry)
+    found = dependence_of(figures.tolist(), starts, block)
+    season = of_season(found.season, starts or (), block) if found.season else 0.0
+    upper = max(upper_of(account - season, CONFIDENCE) for account in (loss - promise.by_base(base), apart))
+    figures = figures - season
+    left = unexplained(figures, found.carry) if found.carry else figures
+    return Reference(float(figures.mean()), upper, float(left.std(ddof=1)), len(figures), found.season, found.carry)

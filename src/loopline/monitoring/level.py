@@ -31,13 +31,21 @@ def at_block_level(scores: Floats, label: Floats, judged: Mask, blocks: Blocks) 
     count = len(blocks)
     rows = np.maximum(np.bincount(block, minlength=count), 1.0)
     rate = np.bincount(block, weights=label[known], minlength=count) / rows
-    step = np.zeros(count)
+    step, moving = np.zeros(count), np.ones(count, dtype=np.bool_)
     for _ in range(_STEPS):
-        moved = sigmoid(z + step[block])
-        gap = rate - np.bincount(block, weights=moved, minlength=count) / rows
-        slope = np.bincount(block, weights=moved * (1 - moved), minlength=count) / rows
-        step = np.clip(step + np.clip(gap / np.maximum(slope, _CLOSE), -1.0, 1.0), -_FARTHEST, _FARTHEST)
-        if np.abs(gap[np.abs(step) < _FARTHEST]).max(initial=0.0) < _CLOSE:
+        # A block that has arrived stays: where it ends then depends on no other block.
+        some = moving[block]
+        at, where = z[some] + step[block[some]], block[some]
+        moved = sigmoid(at)
+        gap = rate - np.bincount(where, weights=moved, minlength=count) / rows
+        slope = np.bincount(where, weights=moved * (1 - moved), minlength=count) / rows
+        step = np.where(
+            moving,
+            np.clip(step + np.clip(gap / np.maximum(slope, _CLOSE), -1.0, 1.0), -_FARTHEST, _FARTHEST),
+            step,
+        )
+        moving &= np.abs(gap) >= _CLOSE
+        if not moving.any():
             break
     found = scores.copy()
     found[known] = sigmoid(z + step[block])

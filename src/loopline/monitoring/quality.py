@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 
+from loopline.monitoring.absences import Absences
 from loopline.monitoring.column_profile import CategoryProfile, NumberProfile
 from loopline.monitoring.profile import Profile, ReferenceProfile
-from loopline.monitoring.renames import Rename, find_rename
+from loopline.monitoring.renames import Rename, find_rename, shares_of_always, still_merged
 from loopline.monitoring.units import Recent, changed_measure
 
 MIN_ROWS = 50
@@ -36,7 +38,11 @@ class DataFault(msgspec.Struct, frozen=True):
 
 
 def find_faults(
-    reference: ReferenceProfile, current: Profile, previous: Profile | None = None, recent: Recent | None = None
+    reference: ReferenceProfile,
+    current: Profile,
+    previous: Profile | None = None,
+    recent: Recent | None = None,
+    absences: Absences | None = None,
 ) -> list[DataFault]:
     """What looks broken in the current rows, by column; none in a column of fewer than 50 rows.
 
@@ -47,13 +53,13 @@ def find_faults(
     the poorest of the reference's blocks has; its unit changed where mean and deviation are far from those of all blocks and, read in
     another measure, as usual; a category is split or renamed where new values have what one known value lost; a column is repeated
     where its counts are those of the `previous` stretch again. With the `recent` stretches, which move on by the current one, a season is
-    not taken for another measure.
+    not taken for another measure; with the `absences` of values so far, which move on likewise, values that take turns are not merged each time.
     """
     columns: list[DataFault] = []
     for name, number in current.numbers.items():
         columns += _of_number(reference, name, number, recent)
     for name, category in current.categories.items():
-        columns += _of_category(reference, name, category)
+        columns += _of_category(reference, name, category, absences)
     return columns + (_repeated(current, previous) if previous else [])
 
 
@@ -91,7 +97,9 @@ def _of_number(
     yield from far
 
 
-def _of_category(reference: ReferenceProfile, name: str, now: CategoryProfile) -> Iterator[DataFault]:
+def _of_category(
+    reference: ReferenceProfile, name: str, now: CategoryProfile, absences: Absences | None
+) -> Iterator[DataFault]:
     if now.rows < MIN_ROWS:
         return
     own = [block.categories[name] for block in _blocks(reference)]
@@ -101,7 +109,11 @@ def _of_category(reference: ReferenceProfile, name: str, now: CategoryProfile) -
     unseen, known = now.unseen / now.rows, now.rows - now.nulls
     usual = max(block.unseen / block.rows for block in own if block.rows)
     before = reference.profile.categories[name]
-    renamed = find_rename(reference.binning.categories[name], before, own, now) if not usual else None
+    values = reference.binning.categories[name]
+    always = shares_of_always(values, own, now) if absences else {}
+    if absences:
+        absences.follow(name, always)
+    renamed = _rename(name, values, before, own, now, absences) if not usual else None
     if renamed is not None:
         yield DataFault(name, renamed.kind, renamed.share, 0.0, _renamed(name, renamed))
     elif _jumped(unseen, usual, now.rows):
@@ -110,9 +122,30 @@ def _of_category(reference: ReferenceProfile, name: str, now: CategoryProfile) -
         yield DataFault(name, "unseen_categories", unseen, usual, sentence)
     varied = [max(block.counts, default=0) < block.rows - block.nulls for block in own if block.rows > block.nulls]
     only = max(now.counts, default=0) == known >= MIN_ROWS and all(varied)
+    if absences and only:
+        missing = [value for value, (share, _) in always.items() if not share]
+        only = not missing or not all(absences.usual(name, value) for value in missing)
     if only and (max(before.counts) / max(before.rows - before.nulls, 1)) ** known < _IMPOSSIBLE:
-        value = reference.binning.categories[name][now.counts.index(known)]
+        value = values[now.counts.index(known)]
         yield DataFault(name, "constant", 1.0, 0.0, f"{name} is {value!r} in all of {known} values.")
+
+
+def _rename(
+    name: str,
+    known: Sequence[str],
+    before: CategoryProfile,
+    own: Sequence[CategoryProfile],
+    now: CategoryProfile,
+    absences: Absences | None,
+) -> Rename | None:
+    """Of known values whose absence is nothing new, nothing is found; what was found holds as long as the value is gone."""
+    if absences is None:
+        return find_rename(known, before, own, now)
+    found = find_rename(known, before, own, now, partial(absences.begins, name))
+    if found is not None and found.kind == "category_merge":
+        absences.tell(name, found.old, found.new[0])
+    told = absences.told(name)
+    return still_merged(known, before, now, *told) if found is None and told is not None else found
 
 
 def _blocks(reference: ReferenceProfile) -> Sequence[Profile]:

@@ -1,7 +1,7 @@
 """A category that goes by another name, in whole or in part, or together with another: what one lost others have."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 
 import msgspec
@@ -35,11 +35,16 @@ class Rename(msgspec.Struct, frozen=True):
 
 
 def find_rename(
-    known: Sequence[str], before: CategoryProfile, own: Sequence[CategoryProfile], now: CategoryProfile
+    known: Sequence[str],
+    before: CategoryProfile,
+    own: Sequence[CategoryProfile],
+    now: CategoryProfile,
+    may_be_gone: Callable[[str], bool] = lambda _value: True,
 ) -> Rename | None:
     """Which known value the new ones come from; None where what they have is what no single value lost.
 
     A value lost what lies below the least share that a reference's block has of it. Names that are alike decide between values that lost as much.
+    `may_be_gone` says which known values' absence is something new.
     """
     given = now.rows - now.nulls
     if not given or not known:
@@ -48,7 +53,32 @@ def find_rename(
     usual = _usual(before, own)
     if now.unseen / given >= _LEAST_SHARE and now.new:
         return _into_new(known, shares, usual, now, given)
-    return _into_known(known, shares, usual, given)
+    return _into_known(known, shares, usual, given, may_be_gone)
+
+
+def still_merged(
+    known: Sequence[str], before: CategoryProfile, now: CategoryProfile, old: str, new: str
+) -> Rename | None:
+    """What was found of a value that is still gone, by the figures of now; None without rows."""
+    given, whole = now.rows - now.nulls, max(before.rows - before.nulls, 1)
+    if not given:
+        return None
+    place, other = known.index(old), known.index(new)
+    return Rename("category_merge", old, (new,), now.counts[other] / given, before.counts[place] / whole, 0.0)
+
+
+def shares_of_always(
+    known: Sequence[str], own: Sequence[CategoryProfile], now: CategoryProfile
+) -> dict[str, tuple[float, float]]:
+    """The share of each value that every block of the reference has, and the least that one has."""
+    given = now.rows - now.nulls
+    blocks = [block for block in own if block.rows > block.nulls]
+    found = {}
+    for place, value in enumerate(known) if given and blocks else ():
+        least = min(block.counts[place] / (block.rows - block.nulls) for block in blocks)
+        if least:
+            found[value] = (now.counts[place] / given, least)
+    return found
 
 
 def _usual(before: CategoryProfile, own: Sequence[CategoryProfile]) -> list[tuple[float, float, float]]:
@@ -92,20 +122,27 @@ def _into_new(
 
 
 def _into_known(
-    known: Sequence[str], shares: Sequence[float], usual: Sequence[tuple[float, float, float]], given: int
+    known: Sequence[str],
+    shares: Sequence[float],
+    usual: Sequence[tuple[float, float, float]],
+    given: int,
+    may_be_gone: Callable[[str], bool],
 ) -> Rename | None:
-    """A known value that is gone, and another that has grown by as much."""
+    """A known value that is gone, and another that has grown by as much, and by more than all others, which share what is missing."""
+    lost = sum(mean for place, (mean, _, _) in enumerate(usual) if not shares[place])
     gone = [
         place
         for place, (mean, least, _) in enumerate(usual)
-        if shares[place] == 0 and least > max(_LEAST_SHARE, _error(mean, given))
+        if shares[place] == 0 and least > max(_LEAST_SHARE, _error(mean, given)) and may_be_gone(known[place])
     ]
     for place in gone:
         mean = usual[place][0]
         for other, (level, least, most) in enumerate(usual):
             grown = shares[other] - level
+            as_others = level * lost / max(1 - lost, _LEAST_SHARE)
             error = _error(level, given) + (most - least) / 2
-            if other != place and shares[other] > most and abs(grown - mean) <= error and grown > error / 2:
+            more = shares[other] > most and grown - as_others > error / 2
+            if other != place and more and abs(grown - mean) <= error:
                 return Rename("category_merge", known[place], (known[other],), shares[other], mean, 0.0)
     return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -12,16 +13,17 @@ from loopline.app.alone.reference_rows import table_with_reference, with_referen
 from loopline.app.study.answers import Setup
 from loopline.app.study.causes import faults_by_stretch, look_at_inputs, reference_profile_of
 from loopline.app.study.files import Table
-from loopline.app.study.fresh import counted, mature, whole_blocks
+from loopline.app.study.fresh import counted, cut_counted, mature, whole_blocks
 from loopline.app.study.judged import losses_of_rows
 from loopline.app.study.measure import Losses, Scale, Trial, episodes, loss_of, summaries, watch
 from loopline.app.study.rows import Rows
 from loopline.app.study.study import Study
 from loopline.monitoring.block import BlockSummary
+from loopline.monitoring.dependence import of_season
 from loopline.monitoring.due import due
 from loopline.monitoring.performance import Performance
 from loopline.monitoring.state import MonitorState
-from loopline.monitoring.tally import Blocks, cut_blocks
+from loopline.monitoring.tally import Blocks, Sums
 from loopline.values import MICROSECOND, duration, micros
 
 Floats = npt.NDArray[np.float64]
@@ -50,7 +52,8 @@ def study_again(kept: Kept, table: Table, rows: Rows, progress: Progress) -> tup
     setup = kept.setup
     own, ready = mature(setup.absent, rows, setup.matures)
     merged, first = with_reference(kept.reference, own, setup.reference_until)
-    fresh = _fresh_blocks(kept, merged, first + int((own.at[:ready] > setup.reference_until).sum()))
+    later = int(np.searchsorted(own.at[:ready], setup.reference_until, side="right"))
+    fresh = _fresh_blocks(kept, merged, first + ready - later)
     blocks = _all_blocks(kept, merged, fresh)
     reference, before = len(kept.cut), len(kept.cut) + len(kept.counted)
     loss = loss_of(merged, setup.risk.loss)
@@ -63,7 +66,7 @@ def study_again(kept: Kept, table: Table, rows: Rows, progress: Progress) -> tup
     owed = due(setup.promise, losses.base, losses.own, np.isin(inputs.stretch, list(faults)))
     given = summaries(merged, blocks, losses, owed, loss.name)[before:]
     losses, owed = _as_counted(kept, losses, owed, reference)
-    trial = _trial(kept, losses, owed, given, reference)
+    trial = _trial(kept, losses, owed, given, reference, [start for start, _ in blocks.times()])
     found = episodes(trial, setup.reference, setup.reference.upper + setup.risk.tolerance, reference)
     waiting = len(merged) - max(first, int(np.searchsorted(merged.at, blocks.end[-1], side="right")))
     return Study(setup, merged, blocks, reference, losses, trial, found, inputs, profile, faults, waiting, first), given
@@ -75,7 +78,7 @@ def _fresh_blocks(kept: Kept, rows: Rows, ready: int) -> Blocks:
     length = duration(kept.setup.risk.block) // MICROSECOND
     if begin >= ready:
         return _placed(rows, [])
-    found = cut_blocks(rows.at[begin:ready], counted(rows)[begin:ready], length, kept.setup.risk.min_rows)
+    found = cut_counted(rows, slice(begin, ready), length, kept.setup.risk.min_rows)
     ends = [(max(int(start), kept.watermark), int(end)) for start, end in zip(found.start, found.end, strict=True)]
     placed = _placed(rows, ends)
     earlier = _placed(rows, [(micros(one.block_start), micros(one.block_end)) for one in kept.counted])
@@ -90,8 +93,11 @@ def _placed(rows: Rows, ends: Sequence[tuple[int, int]]) -> Blocks:
     """Blocks with the rows that lie in them."""
     start, end = (np.array([pair[side] for pair in ends], dtype=np.int64) for side in (0, 1))
     first, last = (np.searchsorted(rows.at, edge, side="right").astype(np.int64) for edge in (start, end))
-    total = np.concatenate([[0], np.cumsum(counted(rows))])
-    return Blocks(start, end, first, last, (total[last] - total[first]).astype(np.int64))
+    blocks = Blocks(start, end, first, last, np.zeros(len(start), dtype=np.int64))
+    labelled, count = Sums(blocks), counted(rows)
+    for part in rows.parts():
+        labelled.add(part.start, count(part))
+    return replace(blocks, labelled=labelled.total.astype(np.int64))
 
 
 def _joined(parts: Sequence[Blocks]) -> Blocks:
@@ -117,10 +123,18 @@ def _as_counted(kept: Kept, losses: Losses, owed: Floats, reference: int) -> tup
     return replace(losses, units=units, loss=loss, raw=raw), owed
 
 
-def _trial(kept: Kept, losses: Losses, owed: Floats, given: Sequence[BlockSummary], reference: int) -> Trial:
+def _trial(
+    kept: Kept,
+    losses: Losses,
+    owed: Floats,
+    given: Sequence[BlockSummary],
+    reference: int,
+    starts: Sequence[datetime],
+) -> Trial:
     fresh = watch(kept.setup.risk, kept.setup.reference, kept.state, given, 0, owed[len(owed) - len(given) :])
     evidence = np.concatenate([np.zeros(reference), [one.log_evidence for one in kept.counted], fresh.evidence])
     before = reference + len(kept.counted)
     ends = {micros(one.block_end): reference + place for place, one in enumerate(kept.counted)}
     alarms = [ends[end] for end in kept.alarms if end in ends] + [before + place for place in fresh.alarms]
-    return Trial(owed, losses.loss - owed, evidence, sorted(alarms), fresh.found, fresh.state)
+    season = of_season(kept.setup.reference.season, starts, kept.setup.risk.block)
+    return Trial(owed, season, losses.loss - owed - season, evidence, sorted(alarms), fresh.found, fresh.state)

@@ -1,6 +1,6 @@
 """Monitors of the user's own, tried on files as a loop would run them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +10,7 @@ import polars as pl
 from loopline.app.study.answers import CustomAlarm, CustomAnswer
 from loopline.app.study.files import Table
 from loopline.app.study.measure import watch
+from loopline.app.study.sample import Sample, columns_of
 from loopline.app.study.study import Study, figure
 from loopline.errors import InvalidInput, LooplineError, NotFound
 from loopline.evaluation.kind import as_column
@@ -19,7 +20,7 @@ from loopline.monitoring.parts import custom_blocks
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference, reference_of
 from loopline.monitoring.state import MonitorState
 from loopline.pipelines.own_code import line_in, run_file
-from loopline.values import micros
+from loopline.values import MICROSECOND, duration, micros
 
 
 def load_monitors(given: Sequence[str]) -> list[Custom]:
@@ -75,25 +76,46 @@ def answer_custom(study: Study, table: Table, monitors: Sequence[Custom]) -> lis
     """What each monitor would have said of the rows. Raises `InvalidInput` as `Custom.counts`."""
     if not monitors:
         return []
-    rows = _rows(study, table)
-    return [_answer(study, one, custom_blocks(rows, one, one.start)) for one in monitors]
+    return [_answer(study, one, _blocks(study, table, one)) for one in monitors]
 
 
-def _rows(study: Study, table: Table) -> pl.DataFrame:
-    """The rows of all blocks, in the order of time, as a loop gives them; times are those of the blocks where the files hold none."""
-    rows, last = study.rows, int(study.blocks.last[-1])
-    order = pl.Series(rows.order[:last], dtype=pl.UInt32)
-    features = table.read(study.setup.columns.features)[order] if study.setup.columns.features else pl.DataFrame()
-    label = pl.Series("label", rows.label[:last]).fill_nan(None)
-    outputs = as_column("score" if rows.outputs.ndim == 1 else "outputs", rows.outputs[:last])
+def _blocks(study: Study, table: Table, custom: Custom) -> list[BlockSummary]:
+    """The blocks of a monitor, from some rows after the other; no block is cut."""
+    found: list[BlockSummary] = []
+    memory = custom.start
+    for part in _parts(study, duration(custom.block) // MICROSECOND):
+        found += custom_blocks(_rows(study, table, part), custom, memory)
+        memory = found[-1].memory
+        study.rows.shelf.let_go()
+    return found
+
+
+def _parts(study: Study, length: int) -> Iterator[slice]:
+    """The rows of all blocks, about as many at a time as are read at once, up to the end of a block of that length."""
+    at, last, begin = study.rows.at, int(study.blocks.last[-1]), 0
+    while begin < last:
+        newest = int(at[min(begin + study.rows.shelf.part, last) - 1])
+        end = min(last, int(np.searchsorted(at, -(-newest // length) * length, side="right")))
+        yield slice(begin, end)
+        begin = end
+
+
+def _rows(study: Study, table: Table, part: slice) -> pl.DataFrame:
+    """Some rows, in the order of time, as a loop gives them; times are those of the blocks where the files hold none."""
+    rows = study.rows
+    sample = Sample(np.arange(part.start, part.stop), np.zeros(part.stop - part.start, dtype=np.int64), whole=False)
+    label = pl.Series("label", rows.label[part]).fill_nan(None)
+    outputs = as_column("score" if rows.outputs.ndim == 1 else "outputs", rows.outputs[part])
     columns = [
-        pl.Series("at", rows.at[:last]).cast(pl.Datetime("us", "UTC")),
+        pl.Series("at", rows.at[part]).cast(pl.Datetime("us", "UTC")),
         outputs.fill_nan(None) if rows.outputs.ndim == 1 else outputs,
         label,
     ]
     for name, told in (("decision", rows.decision), ("model_version", rows.version), ("group", rows.group)):
-        columns.append(pl.Series(name, [None] * last, dtype=pl.String) if told is None else told.head(last).alias(name))
+        nothing = pl.Series(name, [None] * (part.stop - part.start), dtype=pl.String)
+        columns.append(nothing if told is None else told.part(part.start, part.stop).alias(name))
     taken = {one.name for one in columns}
+    features = columns_of(table, study.setup.columns.features, rows, sample)
     return pl.DataFrame(columns).hstack([one for one in features if one.name not in taken])
 
 

@@ -1,12 +1,16 @@
 """Would the earlier model help: changes of version near the onset, and both models on the same rows."""
 
 import numpy as np
+import numpy.typing as npt
 
 from loopline.app.study.answers import Earlier, VersionChange
 from loopline.app.study.measure import loss_of
 from loopline.app.study.study import Study, bounds, figure
-from loopline.evaluation.intervals import Interval, interval_of_sums
+from loopline.evaluation.intervals import Interval
 from loopline.values import from_micros
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 NEAR = 2
 LEAST_BLOCKS = 3
@@ -37,7 +41,7 @@ def version_changes(study: Study) -> list[tuple[int, VersionChange]]:
     found: list[tuple[int, VersionChange]] = []
     before = ""
     for block, (first, last) in enumerate(zip(study.blocks.first, study.blocks.last, strict=True)):
-        part = version[int(first) : int(last)].drop_nulls()
+        part = version.part(int(first), int(last)).drop_nulls()
         most = str(part.mode().sort()[0]) if len(part) else before
         if before and most != before:
             own = np.flatnonzero((part == most).to_numpy())
@@ -72,16 +76,16 @@ def _difference(study: Study) -> Interval | None:
     if rows.earlier is None or rows.outputs.ndim > 1:
         return None
     loss = loss_of(rows, study.setup.risk.loss)
-    if loss.grouped or (rows.kind == "binary" and (np.nanmin(rows.earlier) < 0 or np.nanmax(rows.earlier) > 1)):
+    earlier = rows.earlier
+    no_probability = rows.kind == "binary" and rows.count(lambda part: (earlier[part] < 0) | (earlier[part] > 1))
+    if loss.grouped or no_probability:
         return None
-    gaps = loss.rows(rows.earlier, rows.label) - loss.rows(study.losses.scores, rows.label)
-    both = ~np.isnan(gaps) & study.losses.judged
-    if not both.any():
-        return None
-    first, last = study.lately
-    gap = study.blocks.sums(np.where(both, gaps, 0.0))[first : last + 1]
-    count = study.blocks.sums(both.astype(np.float64))[first : last + 1]
-    return interval_of_sums(gap, count) if count.sum() else None
+
+    def gaps(part: slice) -> tuple[Floats, Mask]:
+        lost = loss.rows(earlier[part], rows.label[part]) - loss.rows(study.losses.scores[part], rows.label[part])
+        return lost, ~np.isnan(lost) & study.losses.judged[part]
+
+    return study.mean(gaps, *study.lately)
 
 
 def _told(study: Study, answer: str, difference: Interval | None) -> list[str]:

@@ -9,6 +9,7 @@ import polars as pl
 from loopline.app.study.answers import Unlabelled
 from loopline.app.study.files import Table
 from loopline.app.study.measure import output_of
+from loopline.app.study.sample import Sample, columns_of
 from loopline.app.study.study import Study, figure
 from loopline.evaluation.estimation.estimate import BLIND, EstimatedLoss, Past
 
@@ -16,7 +17,6 @@ Ints = npt.NDArray[np.int64]
 
 MOST_PAST = 20_000
 MOST_NOW = 50_000
-_MOST_READ = 1_000_000
 _LEAST = 50
 _NAMES = {
     "cbpe": "from the scores alone (CBPE)",
@@ -29,37 +29,65 @@ def answer_unlabelled(study: Study, table: Table | None = None) -> Unlabelled | 
     """The loss that is to be expected of predictions after the last block that is judged; None where there are hardly any, or where chosen
     classes and rankings say nothing of it.
 
-    It is learnt from the newest 20,000 judged rows. Their features, in `table`, are looked at where there are up to a million rows.
+    It is learnt from the newest 20,000 judged rows and their features, in `table`.
     """
     rows, setup = study.rows, study.setup
-    waiting = np.flatnonzero(rows.made & (np.arange(len(rows)) >= int(study.blocks.last[-1])))
-    if len(waiting) < _LEAST or rows.hard or rows.kind == "ranking":
+    begin = int(study.blocks.last[-1])
+    waiting = rows.count(rows.made_in, begin)
+    if waiting < _LEAST or rows.hard or rows.kind == "ranking":
         return None
-    now = waiting[np.linspace(0, len(waiting) - 1, min(len(waiting), MOST_NOW)).astype(np.int64)]
-    block = study.blocks.of_rows(len(rows))
-    known = np.flatnonzero(study.losses.judged & study.rows.known & (block >= 0))[-MOST_PAST:]
-    features = _features(study, table)
+    now = _waiting(study, begin, waiting)
+    known = _newest(study)
+    block = np.searchsorted(study.blocks.last, known, side="right")
     scores = study.losses.scores
     past = Past(
-        scores[known], rows.label[known], block[known], None if features is None else _at(features, study, known)
+        rows.taken(scores, known),
+        rows.taken(rows.label, known),
+        block,
+        _features(study, table, known),
     )
     estimate_loss = import_module("loopline.evaluation.estimation.unlabelled").estimate_loss  # loads scikit-learn
     found = estimate_loss(
-        setup.risk.loss, output_of(rows), past, scores[now], None if features is None else _at(features, study, now)
+        setup.risk.loss,
+        output_of(rows),
+        past,
+        rows.taken(scores, now),
+        _features(study, table, now),
     )
-    return _told(study, found, len(waiting), len(known))
+    return _told(study, found, waiting, len(known))
 
 
-def _features(study: Study, table: Table | None) -> pl.DataFrame | None:
-    """In the order of the file; rows that were kept of an earlier run have theirs elsewhere."""
+def _waiting(study: Study, begin: int, count: int) -> Ints:
+    """At most 50,000 of so many rows with a score from `begin` on, evenly spread."""
+    wanted = np.linspace(0, count - 1, min(count, MOST_NOW)).astype(np.int64)
+    found, seen = [], 0
+    for part in study.rows.parts(begin):
+        places = np.flatnonzero(study.rows.made_in(part)) + part.start
+        first, last = np.searchsorted(wanted, [seen, seen + len(places)])
+        found.append(places[wanted[first:last] - seen])
+        seen += len(places)
+    return np.concatenate(found)
+
+
+def _newest(study: Study) -> Ints:
+    """The newest 20,000 rows of the blocks that are judged by a label."""
+    found: list[Ints] = [np.zeros(0, dtype=np.int64)]
+    for first, last in zip(reversed(study.blocks.first.tolist()), reversed(study.blocks.last.tolist()), strict=True):
+        part = slice(first, last)
+        found.insert(0, np.flatnonzero(study.judged_in(part)) + first)
+        study.rows.shelf.let_go()
+        if sum(len(one) for one in found) >= MOST_PAST:
+            break
+    return np.concatenate(found)[-MOST_PAST:]
+
+
+def _features(study: Study, table: Table | None, places: Ints) -> pl.DataFrame | None:
+    """Of rows at rising places; rows that were kept of an earlier run have theirs elsewhere."""
     names = study.setup.columns.features
-    if table is None or not names or study.kept or len(study.rows) > _MOST_READ:
+    if table is None or not names or study.kept:
         return None
-    return table.read(list(names))
-
-
-def _at(features: pl.DataFrame, study: Study, places: Ints) -> pl.DataFrame:
-    return features[study.rows.order[places]]
+    sample = Sample(places, np.zeros(len(places), dtype=np.int64), whole=False)
+    return pl.DataFrame(list(columns_of(table, names, study.rows, sample)))
 
 
 def _told(study: Study, found: EstimatedLoss, waiting: int, learnt_from: int) -> Unlabelled:

@@ -107,7 +107,7 @@ def _begin(
             watermark=from_micros(study.setup.reference_until),
             at=resources.clock.now(),
         )
-    given = summaries(study.rows, study.blocks, study.losses, study.trial.due, study.setup.risk.loss)
+    given = summaries(study.rows, study.blocks, study.losses, study.trial.owed, study.setup.risk.loss)
     return watched, given[study.reference :]
 
 

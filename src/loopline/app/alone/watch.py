@@ -18,7 +18,10 @@ from loopline.app.study.columns import Columns, guess_columns
 from loopline.app.study.coverage import answer_coverage
 from loopline.app.study.files import Table, open_table
 from loopline.app.study.fresh import Request, check_request, study_afresh
-from loopline.app.study.rows import Expected, Rows, read_rows
+from loopline.app.study.reading import read_rows
+from loopline.app.study.rows import Rows
+from loopline.app.study.scores import Expected
+from loopline.app.study.shelf import Shelf
 from loopline.app.study.study import Study
 from loopline.storage.scratch import scratch_folder
 from loopline.values import from_micros
@@ -31,12 +34,13 @@ _OTHER_STEPS = 4
 
 @dataclass(frozen=True)
 class Files:
-    """What was given, opened, and which column is what."""
+    """What was given, opened, and which column is what; and where what is made of the rows is put."""
 
     predictions: Table
     labels: Table | None
     earlier: Table | None
     columns: Columns
+    shelf: Shelf
 
 
 def watch_files(request: Request, progress: Progress) -> Watched:
@@ -61,13 +65,14 @@ def open_files(request: Request, scratch: Path) -> Files:
     table = open_table(request.predictions, scratch / "predictions")
     labels = open_table(request.labels, scratch / "labels") if request.labels else None
     earlier = open_table(request.earlier, scratch / "earlier") if request.earlier else None
-    return Files(table, labels, earlier, guess_columns(table.typed, labels.typed if labels else None, request.said))
+    columns = guess_columns(table.typed, labels.typed if labels else None, request.said)
+    return Files(table, labels, earlier, columns, Shelf(scratch / "rows"))
 
 
 def rows_of(request: Request, files: Files, classes: tuple[str, ...] = ()) -> Rows:
     """The rows of the files. Raises `InvalidInput`."""
     expected = Expected(request.kind, request.positive, classes)
-    return read_rows(files.predictions, files.labels, files.columns, expected, files.earlier)
+    return read_rows(files.predictions, files.labels, files.columns, expected, files.earlier, files.shelf)
 
 
 def steps_of(columns: Columns) -> int:
@@ -127,7 +132,7 @@ def figures(study: Study) -> list[BlockFigures]:
 
 def _version(study: Study, block: int) -> str:
     assert study.rows.version is not None  # noqa: S101 - asked for before
-    part = study.rows.version[int(study.blocks.first[block]) : int(study.blocks.last[block])].drop_nulls()
+    part = study.rows.version.part(int(study.blocks.first[block]), int(study.blocks.last[block])).drop_nulls()
     return ", ".join(part.unique(maintain_order=True).to_list())
 
 
@@ -167,6 +172,11 @@ def _notices(study: Study) -> list[str]:
     level = [
         "Whole blocks are good or bad here, so each block's level is taken out: watched is how well the model tells its rows apart."
     ]
+    cycle = "week" if risk.block == "1d" else "day"
+    season = [
+        f"The loss above what was due has a season of the {cycle} in the reference: that much is due in later blocks too."
+    ]
+    season = season if setup.reference.season else []
     levels = level if setup.scale.get("level_free") else []
     kind = f"The model is taken as {setup.kind}."
     margins = ["The scores are no probabilities: a line fitted on the reference made them some."] if scaled else []
@@ -180,6 +190,7 @@ def _notices(study: Study) -> list[str]:
         kind,
         chosen,
         *levels,
+        *season,
         *_judge(study),
         *margins,
         *study.rows.notices,
@@ -193,8 +204,8 @@ def _judge(study: Study) -> list[str]:
     if study.rows.judged is None:
         return []
     rows, labelled, trust = (
-        int(study.rows.made.sum()),
-        int(study.rows.known.sum()),
+        study.rows.count(study.rows.made_in),
+        study.rows.count(study.rows.known_in),
         study.setup.scale.get("trust") or 0.0,
     )
     how = "as probably as the column says" if study.rows.propensity is not None else "by pure chance"

@@ -1,5 +1,6 @@
 """Do scores mean what they say, and what do decisions cost."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from loopline.evaluation.intervals import Interval
 from loopline.evaluation.reliability import Reliability, reliability
 
 Floats = npt.NDArray[np.float64]
+
+Decisions = npt.NDArray[np.str_]
+Taken = Callable[[slice], Decisions]
 
 _MOST = 500_000
 _OFF = 0.02
@@ -34,7 +38,7 @@ def answer_calibration(study: Study) -> Calibration | None:
     if study.rows.kind != "binary" or study.rows.hard:
         return None
     first, last = study.lately
-    if not len(_judged(study, first, last)):
+    if not study.rows.count(study.judged_in, *_span(study, first, last)):
         return None
     before, lately = _curve(study, 0, study.reference - 1), _curve(study, first, last)
     mean_before, rate_before = _means(before)
@@ -51,14 +55,15 @@ def answer_calibration(study: Study) -> Calibration | None:
 
 
 def _curve(study: Study, first: int, last: int) -> Reliability:
-    places = _judged(study, first, last)
-    places = places[:: max(1, -(-len(places) // _MOST))]
-    return reliability(study.losses.scores[places], study.rows.label[places])
+    rows, span = study.rows, _span(study, first, last)
+    count = rows.count(study.judged_in, *span)
+    places = rows.every(max(1, -(-count // _MOST)), study.judged_in, *span)
+    return reliability(rows.taken(study.losses.scores, places), rows.taken(rows.label, places))
 
 
-def _judged(study: Study, first: int, last: int) -> npt.NDArray[np.int64]:
-    begin, end = int(study.blocks.first[first]), int(study.blocks.last[last])
-    return begin + np.flatnonzero((study.losses.judged & study.rows.known)[begin:end])
+def _span(study: Study, first: int, last: int) -> tuple[int, int]:
+    """The rows of some blocks."""
+    return int(study.blocks.first[first]), int(study.blocks.last[last])
 
 
 def _means(curve: Reliability) -> tuple[float, float]:
@@ -78,7 +83,11 @@ def answer_costs(study: Study, prices: Prices | None) -> Costs | None:
     policy = _policy(prices)
     own = prices.threshold is None and study.rows.decision is not None
     threshold = policy.threshold if prices.threshold is None else prices.threshold
-    taken = _decided(study) if own else np.where(study.losses.scores >= threshold, POSITIVE, NEGATIVE)
+
+    def by_threshold(part: slice) -> Decisions:
+        return np.where(study.losses.scores[part] >= threshold, POSITIVE, NEGATIVE)
+
+    taken = _decided(study) if own else by_threshold
     first, last = study.lately
     before, lately = _cost(study, policy, taken, 0, study.reference - 1), _cost(study, policy, taken, first, last)
     if before is None or lately is None:
@@ -86,7 +95,7 @@ def answer_costs(study: Study, prices: Prices | None) -> Costs | None:
     how = "the decisions of the file" if own else f"positive from a score of {figure(threshold)} on"
     costs = f"{figure(before.mean)}{bounds(before)} in the reference and {figure(lately.mean)}{bounds(lately)} lately"
     sentences = [f"By {how}, 1,000 predictions cost {costs}."]
-    best = _cost(study, policy, policy.decide(study.losses.scores), first, last)
+    best = _cost(study, policy, lambda part: policy.decide(study.losses.scores[part]), first, last)
     if best is None or (not own and threshold == policy.threshold):
         return Costs(before, lately, None, prices.threshold, sentences)
     by = f"{figure(best.mean)}{bounds(best)}"
@@ -103,15 +112,18 @@ def _policy(prices: Prices) -> Decision:
     return Decision(prices.false_positive, prices.false_negative, review, best, best, best)
 
 
-def _cost(study: Study, policy: Decision, taken: npt.NDArray[np.str_], first: int, last: int) -> Interval | None:
-    lost = _PER * policy.cost(taken, study.rows.label)
-    return study.mean(np.where(study.losses.judged, np.nan_to_num(lost), 0.0), first, last)
+def _cost(study: Study, policy: Decision, taken: Taken, first: int, last: int) -> Interval | None:
+    def of(part: slice) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        return _PER * policy.cost(taken(part), study.rows.label[part]), study.losses.judged[part]
+
+    return study.mean(of, first, last)
 
 
-def _decided(study: Study) -> npt.NDArray[np.str_]:
+def _decided(study: Study) -> Taken:
     """The decisions of the file."""
-    assert study.rows.decision is not None  # noqa: S101 - asked for before
-    text = study.rows.decision.str.to_lowercase().str.strip_chars()
+    decision = study.rows.decision
+    assert decision is not None  # noqa: S101 - asked for before
+    text = decision.values.str.to_lowercase().str.strip_chars()
     known = set(text.drop_nulls().unique().to_list())
     positive = (
         known & ({POSITIVE, study.rows.classes[1].lower()} | set(POSITIVES))
@@ -124,6 +136,7 @@ def _decided(study: Study) -> npt.NDArray[np.str_]:
             f"it is not clear which decisions are positive: {', '.join(sorted(known)[:6])}",
             remedy="Give --threshold, or a column --decision that holds two values, one of them positive, yes, 1 or the positive label.",
         )
-    yes = (text == positive.pop()).fill_null(value=False).to_numpy()
-    unsure = (text == ABSTAIN).fill_null(value=True).to_numpy()
-    return np.where(unsure, ABSTAIN, np.where(yes, POSITIVE, NEGATIVE))
+    each = np.array(
+        [POSITIVE if one in positive else ABSTAIN if one == ABSTAIN else NEGATIVE for one in text] + [ABSTAIN]
+    )
+    return lambda part: each[decision.codes[part]]

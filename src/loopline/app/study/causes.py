@@ -13,6 +13,7 @@ from loopline.app.study.files import Table
 from loopline.app.study.measure import Losses
 from loopline.app.study.rows import Rows
 from loopline.app.study.sample import Sample, columns_of, spread
+from loopline.monitoring.absences import Absences
 from loopline.monitoring.carriers import Carrier, SliceSums, carriers
 from loopline.monitoring.counting import Places
 from loopline.monitoring.drift import Suspect, diagnose
@@ -103,7 +104,8 @@ def look_at_inputs(
     found = Inputs(sample, stretch, first)
     found.reread = lambda places: columns_of(table, features, rows, sample.at(places))
     bounds = _bounds(sample, stretch)
-    sampled_scores = (scores if scores.ndim == 1 else scores.max(axis=1))[sample.rows]
+    sampled_scores = rows.taken(scores, sample.rows)
+    sampled_scores = sampled_scores if sampled_scores.ndim == 1 else sampled_scores.max(axis=1)
     single = pl.Series(SCORE, sampled_scores)
     _add(found, single, bounds, sampled_scores)
     found.stuck = [_most_frequent(sampled_scores[int(a) : int(b)]) for a, b in pairwise(bounds)]
@@ -116,7 +118,7 @@ def look_at_inputs(
             _add(found, column, bounds, sampled_scores)
     for extra in (rows.version, rows.decision):
         if extra is not None:
-            _slice(found, extra.gather(sample.rows), bounds)
+            _slice(found, extra.at(sample.rows, rows.shelf), bounds)
     return found
 
 
@@ -223,9 +225,9 @@ def faults_by_stretch(found: Inputs, reference: ReferenceProfile) -> dict[int, l
     """What is broken in each stretch after the reference; stretches without faults are not named."""
     faults = {}
     usual = max(share for _, share, _ in found.stuck[: found.reference])
-    recent = Recent([one.numbers for one in found.profiles[: found.reference]])
+    recent, absences = Recent([one.numbers for one in found.profiles[: found.reference]]), Absences()
     for place in range(found.reference, len(found.profiles)):
-        told = find_faults(reference, found.profiles[place], recent=recent)
+        told = find_faults(reference, found.profiles[place], recent=recent, absences=absences)
         broken = [fault for fault in told if fault.kind != _REPEATED and _possible(fault)]
         one = stuck(SCORE, *found.stuck[place][:2], usual, found.stuck[place][2])
         broken += [one] if one else []
@@ -268,12 +270,15 @@ def suspects(found: Inputs, reference: ReferenceProfile, first: int, last: int) 
     return [one for one in diagnose(reference, current, weights) if one.column != SCORE]
 
 
-def unexplained_of(found: Inputs, losses: Losses, level: float, surprise: float | None) -> tuple[Floats, Floats]:
+def unexplained_of(
+    found: Inputs, rows: Rows, losses: Losses, level: float, surprise: float | None
+) -> tuple[Floats, Floats]:
     """For each sampled row whether it is judged, as 1 or 0, and its loss above what it was expected to lose, 0 where it is not judged."""
     places = found.sample.rows
-    judged = losses.judged[places]
-    expected = level if losses.own_rows is None or surprise is None else losses.own_rows[places] + surprise
-    return judged.astype(np.float64), np.where(judged, losses.rows[places] - expected, 0.0)
+    judged = rows.taken(losses.judged, places)
+    own = None if losses.own_rows is None or surprise is None else rows.taken(losses.own_rows, places)
+    expected = level if own is None or surprise is None else own + surprise
+    return judged.astype(np.float64), np.where(judged, rows.taken(losses.rows, places) - expected, 0.0)
 
 
 def sums_of_slices(found: Inputs, blocks: int, weight: Floats, values: Floats) -> dict[str, SliceBlocks]:
@@ -304,6 +309,14 @@ def carriers_of(sums: dict[str, SliceBlocks], reference: int, first: int, last: 
     )
 
 
+def known_at(rows: Rows, places: Ints) -> Mask:
+    """Which rows at rising places have a score and a label."""
+    outputs = rows.taken(rows.outputs, places)
+    made = ~np.isnan(outputs if outputs.ndim == 1 else outputs[:, 0])
+    found: Mask = made & ~np.isnan(rows.taken(rows.label, places))
+    return found
+
+
 @dataclass(frozen=True)
 class Covered:
     """The share of a slice's predictions that have a label."""
@@ -315,7 +328,7 @@ class Covered:
 
 def coverage_by_slice(found: Inputs, rows: Rows, at_least: int = 200) -> list[Covered]:
     """The coverage of every slice of enough sampled predictions, the least covered first."""
-    known = rows.known[found.sample.rows]
+    known = known_at(rows, found.sample.rows)
     covered = []
     for column, codes in found.slices.items():
         for place, name in enumerate(found.names[column]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from loopline.app.study.causes import SCORE, suspects, units_since
+from loopline.app.study.causes import SCORE, known_at, suspects, units_since
 from loopline.app.study.explained import lately_of, unexplained
 from loopline.app.study.measure import loss_of
 from loopline.app.study.pictures import distances, fault_picture, pictured, slice_picture
@@ -98,8 +98,8 @@ class Diagnosis:
             return None
         rows = self.inputs.sample.rows
         loss = loss_of(study.rows, study.setup.risk.loss)
-        judged = (self.weight > 0) & study.rows.known[rows]
-        scores, label = study.losses.scores[rows], study.rows.label[rows]
+        judged = (self.weight > 0) & known_at(study.rows, rows)
+        scores, label = (study.rows.taken(one, rows) for one in (study.losses.scores, study.rows.label))
         before, since = (places[judged[places]] for places in (self._before, self._since))
         # Bins first: with the numbers as they are a copy can tell the time by them, and explains the rise by that.
         made = (Blind(read, scores, label, loss.rows, before, since) for read in (self.inputs.coarse, self.inputs.fine))
@@ -187,7 +187,7 @@ class Diagnosis:
         if not codes:
             return faults
         if self.study.rows.timed:
-            at = self.study.rows.at[self.inputs.sample.rows]
+            at = self.study.rows.taken(self.study.rows.at, self.inputs.sample.rows)
             codes[_CLOCK] = (at % _A_DAY // (_A_DAY // 24)).astype(np.uint8)
         block = self.inputs.sample.block
         between = np.flatnonzero((block >= self.study.reference) & (block < self.first))
@@ -421,7 +421,7 @@ class Diagnosis:
         version, rows = self.study.rows.version, self.inputs.sample.rows
         if version is None or self.rise <= 0:
             return
-        told = version.gather(rows)
+        told = version.at(rows, self.study.rows.shelf)
         since = told.gather(self._since).drop_nulls()
         start = max(0, self.first - 2 * _RECENT)
         block = self.inputs.sample.block

@@ -19,7 +19,7 @@ _MATTERS = 0.01
 def unexplained(study: Study) -> tuple[Floats, Floats]:
     """For each sampled row whether it is judged, and its unexplained loss."""
     promise = study.setup.promise
-    return unexplained_of(study.inputs, study.losses, promise.level, promise.surprise)
+    return unexplained_of(study.inputs, study.rows, study.losses, promise.level, promise.surprise)
 
 
 def slice_sums_of(study: Study) -> dict[str, SliceBlocks]:

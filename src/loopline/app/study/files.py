@@ -1,7 +1,7 @@
 """Files as people have them: one, a folder or a pattern, of Parquet, CSV, JSON lines, JSON or Arrow, read column by column."""
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -58,6 +58,41 @@ class Table:
             return self._lazy.select(*columns).collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(self.where, error) from error
+
+    def parts(self, columns: Iterable[pl.Expr | str], size: int) -> Iterator[pl.DataFrame]:
+        """The same, so many rows at a time."""
+        some = self._lazy.select(*columns)
+        for begin in range(0, self.rows, size):
+            yield self._part(some, begin, size)
+
+    def part(self, columns: Iterable[pl.Expr | str], begin: int, size: int) -> pl.DataFrame:
+        """The same, of so many rows from one on."""
+        return self._part(self._lazy.select(*columns), begin, size)
+
+    def _part(self, some: pl.LazyFrame, begin: int, size: int) -> pl.DataFrame:
+        try:
+            return some.slice(begin, size).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(self.where, error) from error
+
+    def first_known(self, column: str, most: int) -> pl.Series:
+        """The first rows, at most so many, that hold something in the column; rows without anything where none does."""
+        for part in self.parts([column], most):
+            if part[column].null_count() < len(part):
+                return part[column]
+        return self.part([column], 0, most)[column]
+
+    def tally(self, column: pl.Expr | str, at_most: int, size: int) -> pl.DataFrame | None:
+        """Each `value` of a column that is not null, and how many `rows` have it; None where there are more than `at_most`."""
+        found: pl.DataFrame | None = None
+        for part in self.parts([column], size):
+            fresh = part.to_series().drop_nulls().alias("value").value_counts(name="rows").cast({"rows": pl.Int64})
+            both = fresh if found is None else pl.concat([found, fresh], how="vertical_relaxed")
+            found = both.group_by("value", maintain_order=True).agg(pl.col("rows").sum())
+            if len(found) > at_most:
+                return None
+        assert found is not None  # noqa: S101 - files without rows are refused before
+        return found.sort("value")
 
     def after(self, first: pl.LazyFrame, columns: Sequence[str]) -> "Table":
         """These columns of `first`, and below it those of this table; one that this table lacks is null here."""

@@ -13,7 +13,6 @@ from loopline.app.study.causes import Inputs, faults_by_stretch, look_at_inputs,
 from loopline.app.study.columns import NOTHING_SAID, Columns, Said
 from loopline.app.study.coverage import lateness_of
 from loopline.app.study.files import Table
-from loopline.app.study.join import NEVER
 from loopline.app.study.judged import least_labelled, losses_of_rows, with_trust
 from loopline.app.study.measure import (
     Losses,
@@ -30,20 +29,21 @@ from loopline.app.study.measure import (
     watch,
 )
 from loopline.app.study.rows import KINDS, Rows, check_classes
+from loopline.app.study.rows import Chosen as ChosenRows
 from loopline.app.study.study import Study
 from loopline.app.study.times import moment_micros
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import Loss
 from loopline.monitoring.allotment import with_slices
-from loopline.monitoring.block_length import Chosen, choose_block, rows_a_block
+from loopline.monitoring.block_length import Chosen, choose_block_of, rows_a_block
 from loopline.monitoring.due import due
 from loopline.monitoring.lateness import settled_blocks
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Risk
 from loopline.monitoring.state import MonitorState
-from loopline.monitoring.tally import Blocks, cut_blocks
+from loopline.monitoring.tally import Blocks, cut_parts
 from loopline.values import MICROSECOND, duration
 
-Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 ABSENT = ("unlabelled", "negative")
 _DAY = 86_400_000_000
@@ -123,7 +123,7 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
         default_tolerance(float(losses.loss[:reference].mean())) if request.tolerance is None else request.tolerance
     )
     if rows.kind == "binary" and not rows.hard and rows.judged is None:
-        losses, scale = _sharper(rows, blocks, loss, losses, scale, reference, tolerance)
+        losses, scale = _sharper(rows, blocks, chosen.block, loss, losses, scale, reference, tolerance)
     promised = promise(losses, reference, rows.kind)
     of_all, of_slices = _allotted(request.false_pages_per_year, columns, rows)
     setup = Setup(
@@ -136,7 +136,7 @@ def study_afresh(request: Request, table: Table, columns: Columns, rows: Rows, p
         rows_a_block=size,
         risk=Risk(loss.name, tolerance, chosen.block, of_all, "scores", chosen.min_rows),
         promise=promised,
-        reference=reference_of(promised, losses, reference),
+        reference=reference_of(promised, losses, reference, blocks, chosen.block, timed=rows.timed),
         reference_until=int(blocks.end[reference - 1]),
         matures=matures,
         absent=request.absent,
@@ -154,18 +154,25 @@ def _allotted(budget: float, columns: Columns, rows: Rows) -> tuple[float, float
 
 
 def _sharper(
-    rows: Rows, blocks: Blocks, loss: Loss, losses: Losses, scale: Scale, reference: int, tolerance: float
+    rows: Rows,
+    blocks: Blocks,
+    block: str,
+    loss: Loss,
+    losses: Losses,
+    scale: Scale,
+    reference: int,
+    tolerance: float,
 ) -> tuple[Losses, Scale]:
     """With each block's level taken out, where half as large a harm would be seen then: where whole blocks are good or bad."""
     free = msgspec.structs.replace(scale, level_free=True)
     without = lose(rows, blocks, loss, free)
-    gaps = [_gap(found, reference, tolerance) for found in (losses, without)]
+    gaps = [_gap(found, reference, tolerance, blocks, block, timed=rows.timed) for found in (losses, without)]
     return (without, free) if gaps[1] < _SHARPER * gaps[0] else (losses, scale)
 
 
-def _gap(losses: Losses, reference: int, tolerance: float) -> float:
+def _gap(losses: Losses, reference: int, tolerance: float, blocks: Blocks, block: str, *, timed: bool) -> float:
     """How much a loss has to rise before it counts as harm at all."""
-    found = reference_of(promise(losses, reference, "binary"), losses, reference)
+    found = reference_of(promise(losses, reference, "binary"), losses, reference, blocks, block, timed=timed)
     return found.upper + tolerance - found.mean
 
 
@@ -203,8 +210,8 @@ def mature(absent: str, rows: Rows, matures: float | None) -> tuple[Rows, int]:
     ready = len(rows)
     if matures is not None and rows.timed:
         newest = int(rows.at[-1])
-        if rows.label_at is not None and (rows.label_at != NEVER).any():
-            newest = max(newest, int(rows.label_at.max()))
+        if rows.label_at is not None:
+            newest = max(newest, *(int(rows.label_at[part].max()) for part in rows.parts()))
         ready = int(np.searchsorted(rows.at, newest - round(matures * 1e6), side="right"))
     if absent != "negative":
         return rows, ready
@@ -214,48 +221,64 @@ def mature(absent: str, rows: Rows, matures: float | None) -> tuple[Rows, int]:
             "absence can mean no only for labels of two kinds, and once it is known when a label is due",
             remedy="Say when with --matures, e.g. --matures 30d.",
         )
-    label = rows.label.copy()
-    label[:ready][np.isnan(label[:ready])] = 0.0
+    [label] = rows.shelf.keep([_no_means_no(rows.label[part], ready - part.start)] for part in rows.parts())
     return replace(rows, label=label), ready
+
+
+def _no_means_no(label: Floats, ready: int) -> Floats:
+    """Some labels, of which those of the first `ready` rows that are not there mean no."""
+    due = np.arange(len(label)) < ready
+    return np.where(due & np.isnan(label), 0.0, label)
 
 
 def _blocks_of(request: Request, rows: Rows, ready: int) -> tuple[Rows, Chosen, int]:
     """The block's length, and rows whose place in the file is turned into time where they have none."""
-    known = counted(rows)[:ready]
+    known = rows.count(counted(rows), 0, ready)
     if not rows.timed:
-        size = rows_a_block(int(known.sum()))
+        size = rows_a_block(known)
         if size is None:
-            raise _too_few(int(known.sum()), 0)
-        every = max(1, round(size * len(rows) / max(int(known.sum()), 1)))
-        return replace(rows, at=(rows.at // every) * _DAY + _DAY), Chosen("1d", max(1, size // 2)), every
+            raise _too_few(known, 0)
+        every = max(1, round(size * len(rows) / max(known, 1)))
+        [at] = rows.shelf.keep([(rows.at[part] // every) * _DAY + _DAY] for part in rows.parts())
+        return replace(rows, at=at), Chosen("1d", max(1, size // 2)), every
     if request.block:
         return rows, Chosen(request.block, least_labelled(rows, _LEAST_ROWS)), 0
-    told = known if rows.judged is None else rows.made[:ready]
-    chosen = choose_block(rows.at[:ready], told, _rare(rows)[:ready])
+    told = counted(rows) if rows.judged is None else rows.made_in
+    rare = _rare(rows)
+    scarce = rows.count(lambda part: told(part) & rare(part), 0, ready)
+    chosen = choose_block_of(lambda: (rows.at[part][told(part)] for part in rows.parts(0, ready)), scarce)
     if chosen is None:
-        raise _too_few(int(known.sum()), 0)
+        raise _too_few(known, 0)
     return rows, Chosen(chosen.block, least_labelled(rows, chosen.min_rows)), 0
 
 
-def _rare(rows: Rows) -> Mask:
+def _rare(rows: Rows) -> ChosenRows:
     """Rows of the rarer class; of other kinds, and where a judge is, all rows count."""
     if rows.kind != "binary" or rows.judged is not None:
-        return np.ones(len(rows), dtype=np.bool_)
-    positives = rows.label == 1
-    rarer: Mask = positives if 2 * positives.sum() <= rows.known.sum() else rows.label == 0
-    return rarer
+        return lambda part: np.ones(part.stop - part.start, dtype=np.bool_)
+    positives = rows.count(lambda part: rows.label[part] == 1)
+    rarer = 1 if 2 * positives <= rows.count(rows.known_in) else 0
+    return lambda part: rows.label[part] == rarer
 
 
 def _cut(rows: Rows, ready: int, chosen: Chosen) -> Blocks:
-    return cut_blocks(rows.at[:ready], counted(rows)[:ready], duration(chosen.block) // MICROSECOND, chosen.min_rows)
+    return cut_counted(rows, slice(0, ready), duration(chosen.block) // MICROSECOND, chosen.min_rows)
 
 
-def counted(rows: Rows) -> Mask:
-    """What is counted (rows,): rows with score and label, or the first of each ranked list."""
+def cut_counted(rows: Rows, among: slice, length: int, min_rows: int) -> Blocks:
+    """Blocks of `length` microseconds of some of the rows, counted from the first of these."""
+    count = counted(rows)
+    parts = ((rows.at[part], count(part)) for part in rows.parts(among.start, among.stop))
+    return cut_parts(parts, length, min_rows)
+
+
+def counted(rows: Rows) -> ChosenRows:
+    """What is counted: rows with score and label, or the first of each ranked list."""
     if rows.kind != "ranking" or rows.group is None:
-        return rows.known
-    first: Mask = rows.group.is_first_distinct().to_numpy()
-    return first
+        return rows.known_in
+    first = np.zeros(len(rows), dtype=np.bool_)
+    first[np.unique(rows.group.codes, return_index=True)[1]] = True
+    return lambda part: first[part]
 
 
 def whole_blocks(blocks: Blocks, rows: Rows, matures: float | None, ready: int, *, strict: bool) -> Blocks:
@@ -276,7 +299,7 @@ def whole_blocks(blocks: Blocks, rows: Rows, matures: float | None, ready: int, 
 
 def _check_enough(blocks: Blocks, rows: Rows, chosen: Chosen) -> None:
     if len(blocks) <= MIN_REFERENCE_BLOCKS:
-        raise _too_few(int(rows.known.sum()), len(blocks), chosen.block if rows.timed else "")
+        raise _too_few(rows.count(rows.known_in), len(blocks), chosen.block if rows.timed else "")
 
 
 def _too_few(labelled: int, blocks: int, length: str = "") -> InvalidInput:

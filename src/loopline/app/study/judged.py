@@ -34,14 +34,16 @@ def with_trust(rows: Rows, blocks: Blocks, reference: int, loss: Loss, scale: Sc
     if rows.judged is None:
         return scale
     one, _ = _sampled(rows, blocks, loss, scale)
-    until = int(rows.made[: int(blocks.last[reference - 1])].sum())
+    until = rows.count(rows.made_in, 0, int(blocks.last[reference - 1]))
     return msgspec.structs.replace(scale, trust=one.learnt(slice(0, until)).trust)
 
 
 def least_labelled(rows: Rows, wished: int) -> int:
     """How many labelled rows a block needs of which so many rows are wished for."""
-    share = float(rows.known.sum()) / max(int(rows.made.sum()), 1)
-    return wished if rows.judged is None else max(_LEAST, round(wished * share))
+    if rows.judged is None:
+        return wished
+    share = rows.count(rows.known_in) / max(rows.count(rows.made_in), 1)
+    return max(_LEAST, round(wished * share))
 
 
 def _sampled(rows: Rows, blocks: Blocks, loss: Loss, scale: Scale) -> tuple[Sampled, Floats]:

@@ -1,7 +1,8 @@
 """Rows become blocks with their losses, and what was due; the monitor moves over them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,12 +15,13 @@ from loopline.evaluation.kind import Output
 from loopline.evaluation.losses import Loss, losses_of, require_fit
 from loopline.monitoring import due as accounts
 from loopline.monitoring.block import BlockSummary
+from loopline.monitoring.dependence import of_season
 from loopline.monitoring.due import Promise, own_account, promise_of
 from loopline.monitoring.episode import Episode, find_episode
 from loopline.monitoring.level import at_block_level
 from loopline.monitoring.risk import MIN_REFERENCE_BLOCKS, Reference, Risk
 from loopline.monitoring.state import HarmEvidence, MonitorState, observe
-from loopline.monitoring.tally import Blocks
+from loopline.monitoring.tally import Blocks, Sums
 from loopline.values import from_micros
 
 Floats = npt.NDArray[np.float64]
@@ -65,17 +67,24 @@ class Losses:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the monitor saw of blocks: the loss that was due in each, the excess above it, and the evidence after it.
+    """What the monitor saw of blocks: the loss that was `owed` in each by the accounts, what its season adds, the excess above both, and the
+    evidence after it.
 
     All arrays have the length of the blocks; evidence is 0 in the reference. `alarms` are places of blocks.
     """
 
-    due: Floats
+    owed: Floats
+    season: Floats
     excess: Floats
     evidence: Floats
     alarms: list[int]
     found: list[HarmEvidence]
     state: MonitorState
+
+    @property
+    def due(self) -> Floats:
+        """The loss that was due in each block."""
+        return self.owed + self.season
 
 
 def output_of(rows: Rows) -> Output:
@@ -100,55 +109,90 @@ def fit_scale(rows: Rows, until: int) -> Scale:
     """How scores are to be read, learnt from the labelled rows up to place `until`."""
     if rows.kind != "binary" or rows.hard:
         return Scale(None, None)
-    places = np.flatnonzero(rows.known[:until])
-    places = places[:: max(1, len(places) // _FITTED_ON)]
-    scores, labels = rows.outputs[places], rows.label[places]
+    step = max(1, rows.count(rows.known_in, 0, until) // _FITTED_ON)
+    places = rows.every(step, rows.known_in, 0, until)
+    scores, labels = rows.taken(rows.outputs, places), rows.taken(rows.label, places)
     margins = fit_margins(scores, labels) if out_of_range(rows) else None
     return Scale(margins, fit_logistic(margins.apply(scores) if margins else scores, labels))
 
 
 def lose(rows: Rows, blocks: Blocks, loss: Loss, scale: Scale) -> Losses:
     """The losses of all rows, summed by block; 0 in a block without a judged row."""
-    scores = scale.margins.apply(rows.outputs) if scale.margins else rows.outputs
-    raw = loss.rows(scores, rows.label, _groups(rows))
+    groups = _groups(rows)
+    parts = [slice(0, len(rows))] if groups is not None else rows.parts()
+    if scale.level_free:
+        parts = blocks.whole(len(rows), rows.shelf.part)
+    units, lost, raw, owned, positives = (Sums(blocks) for _ in range(5))
+
+    def pieces() -> Iterator[list[npt.NDArray[Any]]]:
+        for part in parts:
+            one = _lost(rows, part, blocks, loss, scale, groups)
+            units.add(part.start, one.judged)
+            lost.add(part.start, one.lost)
+            raw.add(part.start, one.raw)
+            positives.add(part.start, np.where(one.judged, rows.label[part], 0.0))
+            kept = [one.lost, one.judged]
+            if one.own is not None:
+                owned.add(part.start, one.own)
+                kept.append(one.own)
+            yield [*kept, one.scores] if scale.margins else kept
+
+    by_row, judged, *more = rows.shelf.keep(pieces())
+    scores = more.pop() if scale.margins else rows.outputs
+    each = np.maximum(units.total, 1.0)
+    return Losses(
+        scores=scores,
+        rows=by_row,
+        judged=judged,
+        own_rows=more[0] if more else None,
+        units=units.total,
+        loss=lost.total / each,
+        base=_base(rows, blocks, loss, scores, judged, positives.total / each),
+        own=owned.total / each if more else None,
+        raw=raw.total / each,
+    )
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """Losses of some rows, 0 where nothing is judged: with the level of each block as `scale` says, and `raw` with it left in."""
+
+    scores: Floats
+    judged: Mask
+    raw: Floats
+    lost: Floats
+    own: Floats | None
+
+
+def _lost(rows: Rows, part: slice, blocks: Blocks, loss: Loss, scale: Scale, groups: npt.NDArray[Any] | None) -> _Lost:
+    scores, label = rows.outputs[part], rows.label[part]
+    scores = scale.margins.apply(scores) if scale.margins else scores
+    raw = loss.rows(scores, label, groups)
     judged = ~np.isnan(raw)
     raw, lost = np.where(judged, raw, 0.0), raw
     told, sure = scores, scores if scale.calibrator is None else scale.calibrator.apply(scores)
     if scale.level_free:
-        told, sure = (at_block_level(one, rows.label, judged, blocks) for one in (scores, sure))
-        lost = loss.rows(told, rows.label)
+        inside = blocks.within(part.start, part.stop)
+        told, sure = (at_block_level(one, label, judged, inside) for one in (scores, sure))
+        lost = loss.rows(told, label)
     lost = np.where(judged, lost, 0.0)
     own = own_account(loss, told, sure) if rows.kind in {"binary", "multiclass"} and not rows.hard else None
-    own_rows = None if own is None else np.where(judged, own, 0.0)
-    units = blocks.sums(judged.astype(np.float64))
-    each = np.maximum(units, 1.0)
-    return Losses(
-        scores=scores,
-        rows=lost,
-        judged=judged,
-        own_rows=own_rows,
-        units=units,
-        loss=blocks.sums(lost) / each,
-        base=_base(rows, blocks, loss, scores, judged),
-        own=None if own_rows is None else blocks.sums(own_rows) / each,
-        raw=blocks.sums(raw) / each,
-    )
+    return _Lost(scores, judged, raw, lost, None if own is None else np.where(judged, own, 0.0))
 
 
-def _groups(rows: Rows) -> npt.NDArray[np.object_] | None:
-    return None if rows.group is None else rows.group.fill_null("").rank("dense").to_numpy()
+def _groups(rows: Rows) -> npt.NDArray[Any] | None:
+    return None if rows.group is None else rows.group.codes
 
 
-def _base(rows: Rows, blocks: Blocks, loss: Loss, scores: Floats, judged: Mask) -> Floats:
-    """The mean loss of each block's own best constant."""
+def _base(rows: Rows, blocks: Blocks, loss: Loss, scores: Floats, judged: Mask, rates: Floats) -> Floats:
+    """The mean loss of each block's own best constant; `rates` is the mean label of each."""
     if loss.of_base_rate is not None and rows.kind == "binary":
-        positives = blocks.sums(np.where(judged, rows.label, 0.0))
-        rates = positives / np.maximum(blocks.sums(judged.astype(np.float64)), 1.0)
         return np.array([loss.of_base_rate(float(rate)) for rate in rates])
     groups = _groups(rows)
 
     def of_block(first: int, last: int) -> float:
         cut = slice(first, last)
+        rows.shelf.let_go()
         if not judged[cut].any():
             return 0.0
         label = rows.label[cut] if loss.grouped else np.where(judged[cut], rows.label[cut], np.nan)
@@ -189,17 +233,25 @@ def promise(losses: Losses, reference: int, kind: str) -> Promise:
     return promise_of(losses.loss[:reference], losses.base[:reference], own, scaled=scaled)
 
 
-def reference_of(promised: Promise, losses: Losses, reference: int) -> Reference:
-    """The excess of the reference blocks above what was due in them."""
+def reference_of(
+    promised: Promise, losses: Losses, reference: int, blocks: Blocks, block: str, *, timed: bool
+) -> Reference:
+    """The excess of the reference blocks above what was due in them, and its season where rows are `timed`."""
     own = None if losses.own is None else losses.own[:reference]
-    return accounts.reference_of(promised, losses.loss[:reference], losses.base[:reference], own)
+    starts = [start for start, _ in blocks.part(0, reference).times()] if timed else None
+    return accounts.reference_of(
+        promised, losses.loss[:reference], losses.base[:reference], own, starts=starts, block=block
+    )
 
 
 def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats, loss: str) -> list[BlockSummary]:
     """The blocks as a monitor takes them: what was due is their baseline."""
-    positives = blocks.sums(np.where(losses.judged, np.nan_to_num(rows.label), 0.0))
-    first_score = losses.scores if losses.scores.ndim == 1 else losses.scores.max(axis=1)
-    expected = blocks.sums(np.where(losses.judged, np.nan_to_num(first_score), 0.0))
+    positives, expected = Sums(blocks), Sums(blocks)
+    for part in rows.parts():
+        scores = losses.scores[part]
+        first = scores if scores.ndim == 1 else scores.max(axis=1)
+        positives.add(part.start, np.where(losses.judged[part], np.nan_to_num(rows.label[part]), 0.0))
+        expected.add(part.start, np.where(losses.judged[part], np.nan_to_num(first), 0.0))
     versions = _versions(rows, blocks)
     return [
         BlockSummary(
@@ -207,8 +259,8 @@ def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats, loss: st
             end=end,
             predictions=int(blocks.predictions[place]),
             labelled=int(losses.units[place]),
-            positives=float(positives[place]),
-            expected=float(expected[place]),
+            positives=float(positives.total[place]),
+            expected=float(expected.total[place]),
             loss=float(losses.loss[place] * losses.units[place]),
             log_loss=float(losses.raw[place] * losses.units[place]) if loss == "log_loss" else None,
             baseline=float(owed[place] * losses.units[place]),
@@ -221,7 +273,8 @@ def summaries(rows: Rows, blocks: Blocks, losses: Losses, owed: Floats, loss: st
 def _versions(rows: Rows, blocks: Blocks) -> list[str]:
     if rows.version is None:
         return [""] * len(blocks)
-    cut = (rows.version[int(first) : int(last)] for first, last in zip(blocks.first, blocks.last, strict=True))
+    version = rows.version
+    cut = (version.part(int(first), int(last)) for first, last in zip(blocks.first, blocks.last, strict=True))
     return [",".join(part.drop_nulls().unique(maintain_order=True).to_list()) for part in cut]
 
 
@@ -229,7 +282,8 @@ def watch(
     risk: Risk, reference: Reference, state: MonitorState, given: Sequence[BlockSummary], skipped: int, owed: Floats
 ) -> Trial:
     """Move the monitor over the blocks after the first `skipped`."""
-    excess = np.array([one.excess(risk) for one in given])
+    season = of_season(reference.season, [one.start for one in given], risk.block)
+    excess = np.array([one.excess(risk) for one in given]) - season
     evidence = np.zeros(len(given))
     alarms, found = [], []
     for place in range(skipped, len(given)):
@@ -239,7 +293,7 @@ def watch(
         if seen.harm:
             alarms.append(place)
             found.append(seen.harm)
-    return Trial(owed, excess, evidence, alarms, found, state)
+    return Trial(owed, season, excess, evidence, alarms, found, state)
 
 
 def episodes(trial: Trial, reference: Reference, allowed: float, skipped: int) -> list[Episode]:

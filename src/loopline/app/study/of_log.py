@@ -13,6 +13,7 @@ from loopline.app.study.files import Table
 from loopline.app.study.fresh import Request, study_afresh
 from loopline.app.study.rows import Rows
 from loopline.app.study.study import Study
+from loopline.app.study.texts import texts_of
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import from_column
 from loopline.monitoring.diagnosis.cause import Cause
@@ -57,8 +58,8 @@ def _rows(rows: pl.DataFrame, question: Question) -> Rows:
         outputs=outputs,
         label=rows["label"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
         order=np.arange(rows.height),
-        version=rows["model_version"].cast(pl.String),
-        group=group,
+        version=texts_of(rows["model_version"]),
+        group=None if group is None else texts_of(group),
         classes=output.classes,
         levels=output.levels,
     )

@@ -1,4 +1,4 @@
-"""The columns of the watched rows, read one at a time and at most about a million and a half rows of each."""
+"""The columns of the watched rows, read one at a time, part by part, and at most about a million and a half rows of each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ Ints = npt.NDArray[np.int64]
 
 MOST_ROWS = 1_500_000
 _LEAST_OF_A_BLOCK = 50
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,22 @@ def _evenly(first: int, last: int, most: int) -> Ints:
 
 
 def columns_of(table: Table, names: tuple[str, ...], rows: Rows, sample: Sample) -> Iterator[pl.Series]:
-    """Each of the columns for the sampled rows, a few columns read at once."""
-    places = rows.order[sample.rows]
-    wanted = pl.Series(places, dtype=pl.UInt32)
-    for start in range(0, len(names), _AT_ONCE):
-        frame = table.read(names[start : start + _AT_ONCE])
-        for name in frame.columns:
-            column = frame[name].gather(wanted)
-            yield column.cast(pl.String) if isinstance(column.dtype, (pl.Categorical, pl.Enum)) else column
+    """Each of the columns for the sampled rows, one column and a part of the rows read at once."""
+    places = rows.taken(rows.order, sample.rows)
+    rising = None if (np.diff(places) > 0).all() else np.argsort(places, kind="stable")
+    places = places if rising is None else places[rising]
+    back = None if rising is None else pl.Series(np.argsort(rising), dtype=pl.UInt32)
+    size = rows.shelf.part
+    for name in names:
+        parts = []
+        for begin in range(0, table.rows, size):
+            first, last = np.searchsorted(places, [begin, begin + size])
+            if first < last or not begin:
+                column = table.part([name], begin, size)[name]
+                parts.append(_plain(column.gather(pl.Series(places[first:last] - begin, dtype=pl.UInt32))))
+        found = pl.concat(parts, rechunk=True)
+        yield found if back is None else found.gather(back)
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    return column.cast(pl.String) if isinstance(column.dtype, (pl.Categorical, pl.Enum)) else column

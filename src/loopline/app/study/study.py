@@ -1,5 +1,6 @@
 """One study of the rows: all that the answers are read from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,11 @@ from loopline.evaluation.intervals import Interval, interval_of_sums
 from loopline.monitoring.episode import Episode
 from loopline.monitoring.profile import ReferenceProfile
 from loopline.monitoring.quality import DataFault
-from loopline.monitoring.tally import Blocks
+from loopline.monitoring.tally import Blocks, Sums
 from loopline.values import duration, from_micros
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _NAMES = {
     "log_loss": "log loss",
@@ -84,13 +86,23 @@ class Study:
             f"{self.raw_name} (each block's level taken out)" if self.setup.scale.get("level_free") else self.raw_name
         )
 
-    def mean(self, values: Floats, first: int, last: int) -> Interval | None:
-        """The mean over judged rows of `values` (rows,) in blocks `first` to `last`, with its interval over blocks.
+    def judged_in(self, part: slice) -> Mask:
+        """Which of some rows are judged by a label."""
+        found: Mask = self.losses.judged[part] & self.rows.known_in(part)
+        return found
 
-        None where the files hold no judged row of these blocks.
+    def mean(self, of: Callable[[slice], tuple[Floats, Mask]], first: int, last: int) -> Interval | None:
+        """The mean in blocks `first` to `last`, with its interval over blocks, of what some rows have and of whether each counts.
+
+        None where no row of these blocks counts.
         """
-        counts = self.blocks.sums(self.losses.judged.astype(np.float64))[first : last + 1]
-        return interval_of_sums(self.blocks.sums(values)[first : last + 1], counts) if counts.sum() else None
+        sums, counts = Sums(self.blocks), Sums(self.blocks)
+        for part in self.rows.parts(int(self.blocks.first[first]), int(self.blocks.last[last])):
+            values, counted = of(part)
+            sums.add(part.start, np.where(counted, np.nan_to_num(values), 0.0))
+            counts.add(part.start, counted)
+        cut = slice(first, last + 1)
+        return interval_of_sums(sums.total[cut], counts.total[cut]) if counts.total[cut].sum() else None
 
     def mean_of_blocks(self, means: Floats, first: int, last: int) -> Interval:
         """As `mean`, from the mean of each block."""

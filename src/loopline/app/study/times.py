@@ -1,12 +1,16 @@
 """Times as people write them, as microseconds since 1970 in UTC."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.values import micros
+
+Reading = Callable[[pl.Series], pl.Series]
 
 _NOON = 12 * 3600 * 10**6
 _DAY = 2 * _NOON
@@ -42,15 +46,90 @@ def read_times(column: pl.Series) -> Times:
     A time without a zone is taken as UTC. Days without a time of day are taken as their noon, so that each lies within its
     day however blocks are cut.
     """
-    if column.dtype == pl.Date:
-        return _days(column)
-    if isinstance(column.dtype, pl.Datetime):
-        return _moments(column)
-    if column.dtype.is_numeric():
-        return _numbers(column)
-    if column.dtype == pl.String:
-        return _texts(column)
-    raise _no_time(column)
+    reader = TimeReader(column)
+    found = reader.read(column)
+    shift, notices = reader.told()
+    return Times(found + shift, notices)
+
+
+class TimeReader:
+    """Reads a column of times part by part, as `read_times`: how they are written is told by `first`, rows that hold some.
+
+    Raises `InvalidInput` where these are no times.
+    """
+
+    def __init__(self, first: pl.Series) -> None:
+        self._name, self._first = first.name, first
+        self._given, self._lost = 0, 0
+        self._days, self._zoned = True, False
+        self._told = ""
+        self._micros = self._reading(first)
+
+    def read(self, column: pl.Series) -> pl.Series:
+        """Some rows, in microseconds since 1970; days are their midnight until `told` says by what they are to be moved."""
+        found = self._micros(column)
+        known = found.drop_nulls()
+        self._given += len(column) - column.null_count()
+        self._lost += found.null_count() - column.null_count()
+        self._days = self._days and bool((known % _DAY == 0).all())
+        return found
+
+    def told(self) -> tuple[int, list[str]]:
+        """By how many microseconds all are to be moved, once all were read, and what was assumed, in words."""
+        name = self._name
+        if self._told:
+            return 0, [self._told]
+        text = self._first.dtype == pl.String
+        if text and (not self._given or self._lost > (1 - _READ) * self._given):
+            raise _no_time(self._first)
+        lost = [f"{self._lost:,} values of {name} are no times and are left out."] if text and self._lost else []
+        if self._zoned:
+            return 0, lost
+        if self._days and self._given > self._lost:
+            return _NOON, [f"{name} holds days: each is taken as its noon, UTC.", *lost]
+        return 0, [f"{name} has no time zone: it is taken as UTC.", *lost]
+
+    def _reading(self, first: pl.Series) -> Reading:
+        if first.dtype == pl.Date:
+            return lambda column: column.cast(pl.Datetime("us")).dt.timestamp("us")
+        if isinstance(first.dtype, pl.Datetime):
+            return self._moments
+        if first.dtype.is_numeric():
+            return self._numbers(first)
+        if first.dtype == pl.String:
+            return self._texts(first)
+        raise _no_time(first)
+
+    def _moments(self, column: pl.Series) -> pl.Series:
+        zone = getattr(column.dtype, "time_zone", None)
+        self._zoned = self._zoned or zone is not None
+        return column.dt.timestamp("us") if zone is None else column.dt.convert_time_zone("UTC").dt.timestamp("us")
+
+    def _written(self, way: Reading, column: pl.Series) -> pl.Series:
+        return self._moments(way(column))
+
+    def _numbers(self, first: pl.Series) -> Reading:
+        numbers = first.cast(pl.Float64, strict=False)
+        middle = numbers.filter(numbers.is_finite()).median() if len(numbers) else None
+        size = float(middle) if isinstance(middle, (int, float)) else 0.0
+        for least, factor, unit in _UNITS:
+            if size >= least:
+                self._told = f"{first.name} is taken as {unit} since 1970, UTC."
+                return partial(_scaled, factor=factor)
+        raise _no_time(first)
+
+    def _texts(self, first: pl.Series) -> Reading:
+        given = len(first) - first.null_count()
+        ways: list[Reading] = [_iso, *(partial(_as_written, pattern=pattern) for pattern in _FORMATS)]
+        for way in ways if given else []:
+            read = way(first)
+            if len(read) - read.null_count() >= _READ * given:
+                return partial(self._written, way)
+        as_numbers = first.cast(pl.Float64, strict=False)
+        if as_numbers.null_count() == first.null_count() and given:
+            scaled = self._numbers(as_numbers)
+            return lambda column: scaled(column.cast(pl.Float64, strict=False))
+        raise _no_time(first)
 
 
 def parse_moment(text: str) -> datetime:
@@ -71,30 +150,8 @@ def moment_micros(text: str) -> int:
     return micros(parse_moment(text))
 
 
-def _days(column: pl.Series) -> Times:
-    at = column.cast(pl.Datetime("us")).dt.timestamp("us") + _NOON
-    return Times(at, [f"{column.name} holds days: each is taken as its noon, UTC."])
-
-
-def _moments(column: pl.Series) -> Times:
-    zone = getattr(column.dtype, "time_zone", None)
-    at = column.dt.timestamp("us") if zone is None else column.dt.convert_time_zone("UTC").dt.timestamp("us")
-    if zone is not None:
-        return Times(at, [])
-    known = at.drop_nulls()
-    if len(known) and bool((known % _DAY == 0).all()):
-        return _days(column.cast(pl.Date))
-    return Times(at, [f"{column.name} has no time zone: it is taken as UTC."])
-
-
-def _numbers(column: pl.Series) -> Times:
-    numbers = column.cast(pl.Float64, strict=False)
-    middle = numbers.filter(numbers.is_finite()).median() if len(numbers) else None
-    size = float(middle) if isinstance(middle, (int, float)) else 0.0
-    for least, factor, unit in _UNITS:
-        if size >= least:
-            return Times(_scaled(column, factor), [f"{column.name} is taken as {unit} since 1970, UTC."])
-    raise _no_time(column)
+def _as_written(column: pl.Series, pattern: str) -> pl.Series:
+    return column.str.to_datetime(pattern, strict=False, time_unit="us")
 
 
 def _scaled(column: pl.Series, factor: float) -> pl.Series:
@@ -107,23 +164,6 @@ def _scaled(column: pl.Series, factor: float) -> pl.Series:
     if factor > 1:
         return whole // int(factor)
     return whole if factor < 0 else whole * round(1 / factor)
-
-
-def _texts(column: pl.Series) -> Times:
-    given = len(column) - column.null_count()
-    for read in (
-        _iso(column),
-        *(column.str.to_datetime(pattern, strict=False, time_unit="us") for pattern in _FORMATS),
-    ):
-        if given and len(read) - read.null_count() >= _READ * given:
-            found = _moments(read.alias(column.name))
-            lost = given - (len(read) - read.null_count())
-            told = [f"{lost:,} values of {column.name} are no times and are left out."] if lost else []
-            return Times(found.micros, [*found.notices, *told])
-    as_numbers = column.cast(pl.Float64, strict=False)
-    if as_numbers.null_count() == column.null_count() and given:
-        return _numbers(as_numbers)
-    raise _no_time(column)
 
 
 def _iso(column: pl.Series) -> pl.Series:
