@@ -7,13 +7,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__) && !defined(LOOPLINE_NARROW)
+#include <immintrin.h>
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 #define SHOWN __attribute__((visibility("default")))
 
 enum { PIECE = 1 << 15 };             /* rows that stay in the cache together: `_AT_ONCE` of counting.py */
-enum { BLOCK = 2048, HASHED = 512 };  /* and those that stay in its first level */
-enum { UNROLLED = 4 };
+enum { BLOCK = 2048, HASHED = 2048 };  /* and those that stay in its first level */
+enum { UNROLLED = 4, LINE = 8 };     /* registers side by side; numbers that memory gives together */
 enum { SUMS = 8, TOGETHER = 128 };    /* as numpy's pairwise sums have them */
 enum { MOMENTS = 5 };                 /* rows, mean, squared distances from it, least, most */
 enum { REGISTERS = 256, BITS = 8, SHIFT = 33 }; /* as distinct.py has them */
@@ -43,19 +46,21 @@ static inline uint64_t hash_of(double number) {
     return bits ^ bits >> SHIFT;
 }
 
-/* A rank that every register has reached changes nothing, and most hashes have no higher one. */
-static void take(const uint64_t *hashes, int count, uint8_t *registers) {
-    unsigned least = 255;
+/* The bits of a hash that would have to be 0 for a rank that changes anything: every register has reached the others. */
+static uint64_t reached_by(const uint8_t *registers) {
+    uint8_t least = UINT8_MAX;
     for (int r = 0; r < REGISTERS; r++)
         least = registers[r] < least ? registers[r] : least;
-    const uint64_t reached = (((uint64_t)1 << least) - 1) << BITS;
-    for (int r = 0; r < count; r++)
-        if (!(hashes[r] & reached)) {
-            const uint64_t rest = hashes[r] >> BITS | (uint64_t)1 << (63 - BITS);
-            const uint8_t rank = (uint8_t)(__builtin_ctzll(rest) + 1);
-            uint8_t *to = registers + hashes[r] % REGISTERS;
-            *to = rank > *to ? rank : *to;
-        }
+    return (((uint64_t)1 << least) - 1) << BITS;
+}
+
+static void take(const uint64_t *hashes, int count, uint8_t *registers) {
+    for (int r = 0; r < count; r++) {
+        const uint64_t rest = hashes[r] >> BITS | (uint64_t)1 << (63 - BITS);
+        const uint8_t rank = (uint8_t)(__builtin_ctzll(rest) + 1);
+        uint8_t *to = registers + hashes[r] % REGISTERS;
+        *to = rank > *to ? rank : *to;
+    }
 }
 
 /* --- numbers --- */
@@ -159,8 +164,17 @@ struct stream {
     void *private_data;
 };
 
-struct view { /* length and the first twelve bytes, or length, four bytes, a buffer and a place in it: one view is always one text */
-    uint64_t low, high;
+enum { INSIDE = 12 }; /* bytes of a text that are in its view */
+
+struct view { /* length and twelve bytes; of a longer text four bytes, the number of a buffer and a place in it */
+    uint32_t length;
+    uint8_t begin[4];
+    union {
+        uint64_t rest;
+        struct {
+            uint32_t buffer, offset;
+        };
+    };
 };
 
 enum { SLOTS = 1024, MOST = 512 }; /* `_MOST` of kernel.py */
@@ -175,79 +189,101 @@ struct tally {
     struct slot slots[SLOTS];
     struct slot *known[MOST]; /* by code */
     int count;
+    const uint8_t *const *buffers; /* of the longer texts */
 };
 
-/* The slot of a view; NULL where there are too many. */
+INLINE uint64_t first_of(struct view view) {
+    uint64_t first;
+    memcpy(&first, &view, sizeof first);
+    return first;
+}
+
+INLINE const uint8_t *bytes_of(const struct tally *tally, struct view view) {
+    return tally->buffers[view.buffer] + view.offset;
+}
+
+static uint64_t mixed_long(const struct tally *tally, struct view view) {
+    const uint8_t *bytes = bytes_of(tally, view);
+    uint64_t mixed = view.length, some;
+    for (uint32_t at = 0; at + sizeof some <= view.length; at += sizeof some) {
+        memcpy(&some, bytes + at, sizeof some);
+        mixed = (mixed ^ some) * FIRST_FACTOR;
+        mixed ^= mixed >> SHIFT;
+    }
+    memcpy(&some, bytes + view.length - sizeof some, sizeof some);
+    return (mixed ^ some) * SECOND_FACTOR;
+}
+
+INLINE int same(const struct tally *tally, struct view one, struct view other) {
+    if (first_of(one) != first_of(other))
+        return 0;
+    return one.rest == other.rest ||
+           (one.length > INSIDE && !memcmp(bytes_of(tally, one), bytes_of(tally, other), one.length));
+}
+
+/* The slot of a text; NULL where there are too many. */
 INLINE struct slot *slot_of(struct tally *tally, struct view view) {
-    const uint64_t mixed = (view.low ^ view.high * FIRST_FACTOR) * SECOND_FACTOR;
+    const uint64_t mixed = view.length > INSIDE ? mixed_long(tally, view)
+                                                : (first_of(view) ^ view.rest * FIRST_FACTOR) * SECOND_FACTOR;
     for (uint32_t place = (uint32_t)(mixed >> 40) % SLOTS;; place = (place + 1) % SLOTS) {
         struct slot *slot = tally->slots + place;
-        if (slot->view.low == view.low && slot->view.high == view.high && slot->count)
-            return slot;
-        if (!slot->count) {
-            if (tally->count == MOST)
-                return NULL;
+        if (slot->count) {
+            if (same(tally, slot->view, view))
+                return slot;
+        } else if (tally->count == MOST)
+            return NULL;
+        else {
             slot->view = view;
             slot->code = tally->count;
-            tally->known[tally->count++] = slot;
-            return slot;
+            return tally->known[tally->count++] = slot;
         }
     }
 }
 
-/* Returns whether no more than MOST views were there. */
-static int tally_array(struct tally *tally, const struct array *array, int64_t before, int64_t *firsts, int64_t *nulls,
-                       int32_t *codes) {
+/* Returns whether there were no more than MOST texts. */
+static int tally_array(struct tally *tally, const struct array *array, int64_t *firsts, int64_t *nulls, int32_t *codes) {
     const uint8_t *valid = array->null_count ? array->buffers[0] : NULL;
     const struct view *views = (const struct view *)array->buffers[1] + array->offset;
+    tally->buffers = (const uint8_t *const *)array->buffers + 2;
     for (int64_t r = 0; r < array->length; r++) {
         const int64_t bit = array->offset + r;
         if (valid && !(valid[bit / 8] >> bit % 8 & 1)) {
             ++*nulls;
             if (codes)
-                codes[before + r] = -1;
+                codes[r] = -1;
             continue;
         }
         struct slot *slot = slot_of(tally, views[r]);
         if (slot == NULL)
             return 0;
         if (!slot->count++)
-            firsts[slot->code] = before + r;
+            firsts[slot->code] = r;
         if (codes)
-            codes[before + r] = slot->code;
+            codes[r] = slot->code;
     }
     return 1;
 }
 
-/* How often each view is in a column of `rows` texts, and where it is first. `firsts` and `counts` have room for MOST, `nulls`
- * comes zeroed; `codes`, where given, gets the place of each row's view among them, or -1. Returns how many there are, or -1 where
- * they are too many or the column is not of views. */
+/* How often each text is in a column of `rows`, and where it is first. `firsts` and `counts` have room for MOST, `nulls` comes zeroed;
+ * `codes`, where given, gets the place of each row's text among them, or -1. Returns how many there are, or -1 where they are too many,
+ * or the column is in several arrays or not of views. */
 SHOWN int loopline_texts(struct stream *stream, int64_t rows, int64_t *firsts, int64_t *counts, int64_t *nulls, int32_t *codes) {
     struct schema schema = {0};
     if (stream->schema_of(stream, &schema))
         return -1;
-    int taken = !strcmp(schema.format, "vu");
+    const int views = !strcmp(schema.format, "vu");
     schema.release(&schema);
-    struct tally *tally = taken ? calloc(1, sizeof *tally) : NULL;
-    if (tally == NULL)
+    struct array array = {0};
+    if (!views || stream->next(stream, &array) || array.release == NULL)
         return -1;
-    for (int64_t before = 0; taken;) {
-        struct array array = {0};
-        if (stream->next(stream, &array)) {
-            taken = 0;
-            break;
-        }
-        if (array.release == NULL) { /* the end */
-            taken = before == rows;
-            break;
-        }
-        taken = before + array.length <= rows && tally_array(tally, &array, before, firsts, nulls, codes);
-        before += array.length;
-        array.release(&array);
+    int found = -1;
+    struct tally *tally = array.length == rows ? calloc(1, sizeof *tally) : NULL;
+    if (tally != NULL && tally_array(tally, &array, firsts, nulls, codes)) {
+        found = tally->count;
+        for (int code = 0; code < found; code++)
+            counts[code] = tally->known[code]->count;
     }
-    const int found = taken ? tally->count : -1;
-    for (int code = 0; code < found; code++)
-        counts[code] = tally->known[code]->count;
     free(tally);
+    array.release(&array);
     return found;
 }

@@ -76,30 +76,21 @@ def texts_counted(column: pl.Series, *, coded: bool) -> CountedTexts | None:
     count = _function("loopline_texts", _INT, (_POINTER, _LONG, *[_POINTER] * 4))
     if count is None or column.dtype != pl.String:
         return None
-    firsts, counts = np.empty(_MOST, dtype=np.int64), np.zeros(_MOST, dtype=np.int64)
+    column = column.rechunk()
+    firsts, counts = np.empty(_MOST, dtype=np.int64), np.empty(_MOST, dtype=np.int64)
     nulls = np.zeros(1, dtype=np.int64)
     codes = np.empty(len(column), dtype=np.int32) if coded else None
     # The capsule owns the stream, and lets it go when it goes.
     capsule = column.__arrow_c_stream__()
-    views = count(_pointer(capsule, _STREAM), len(column), *(_address(one) for one in (firsts, counts, nulls, codes)))
-    if views < 0:
+    many = count(_pointer(capsule, _STREAM), len(column), *(_address(one) for one in (firsts, counts, nulls, codes)))
+    if many < 0:
         return None
-    return _of_texts([column[place] for place in firsts[:views].tolist()], counts[:views], int(nulls[0]), codes)
-
-
-def _of_texts(texts: list[str], counts: Longs, nulls: int, codes: Codes | None) -> CountedTexts:
-    """A long text may lie in several places, each of which was counted by itself."""
-    place_of = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    if len(place_of) < len(texts):
-        place = np.array([place_of[text] for text in texts])
-        counts = np.bincount(place, weights=counts).astype(np.int64)
-        if codes is not None:
-            codes = np.append(place, -1).astype(np.int32)[codes]
-    return CountedTexts(list(place_of), counts, nulls, codes)
+    distinct = [column[place] for place in firsts[:many].tolist()]
+    return CountedTexts(distinct, counts[:many], int(nulls[0]), codes)
 
 
 def _address(array: npt.NDArray[Any] | None) -> int | None:
-    return None if array is None else array.ctypes.data
+    return None if array is None else int(array.__array_interface__["data"][0])
 
 
 @cache

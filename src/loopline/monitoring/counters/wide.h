@@ -71,6 +71,9 @@ INLINE TARGET void NAME(pass_block)(const double *x, int count, const double *ed
             at[v] = (NAME(signs)){0} + first;
     for (int e = first; e < last; e++) {
         const double edge = edges[e];
+        /* Meanwhile a share of the next piece comes near. */
+        for (int p = (e - first) * BLOCK / (last - first); p < (e - first + 1) * BLOCK / (last - first); p += LINE)
+            __builtin_prefetch(x + PIECE + p, 0, 2);
         NAME(signs) reached[UNROLLED] = {{0}};
         int v = 0;
         for (; v + UNROLLED <= whole; v += UNROLLED)
@@ -117,22 +120,40 @@ INLINE TARGET void NAME(pass)(const double *x, int count, const double *edges, i
     }
 }
 
+/* Write down those hashes that have none of the bits `reached`; returns how many. Few have none, and no branch may depend on it. */
+INLINE TARGET int NAME(keep)(NAME(words) hashes, uint64_t reached, uint64_t *to) {
+#if LANES == 8
+    const __mmask8 none = _mm512_testn_epi64_mask((__m512i)hashes, _mm512_set1_epi64((long long)reached));
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi64(none, (__m512i)hashes));
+    return __builtin_popcount(none);
+#else
+    int kept = 0;
+    for (int l = 0; l < LANES; l++) {
+        to[kept] = hashes[l];
+        kept += !(hashes[l] & reached);
+    }
+    return kept;
+#endif
+}
+
 /* Take in the hashes of numbers; none is NaN, and both zeros are one number. */
 INLINE TARGET void NAME(sketch)(const double *x, int count, uint8_t *registers) {
     uint64_t hashes[HASHED];
     for (int begin = 0; begin < count; begin += HASHED) {
         const int some = count - begin < HASHED ? count - begin : HASHED, whole = some - some % LANES;
+        const uint64_t reached = reached_by(registers);
+        int kept = 0;
         for (int r = 0; r < whole; r += LANES) {
             NAME(words) one = (NAME(words))(*(const NAME(doubles) *)(x + begin + r) + 0.0);
             one ^= one >> SHIFT;
             one *= FIRST_FACTOR;
             one ^= one >> SHIFT;
             one *= SECOND_FACTOR;
-            *(NAME(words) *)(hashes + r) = one ^ one >> SHIFT;
+            kept += NAME(keep)(one ^ one >> SHIFT, reached, hashes + kept);
         }
         for (int r = whole; r < some; r++)
-            hashes[r] = hash_of(x[begin + r]);
-        take(hashes, some, registers);
+            hashes[kept++] = hash_of(x[begin + r]);
+        take(hashes, kept, registers);
     }
 }
 
