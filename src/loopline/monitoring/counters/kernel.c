@@ -178,6 +178,7 @@ struct view { /* length and twelve bytes; of a longer text four bytes, the numbe
 };
 
 enum { SLOTS = 1024, MOST = 512 }; /* `_MOST` of kernel.py */
+enum { AHEAD = 128 };              /* views that are fetched meanwhile */
 
 struct slot {
     struct view view;
@@ -247,6 +248,7 @@ static int tally_array(struct tally *tally, const struct array *array, int64_t *
     tally->buffers = (const uint8_t *const *)array->buffers + 2;
     for (int64_t r = 0; r < array->length; r++) {
         const int64_t bit = array->offset + r;
+        __builtin_prefetch(views + r + AHEAD, 0, 1);
         if (valid && !(valid[bit / 8] >> bit % 8 & 1)) {
             ++*nulls;
             if (codes)
