@@ -38,7 +38,7 @@ __all__ = [
     "reference_profile",
 ]
 
-_AT_ONCE = 5 << 18  # five columns of a group of rows as many writers make them
+_AT_ONCE = 1 << 19  # values: two columns of a group of rows, as many writers make them
 
 
 class Binning(msgspec.Struct, frozen=True):
