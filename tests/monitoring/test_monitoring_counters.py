@@ -78,6 +78,10 @@ def test_rows_need_not_lie_one_after_the_other_and_may_be_none():
     one_apart = np.empty((100, 2), dtype=np.uint8)[:, 0]
     count_numbers(x[:100], EDGES, (0, 100), one_apart)
     assert one_apart.tolist() == both_ways(x[:100], (0, 100))[1][1]
+    beyond, within = (count_numbers(x[:100], EDGES, (0, 100, last)) for last in (200, 100))
+    assert repr(beyond) == repr(within)
+    with pytest.raises(ValueError, match="operand"):
+        count_numbers(x[:100], EDGES, (0, 100), np.empty(99, dtype=np.uint8))
 
 
 def test_so_are_many_and_few_bins():

@@ -41,7 +41,7 @@ def count_numbers(
     """The profile of each stretch, rows from one bound up to the next; `places` (rows,), where given, takes the place of each row."""
     # The last bin is closed: what is above it begins with the next number.
     firsts = [*edges[:-1], math.nextafter(edges[-1], math.inf)]
-    ends = [min(int(bound), len(values)) for bound in bounds]
+    ends = [min(max(int(bound), 0), len(values)) for bound in bounds]
     cuts = [slice(first, last) for first, last in pairwise(ends)]
     counted = numbers_counted(values, firsts, ends, places)
     if counted is None:

@@ -14,7 +14,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define SHOWN __attribute__((visibility("default")))
 
-enum { PIECE = 1 << 15 };             /* rows that stay in the cache together: `_AT_ONCE` of counting.py */
+enum { PIECE = 1 << 15 };             /* rows that stay in the cache together: as kernel.py has them */
 enum { BLOCK = 2048, HASHED = 2048 };  /* and those that stay in its first level */
 enum { UNROLLED = 4, LINE = 8 };     /* registers side by side; numbers that memory gives together */
 enum { SUMS = 8, TOGETHER = 128 };    /* as numpy's pairwise sums have them */

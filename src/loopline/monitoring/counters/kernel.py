@@ -54,7 +54,7 @@ def numbers_counted(
 ) -> CountedNumbers | None:
     """Stretches of a column of numbers, where each bin begins with one of the `edges`; None where the library was not built."""
     count = _function("loopline_numbers", _INT, (_POINTER, _POINTER, _LONG, _POINTER, _LONG, *[_POINTER] * 5))
-    if count is None or (places is not None and not places.flags.c_contiguous):
+    if count is None or (places is not None and not _taken(places, len(values))):
         return None
     x, firsts, ends = np.ascontiguousarray(values, dtype=np.float64), np.array(edges), np.array(bounds, dtype=np.int64)
     lengths = np.diff(ends)
@@ -86,7 +86,13 @@ def texts_counted(column: pl.Series, *, coded: bool) -> CountedTexts | None:
     if many < 0:
         return None
     distinct = [column[place] for place in firsts[:many].tolist()]
+    if len(set(distinct)) < many:  # views that are not filled with zeros, as Arrow has them
+        return None
     return CountedTexts(distinct, counts[:many], int(nulls[0]), codes)
+
+
+def _taken(places: npt.NDArray[Any], rows: int) -> bool:
+    return bool(places.flags.c_contiguous) and places.dtype == np.uint8 and len(places) == rows
 
 
 def _address(array: npt.NDArray[Any] | None) -> int | None:
