@@ -23,7 +23,7 @@ help:
 	@echo "make newest       resolve without the constraints file and run the tests"
 	@echo "make constraints  resolve anew and write constraints.txt"
 
-$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard src/loopline/models/runtimes/forest/*.[ch])
+$(STAMP): pyproject.toml constraints.txt hatch_build.py src/loopline/native.py $(wildcard src/loopline/models/runtimes/forest/*.[ch] src/loopline/monitoring/counters/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[postgres,examples,lightgbm,xgboost,otel,grpc,notebook,ray]' --group dev
@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard src/loopline/
 
 install: $(STAMP)
 
-# The tests start a real PostgreSQL, whose Debian package brings its server programs, and try the library in C, which installing builds.
+# The tests start a real PostgreSQL, whose Debian package brings its server programs, and try the libraries in C, which installing builds.
 debian:
 	@command -v cc >/dev/null 2>&1 || { \
 		echo "installing a C compiler for the tests"; \

@@ -19,7 +19,7 @@ _TOLERANCE = 0.02
 @dataclass(frozen=True)
 class Trial:
     """A fault of one seed, who looked at it, and what came of it. `delay` is in rows, None where it was not found; `rank` of the true cause is
-    that of the whole stream's end, `rank_at_page` what is told on the day of the page.
+    that of the whole stream's end, `rank_at_page` what is told on the day of the page; `sentence` and `sentence_at_page` are of the first cause.
     """
 
     stream: str
@@ -35,6 +35,7 @@ class Trial:
     seconds: float
     sentence: str = ""
     rank_at_page: int | None = None
+    sentence_at_page: str = ""
 
 
 def trials(rounds: Rounds, part: str, streams: Mapping[str, Callable[[], Stream]], seeds: Sequence[int]) -> None:
@@ -85,7 +86,8 @@ def _told(
     # Whoever is paged looks on that day: what came later is not known then.
     task = _task(stream(), planted(), runner.contestant, rounds.folder, until=planted().first + trial.delay)
     then = runner.run({**task, "reference_blocks": answer["reference_blocks"]}, rounds.folder, rounds.plan.patience)
-    return replace(trial, rank_at_page=_rank(then["causes"], planted()))
+    causes = then["causes"]
+    return replace(trial, rank_at_page=_rank(causes, planted()), sentence_at_page=_first(causes))
 
 
 def _task(
@@ -130,7 +132,7 @@ def _judged(stream: Stream, planted: Planted, seed: int, contestant: Contestant,
         rank = None if planted.kind == "concept" else rank
     return Trial(
         stream.name, planted.kind, seed, planted.cost, planted.cost > _TOLERANCE * level, contestant.name, len(before),
-        planted.first, delay, rank, answer["seconds"], causes[0]["sentence"] if causes else "",
+        planted.first, delay, rank, answer["seconds"], _first(causes),
     )  # fmt: skip
 
 
@@ -141,6 +143,10 @@ def _right(page: dict[str, Any], planted: Planted) -> bool:
     if page["kind"] == "slice":
         return planted.kind != "concept" or page["columns"] == [f"{planted.truth[0]}={planted.value}"]
     return bool(set(page["columns"]) & set(planted.truth))
+
+
+def _first(causes: Sequence[dict[str, Any]]) -> str:
+    return str(causes[0]["sentence"]) if causes else ""
 
 
 def _rank(causes: Sequence[dict[str, Any]], planted: Planted) -> int | None:

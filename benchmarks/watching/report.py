@@ -211,7 +211,7 @@ def _changes(found: Sequence[Any]) -> str:
 def _sizes(found: Sequence[Any]) -> str:
     lines = ["| | rows x 25 | seconds | processor seconds | memory, MB |", "|---|---|---|---|---|"]
     lines += [
-        f"| {_TITLES[one.contestant]} | {one.rows:,} | {one.seconds:,.1f} | {one.cpu:,.1f} | {one.memory_mb:,.0f} |"
+        f"| {_TITLES[one.contestant]} | {one.rows:,} | {one.seconds:,.2f} | {one.cpu:,.2f} | {one.memory_mb:,.0f} |"
         for one in found
     ]
     return "\n".join(lines)

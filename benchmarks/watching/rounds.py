@@ -124,4 +124,6 @@ def files_of(name: str, below: str) -> Path | None:
 
 def _brief(found: Mapping[str, Any]) -> str:
     told = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
-    return ", ".join(f"{key}={value}" for key, value in told.items() if key not in {"contestant", "sentence"})
+    return ", ".join(
+        f"{key}={value}" for key, value in told.items() if key not in {"contestant", "sentence", "sentence_at_page"}
+    )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from loopline.app.doctor import machine
+from loopline import native
 from loopline.app.doctor.examine import examine
 from loopline.app.home import open_home
 from loopline.clock import SystemClock
@@ -351,9 +351,10 @@ def test_a_taken_port_is_told_unless_up_runs(home):
         lock.close()
 
 
-def test_a_library_that_was_not_built_is_told(home, monkeypatch):
-    monkeypatch.setattr(machine, "kernel", lambda: None)
-    assert [(one.code, one.severity) for one in examine(home)] == [("trees.slow", "note")]
+def test_libraries_that_were_not_built_are_told(home, monkeypatch):
+    monkeypatch.setattr(native, "loaded", lambda _: None)
+    told = [(one.code, one.severity) for one in examine(home)]
+    assert told == [("trees.slow", "note"), ("counting.slow", "note")]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting takes root")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loopline import native
+
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).parent / "uv"
 
@@ -67,9 +69,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name for name in names if name.endswith(".py")} == sources
     assert "loopline/py.typed" in names
     assert "loopline/server/control/page.css" in names
-    assert "loopline/models/runtimes/forest/kernel.c" in names
-    built = [name for name in names if re.fullmatch(r"loopline/models/runtimes/forest/kernel-[0-9a-f]{12}\.so", name)]
-    assert len(built) == (1 if shutil.which("cc") else 0)
+    folders = [f"loopline/{library.folder}" for library in native.LIBRARIES]
+    assert {f"{folder}/kernel.c" for folder in folders} <= set(names)
+    built = [name for name in names if re.fullmatch(r".*/kernel-[0-9a-f]{12}\.so", name)]
+    assert sorted(name.rpartition("/")[0] for name in built) == (sorted(folders) if shutil.which("cc") else [])
     assert wheel.name.endswith("-py3-none-any.whl") == (not built)
     assert any(re.fullmatch(r"loopline/storage/migrations/versions/\d{4}_\w+\.py", name) for name in names)
     assert not [name for name in names if "test_" in name or "__pycache__" in name or "conftest" in name]
@@ -81,9 +84,10 @@ def test_it_is_imported_from_its_own_environment(run, installed):
     assert str(ROOT) not in run("python", "-c", "import sys; print(sys.path)")
 
 
-def test_trees_are_walked_by_its_library(run):
-    program = "from loopline.models.runtimes.forest.kernel import kernel; print(kernel() is not None)"
-    assert run("python", "-c", program) == f"{shutil.which('cc') is not None}\n"
+def test_its_libraries_are_loaded(run):
+    program = "from loopline.native import LIBRARIES, loaded; print([loaded(one) is not None for one in LIBRARIES])"
+    there = shutil.which("cc") is not None
+    assert run("python", "-c", program) == f"{[there, there]}\n"
 
 
 def test_without_a_compiler_the_wheel_is_pure_python(tmp_path):

@@ -1,8 +1,6 @@
 """Trees that are walked in C: the very numbers of ONNX Runtime for whatever trees, and ONNX Runtime itself where one bit would differ."""
 
 import ctypes
-import runpy
-import shutil
 import subprocess
 import threading
 from dataclasses import replace
@@ -30,10 +28,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 
+from loopline import native
 from loopline.errors import InvalidInput
 from loopline.evaluation.kind import Output
 from loopline.models.conversion import to_onnx
-from loopline.models.runtimes.forest import building, opening
+from loopline.models.runtimes.forest import opening
 from loopline.models.runtimes.forest.flat import flatten
 from loopline.models.runtimes.forest.kernel import Forest, kernel
 from loopline.models.runtimes.forest.opening import ForestRun
@@ -102,10 +101,6 @@ def assert_same_bits(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
     assert found.tobytes() == expected.tobytes()
-
-
-def test_the_library_is_built_wherever_there_is_a_compiler():
-    assert kernel() is not None or shutil.which("cc") is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -379,33 +374,10 @@ def test_double_precision_is_left_to_onnx_runtime():
         forest_in(made.model_of("TreeEnsembleRegressor", told))
 
 
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory) -> Path:
-    """The sources away from this repository, not yet built."""
-    folder = tmp_path_factory.mktemp("forest")
-    for name in ("building.py", "kernel.c", "wide.h"):
-        shutil.copy(building.SOURCE.with_name(name), folder)
-    return folder / "building.py"
-
-
-def test_without_a_compiler_nothing_is_built_and_nothing_is_left_behind(copied, monkeypatch):
-    for compiler in ("/bin/false", "/nowhere/cc", "/bin/true"):
-        monkeypatch.setenv("CC", compiler)
-        assert runpy.run_path(str(copied))["build"]() is None
-    assert {path.name for path in copied.parent.iterdir()} == {"building.py", "kernel.c", "wide.h"}
-
-
-def test_a_library_of_another_source_is_not_loaded(copied):
-    own = runpy.run_path(str(copied))["library"]()
-    assert own.name == building.library().name
-    (copied.parent / "wide.h").write_text(building.SOURCE.with_name("wide.h").read_text() + "\n")
-    assert runpy.run_path(str(copied))["library"]().name != own.name
-
-
 def test_narrow_registers_give_the_same_bits(tmp_path, boosted, large, monkeypatch):
     narrow = tmp_path / "narrow.so"
-    flags = [flag for flag in building._FLAGS if flag != "-O3"]
-    command = ["cc", *flags, "-O1", "-DLOOPLINE_NARROW", str(building.SOURCE), "-o", str(narrow), "-lm"]
+    flags = [flag for flag in native.FLAGS if flag != "-O3"]
+    command = ["cc", *flags, "-O1", "-DLOOPLINE_NARROW", str(native.FOREST.source), "-o", str(narrow), "-lm"]
     subprocess.run(command, check=True)
     other = ctypes.CDLL(str(narrow)).loopline_forest
     other.argtypes, other.restype = kernel().argtypes, kernel().restype

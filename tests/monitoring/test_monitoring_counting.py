@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from loopline.errors import InvalidInput
 from loopline.monitoring.counting import count_categories, count_numbers, floats_of
 from loopline.monitoring.distinct import hashes_of
-from loopline.monitoring.profile import freeze, merge, profile, profile_scan
+from loopline.monitoring.profile import (
+    Profile,
+    freeze,
+    merge,
+    profile,
+    profile_after,
+    profile_scan,
+    reference_profile,
+)
 
 EDGES = [
     (0.0, 1.0, 2.5, 4.0),
@@ -165,14 +173,46 @@ def test_a_file_is_profiled_in_parts_as_its_rows_are(tmp_path):
     rows.write_parquet(tmp_path / "rows.parquet", row_group_size=700)
     binning = freeze(rows.drop("unused")[:2_000])
     scan = pl.scan_parquet(tmp_path / "rows.parquet")
-    told, wanted = profile_scan(scan.slice(1_000), binning, at_once=600), profile(rows[1_000:], binning)
-    assert told.categories == wanted.categories
-    for name, one in told.numbers.items():
-        other = wanted.numbers[name]
-        assert (one.counts, one.low, one.high, one.distinct) == (other.counts, other.low, other.high, other.distinct)
-        assert (one.mean, one.squares) == (pytest.approx(other.mean), pytest.approx(other.squares))
+    wanted = profile(rows[1_000:], binning)
+    for at_once in (600, 1_500, 1 << 20):
+        assert_same(profile_scan(scan.slice(1_000), binning, at_once), wanted)
     nothing = profile_scan(scan.head(0), binning)
     assert nothing.rows == 0
     assert merge(nothing, wanted) == wanted
     with pytest.raises(InvalidInput, match="no column 'c'"):
         profile_scan(scan.drop("c"), binning)
+
+
+def test_a_reference_and_what_came_after_it_are_read_together(tmp_path):
+    rng = np.random.default_rng(7)
+    rows = pl.DataFrame(
+        {
+            "x": rng.normal(size=3_000),
+            "c": rng.choice(["a", "b", "c"], 3_000),
+            "v": pl.Series(rng.normal(size=(3_000, 2)).tolist()),
+            "unused": pl.Series([b"0"] * 3_000),
+        }
+    )
+    rows.write_parquet(tmp_path / "rows.parquet", row_group_size=700)
+    scan = pl.scan_parquet(tmp_path / "rows.parquet")
+    wanted = reference_profile([rows[:1_000]])
+    for at_once in (700, 1 << 20):
+        reference, later = profile_after(scan, 1_000, at_once)
+        assert (reference.binning, reference.blocks) == (wanted.binning, ())
+        assert_same(reference.profile, wanted.profile)
+        assert_same(later, profile(rows[1_000:], wanted.binning))
+    reference, later = profile_after(scan, 4_000)
+    assert (reference.profile.rows, later.rows) == (3_000, 0)
+    with pytest.raises(InvalidInput, match="no rows"):
+        profile_after(scan, 0)
+
+
+def assert_same(told: Profile, wanted: Profile):
+    """Only sums of parts may differ, in their last digits."""
+    assert (told.rows, told.categories) == (wanted.rows, wanted.categories)
+    assert told.numbers.keys() == wanted.numbers.keys()
+    for name, one in told.numbers.items():
+        other = wanted.numbers[name]
+        assert (one.nulls, one.counts, one.finite) == (other.nulls, other.counts, other.finite)
+        assert (one.low, one.high, one.distinct) == (other.low, other.high, other.distinct)
+        assert (one.mean, one.squares) == (pytest.approx(other.mean), pytest.approx(other.squares))

@@ -59,16 +59,14 @@ def _pages(watched: Watched, answer: Answer) -> None:
 
 
 def _drift(task: dict, answer: Answer) -> None:  # type: ignore[type-arg]
-    """The drift of every column, read in parts."""
+    """The drift of every column."""
     import polars as pl
 
     from loopline.monitoring.drift import diagnose
-    from loopline.monitoring.profile import profile_scan, reference_profile
+    from loopline.monitoring.profile import profile_after
 
-    names = [*task["numbers"], *task["categories"]]
-    rows, first, last = pl.scan_parquet(task["stream"]).select(names), task["reference"], task["ends"][-1]
-    reference = reference_profile([rows.head(first).collect()])
-    found = diagnose(reference, profile_scan(rows.slice(first, last - first), reference.binning))
+    rows = pl.scan_parquet(task["stream"]).select(*task["numbers"], *task["categories"]).head(task["ends"][-1])
+    found = diagnose(*profile_after(rows, task["reference"]))
     answer.more = {"suspects": len(found)}
 
 

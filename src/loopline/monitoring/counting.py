@@ -2,8 +2,8 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import polars as pl
 
 from loopline.errors import InvalidInput
 from loopline.monitoring.column_profile import KEPT_NEW, CategoryProfile, NumberProfile, kept_new
+from loopline.monitoring.counters.kernel import PIECE, numbers_counted, texts_counted
 from loopline.monitoring.distinct import Hashes, Registers, hashes_of, hashes_of_texts, sketch
 
 Floats = npt.NDArray[np.float64]
@@ -20,7 +21,6 @@ Places = npt.NDArray[np.uint8]
 """Where each row counts: the bin of a number with below and above, the known value of a category with unseen; null has the last place."""
 
 _MANY = 4096
-_AT_ONCE = 1 << 15
 
 
 def floats_of(column: pl.Series) -> Floats:
@@ -39,33 +39,50 @@ def count_numbers(
     values: Floats, edges: Sequence[float], bounds: Sequence[int], places: Places | None = None
 ) -> list[NumberProfile]:
     """The profile of each stretch, rows from one bound up to the next; `places` (rows,), where given, takes the place of each row."""
-    counter = _Numbers(edges)
-    cuts = [slice(int(first), int(last)) for first, last in pairwise(bounds)]
-    return [counter.count(values[cut], None if places is None else places[cut]) for cut in cuts]
+    # The last bin is closed: what is above it begins with the next number.
+    firsts = [*edges[:-1], math.nextafter(edges[-1], math.inf)]
+    ends = [min(max(int(bound), 0), len(values)) for bound in bounds]
+    cuts = [slice(first, last) for first, last in pairwise(ends)]
+    counted = numbers_counted(values, firsts, ends, places)
+    if counted is None:
+        counter = _Numbers(firsts)
+        return [counter.count(values[cut], None if places is None else places[cut]) for cut in cuts]
+    moments = iter(counted.moments.tolist())
+    return [
+        _number(cut.stop - cut.start, nulls, passed, _pieces(cut, moments), registers.tobytes())
+        for cut, nulls, passed, registers in zip(
+            cuts, counted.nulls.tolist(), counted.passed.tolist(), counted.registers, strict=True
+        )
+    ]
+
+
+def _pieces(cut: slice, moments: Iterator[Sequence[float]]) -> "list[Moments]":
+    """Those of one stretch, without the pieces that no number is in."""
+    own = islice(moments, -(-(cut.stop - cut.start) // PIECE))
+    return [(int(rows), mean, squares, low, high) for rows, mean, squares, low, high in own if rows]
 
 
 class _Numbers:
     """Counts numbers in pieces that stay in the processor's cache, in memory that is used again."""
 
-    def __init__(self, edges: Sequence[float]) -> None:
-        # The last bin is closed: what is above it begins with the next number.
-        self._firsts = [*edges[:-1], math.nextafter(edges[-1], math.inf)]
-        self._mask = np.empty(_AT_ONCE, dtype=np.bool_)
-        self._apart = np.empty(_AT_ONCE, dtype=np.float64)
-        self._hashes = np.empty((2, _AT_ONCE), dtype=np.uint64)
+    def __init__(self, firsts: Sequence[float]) -> None:
+        self._firsts = firsts
+        self._mask = np.empty(PIECE, dtype=np.bool_)
+        self._apart = np.empty(PIECE, dtype=np.float64)
+        self._hashes = np.empty((2, PIECE), dtype=np.uint64)
 
     def count(self, values: Floats, places: Places | None) -> NumberProfile:
         """The profile of these; `places` takes the place of each."""
         registers, nulls = Registers(), 0
         passed = [0] * len(self._firsts)
         sums: list[Moments] = []
-        for begin in range(0, len(values), _AT_ONCE):
-            x = values[begin : begin + _AT_ONCE]
+        for begin in range(0, len(values), PIECE):
+            x = values[begin : begin + PIECE]
             known, finite, total = _split(x)
             nulls += len(x) - len(known)
             sums += [self._moments(finite, total)] if len(finite) else []
             low, high = sums[-1][3:] if len(finite) == len(known) > 0 else (-math.inf, math.inf)
-            place = None if places is None else places[begin : begin + _AT_ONCE]
+            place = None if places is None else places[begin : begin + PIECE]
             self._pass(x, len(known), low, high, passed, place)
             registers.add(hashes_of(known, self._hashes))
         return _number(len(values), nulls, passed, sums, registers.sketch())
@@ -91,8 +108,10 @@ class _Numbers:
     def _moments(self, x: Floats, total: float) -> "Moments":
         mean = total / len(x)
         apart = np.subtract(x, mean, out=self._apart[: len(x)])
-        # Not `apart @ apart`: threads of a BLAS would share these few rows, take longer, and give other last digits elsewhere.
-        return len(x), mean, float(np.einsum("i,i->", apart, apart)), float(x.min()), float(x.max())
+        # Not `apart @ apart` or an einsum: their order of additions, so the last digits, depend on threads and on the processor.
+        with np.errstate(over="ignore"):
+            squares = float(np.square(apart, out=apart).sum())
+        return len(x), mean, squares, float(x.min()), float(x.max())
 
 
 def _split(x: Floats) -> tuple[Floats, Floats, float]:
@@ -120,8 +139,8 @@ def _number(rows: int, nulls: int, passed: Sequence[int], sums: Sequence[Moments
         finite=finite_rows,
         mean=mean if finite_rows else None,
         squares=squares,
-        low=low if finite_rows else None,
-        high=high if finite_rows else None,
+        low=low + 0.0 if finite_rows else None,  # of both zeros, whichever came first
+        high=high + 0.0 if finite_rows else None,
         distinct=distinct,
     )
 
@@ -143,10 +162,10 @@ def count_categories(
     """The profile of each stretch of a column of texts, booleans or categories; `places` as in `count_numbers`."""
     cuts = [slice(int(first), int(last)) for first, last in pairwise(bounds)]
     if places is None and len(cuts) == 1:
-        return [_tallied(column[cuts[0]], known)]
-    text = column.cast(pl.String)
-    distinct = text.unique().drop_nulls().to_list()
-    codes, hashes = _codes(text, distinct), hashes_of_texts(distinct)
+        tally, nulls = tally_of(column[cuts[0]])
+        return [_profiled(nulls, tally, sketch(hashes_of_texts(list(tally))), known)]
+    distinct, codes = _coded(column.cast(pl.String))
+    hashes = hashes_of_texts(distinct)
     if places is not None:
         index = {value: place for place, value in enumerate(known)}
         place_of = [index.get(value, len(known)) for value in distinct]
@@ -154,18 +173,25 @@ def count_categories(
     return [_category(codes[cut], distinct, hashes, known) for cut in cuts]
 
 
-def _tallied(column: pl.Series, known: Sequence[str]) -> CategoryProfile:
-    """One stretch: how often each value is there, without saying where."""
+def tally_of(column: pl.Series) -> tuple[dict[str, int], int]:
+    """How often each value is there, as text, and how many are null."""
+    counted = texts_counted(column, coded=False)
+    if counted is not None:
+        return dict(zip(counted.distinct, counted.counts.tolist(), strict=True)), counted.nulls
     few = column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
-    counted = (column if few else column.cast(pl.String)).alias("value").value_counts(name="rows")
-    tally = dict(zip(counted["value"].cast(pl.String).to_list(), counted["rows"].to_list(), strict=True))
+    values = (column if few else column.cast(pl.String)).alias("value").value_counts(name="rows")
+    tally = dict(zip(values["value"].cast(pl.String).to_list(), values["rows"].to_list(), strict=True))
     nulls = tally.pop(None, 0)
-    return _profiled(nulls, tally, sketch(hashes_of_texts(list(tally))), known)
+    return tally, nulls
 
 
-def _codes(text: pl.Series, distinct: Sequence[str]) -> Ints:
-    """The place of each row's value among `distinct`, -1 for a null."""
-    return text.cast(pl.Enum(distinct)).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
+def _coded(text: pl.Series) -> tuple[list[str], Ints]:
+    """The different values, and the place of each row's among them, -1 for a null."""
+    counted = texts_counted(text, coded=True)
+    if counted is not None and counted.codes is not None:
+        return counted.distinct, counted.codes
+    distinct = text.unique().drop_nulls().to_list()
+    return distinct, text.cast(pl.Enum(distinct)).to_physical().cast(pl.Int32).fill_null(-1).to_numpy()
 
 
 def _category(codes: Ints, distinct: Sequence[str], hashes: Hashes, known: Sequence[str]) -> CategoryProfile:

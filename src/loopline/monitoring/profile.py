@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import count
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -16,8 +16,9 @@ from loopline.monitoring.column_profile import (
     merge_categories,
     merge_numbers,
 )
-from loopline.monitoring.counting import Places, count_categories, count_numbers, floats_of
+from loopline.monitoring.counting import Places, count_categories, count_numbers, floats_of, tally_of
 from loopline.monitoring.derived import Derived, derived_of, read_derived
+from loopline.monitoring.scanning import by_columns
 
 __all__ = [
     "Binning",
@@ -29,6 +30,7 @@ __all__ = [
     "freeze",
     "merge",
     "profile",
+    "profile_after",
     "profile_parts",
     "profile_places",
     "profile_scan",
@@ -36,7 +38,7 @@ __all__ = [
     "reference_profile",
 ]
 
-_AT_ONCE = 250_000
+_AT_ONCE = 1 << 19  # values: two columns of a group of rows, as many writers make them
 
 
 class Binning(msgspec.Struct, frozen=True):
@@ -55,6 +57,15 @@ class Binning(msgspec.Struct, frozen=True):
         """The columns that rows must have."""
         given = [name for name in (*self.numbers, *self.categories) if name not in self.derived]
         return list(dict.fromkeys([*given, *(one.of for one in self.derived.values())]))
+
+    def of_columns(self, columns: Sequence[str]) -> "Binning":
+        """The bins of these columns, and of what is read from them."""
+        derived = {name: one for name, one in self.derived.items() if one.of in columns}
+        return Binning(
+            {name: edges for name, edges in self.numbers.items() if name in derived or name in columns},
+            {name: known for name, known in self.categories.items() if name in columns},
+            derived,
+        )
 
     def with_columns_of(self, other: "Binning") -> "Binning":
         """The bins of the columns of both."""
@@ -111,20 +122,51 @@ def profile_parts(parts: Iterable[pl.DataFrame], binning: Binning) -> Profile:
 
 
 def profile_scan(rows: pl.LazyFrame, binning: Binning, at_once: int = _AT_ONCE) -> Profile:
-    """The profile of a scan of Parquet files, of which so many rows, and only the columns that count, are in memory at a time. Raises as `profile`."""
-    known = rows.collect_schema().names()
-    return profile_parts(
-        _parts_of(rows.select([name for name in binning.columns() if name in known]), at_once), binning
+    """The profile of a scan of Parquet files, of which a few times so many values are in memory. Raises as `profile`."""
+    _require(binning, rows.collect_schema().names())
+
+    def counted(parts: Iterator[pl.DataFrame]) -> Profile:
+        first = next(parts)
+        return profile_parts(chain([first], parts), binning.of_columns(first.columns))
+
+    return _side_by_side(by_columns(rows, binning.columns(), at_once, counted))
+
+
+def profile_after(rows: pl.LazyFrame, first: int, at_once: int = _AT_ONCE) -> tuple[ReferenceProfile, Profile]:
+    """The reference of the `first` rows of a scan and the profile of all rows after them, in one reading.
+
+    In memory are a few columns of the first rows, and a few times so many values. Raises as `reference_profile`.
+    """
+
+    def counted(parts: Iterator[pl.DataFrame]) -> tuple[ReferenceProfile, Profile]:
+        early, rest = _split(parts, first)
+        reference = reference_profile([early])
+        return reference, profile_parts(chain([rest], parts), reference.binning)
+
+    found = by_columns(rows, rows.collect_schema().names(), at_once, counted)
+    binning = reduce(Binning.with_columns_of, (reference.binning for reference, _ in found))
+    before = _side_by_side([reference.profile for reference, _ in found])
+    return ReferenceProfile(binning, before), _side_by_side([profile for _, profile in found])
+
+
+def _split(parts: Iterator[pl.DataFrame], first: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The first rows, and what else came with them."""
+    early: list[pl.DataFrame] = []
+    for part in parts:
+        missing = first - sum(map(len, early))
+        early.append(part[:missing])
+        if len(part) >= missing:
+            return pl.concat(early), part[missing:]
+    return pl.concat(early), early[-1].clear()
+
+
+def _side_by_side(profiles: Sequence[Profile]) -> Profile:
+    """Of the same rows, but other columns."""
+    return Profile(
+        max((one.rows for one in profiles), default=0),
+        {name: column for one in profiles for name, column in one.numbers.items()},
+        {name: column for one in profiles for name, column in one.categories.items()},
     )
-
-
-def _parts_of(rows: pl.LazyFrame, at_once: int) -> Iterator[pl.DataFrame]:
-    """Each part is asked for by itself: batches of one query would be read ahead of who counts them, which takes a third more memory."""
-    for begin in count(0, at_once):
-        part = rows.slice(begin, at_once).collect()
-        yield part
-        if len(part) < at_once:
-            return
 
 
 def profile_stretches(frame: pl.DataFrame, binning: Binning, bounds: Sequence[int]) -> list[Profile]:
@@ -143,13 +185,7 @@ def profile_places(
 def _profiled(
     frame: pl.DataFrame, binning: Binning, bounds: Sequence[int], places: dict[str, Places] | None
 ) -> list[Profile]:
-    for name in binning.columns():
-        if name not in frame.columns:
-            raise InvalidInput(
-                "profile.no_column",
-                f"the rows have no column {name!r}",
-                remedy="Profile the columns the model was trained on.",
-            )
+    _require(binning, frame.columns)
     place_of = places or {}
     numbers = {
         name: count_numbers(floats_of(_column(frame, binning, name)), edges, bounds, place_of.get(name))
@@ -167,6 +203,16 @@ def _profiled(
         )
         for place in range(len(bounds) - 1)
     ]
+
+
+def _require(binning: Binning, columns: Sequence[str]) -> None:
+    for name in binning.columns():
+        if name not in columns:
+            raise InvalidInput(
+                "profile.no_column",
+                f"the rows have no column {name!r}",
+                remedy="Profile the columns the model was trained on.",
+            )
 
 
 def _column(frame: pl.DataFrame, binning: Binning, name: str) -> pl.Series:
@@ -198,15 +244,17 @@ def merge(first: Profile, second: Profile) -> Profile:
 
 def _edges(column: pl.Series, bins: int) -> tuple[float, ...]:
     x = floats_of(column)
-    x = np.sort(x[np.isfinite(x)])
+    finite = np.isfinite(x)
+    x = x.copy() if finite.all() else x[finite]
+    x.sort()
     if not len(x):
         return ()
     # The inverted distribution function at even shares, as `np.quantile` has it: of sorted values these are those at places.
     places = np.maximum(np.ceil(len(x) * np.linspace(0, 1, bins + 1) - 1), 0)
-    edges = np.unique(x[places.astype(np.int64)])
-    return tuple(edges.tolist()) if len(edges) > 1 else (float(edges[0]), float(edges[0]))
+    edges = list(dict.fromkeys((x[places.astype(np.int64)] + 0.0).tolist()))
+    return tuple(edges) if len(edges) > 1 else (edges[0], edges[0])
 
 
 def _most_frequent(column: pl.Series, at_most: int) -> tuple[str, ...]:
-    counted = column.cast(pl.String).drop_nulls().value_counts(name="_rows")
-    return tuple(counted.sort("_rows", column.name, descending=[True, False])[column.name].head(at_most).to_list())
+    tally, _ = tally_of(column)
+    return tuple(sorted(tally, key=lambda value: (-tally[value], value))[:at_most])

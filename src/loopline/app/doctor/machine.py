@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from loopline import native
 from loopline.app.doctor.finding import Examined, Finding
 from loopline.app.ports import check_port
 from loopline.errors import Conflict
 from loopline.ledger import chain
-from loopline.models.runtimes.forest.kernel import kernel
 from loopline.values import utc
 
 GIB = 1 << 30
@@ -19,10 +19,10 @@ _APART = timedelta(seconds=5)
 
 
 def check(one: Examined) -> Iterator[Finding]:
-    """Space for what is acknowledged, time that goes forward, ports that are free, the library that walks trees."""
+    """Space for what is acknowledged, time that goes forward, ports that are free, the libraries in C."""
     yield from _space(one)
     yield from _clock(one)
-    yield from _library()
+    yield from _libraries()
     if not one.running:
         yield from _ports(one)
 
@@ -73,15 +73,16 @@ def _time_of_server(tx: sa.Connection) -> datetime | None:
     return utc(tx.execute(sa.text("select clock_timestamp()")).scalar_one())
 
 
-def _library() -> Iterator[Finding]:
-    if kernel() is None:
-        yield Finding(
-            "trees.slow",
-            "note",
-            "the library that walks trees was not built when Loopline was installed",
-            "ONNX Runtime walks them: the same scores, several times slower for many rows at once.",
-            "Install a C compiler (gcc or clang), and then Loopline again with --no-binary or from its source.",
-        )
+def _libraries() -> Iterator[Finding]:
+    for library in native.LIBRARIES:
+        if native.loaded(library) is None:
+            yield Finding(
+                f"{library.name}.slow",
+                "note",
+                f"the library that {library.does} was not built when Loopline was installed",
+                library.without,
+                "Install a C compiler (gcc or clang), and then Loopline again with --no-binary or from its source.",
+            )
 
 
 def _ports(one: Examined) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loopline import native
 from loopline.errors import InvalidInput
-from loopline.models.runtimes.forest import building
 from loopline.models.runtimes.forest.flat import Flat
 from loopline.models.runtimes.forest.shape import NotTaken
 from loopline.models.runtimes.forest.sums import Sums
@@ -30,10 +30,10 @@ class _Forest(ctypes.Structure):
 @cache
 def kernel() -> Any:
     """The library's function, or None where it was not built for this very source."""
-    try:
-        found = ctypes.CDLL(str(building.library())).loopline_forest
-    except (OSError, AttributeError):
+    library = native.loaded(native.FOREST)
+    if library is None:
         return None
+    found = library.loopline_forest
     found.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
     found.restype = ctypes.c_int
     return found

@@ -1,0 +1,1 @@
+"""Columns counted by a small library in C, to the very results of numpy and polars."""
