@@ -46,6 +46,12 @@ def test_nothing_heavy_is_loaded(command):
     assert ours <= {"loopline.cli", "loopline.cli.main", "loopline.errors"}
 
 
+@pytest.mark.parametrize("command", ["incidents", "status", "models", "tables", "executions"])
+def test_commands_that_compute_nothing_wait_for_no_library_that_does(command):
+    loaded = loaded_by(f"import loopline.cli.{command}")
+    assert sorted(loaded & {"alembic", "deltalake", "onnx", "onnxruntime", "optuna", "ray", "scipy", "sklearn"}) == []
+
+
 def test_names_load_only_what_they_need():
     """The words of a playbook need neither the models nor the frames."""
     loaded = loaded_by("import loopline; loopline.harm, loopline.retrain, loopline.on, loopline.Window")

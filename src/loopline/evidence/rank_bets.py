@@ -11,7 +11,6 @@ Vovk, Nouretdinov and Gammerman, Testing exchangeability on-line, ICML 2003, for
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 SHIFTS = (0.35, 0.7, 1.4, 2.8)
 """Means that are bet on, upwards and downwards, in standard deviations: from patient with small moves to quick on large ones."""
@@ -27,6 +26,8 @@ BETS = (*(HIGHER for _ in SHIFTS), *(LOWER for _ in SHIFTS), *(NARROWER if scale
 @lru_cache(maxsize=65_536)
 def log_payoffs(position: int, others: int) -> tuple[float, ...]:
     """What each of `BETS` pays where `position` of `others` lie below the value; logarithms, minus infinity at the least."""
+    from scipy.special import ndtr  # noqa: PLC0415 - a quarter of a second, which most commands need not wait for
+
     places = others + 1
     upwards, downwards = _cell(position, places), _cell(others - position, places)
     outer = _cell(min(position, others - position), places)  # symmetric: the lower tail loses no digits
@@ -40,8 +41,12 @@ def log_payoffs(position: int, others: int) -> tuple[float, ...]:
 
 def score(position: int, others: int) -> float:
     """The normal score of the middle of the place."""
+    from scipy.special import ndtri  # noqa: PLC0415 - as above
+
     return float(ndtri((position + 0.5) / (others + 1)))
 
 
 def _cell(position: int, places: int) -> tuple[float, float]:
+    from scipy.special import ndtri  # noqa: PLC0415 - as above
+
     return float(ndtri(position / places)), float(ndtri((position + 1) / places))

@@ -7,7 +7,6 @@ from typing import Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import fdtri
 
 from loopline.evidence.student import quantile
 from loopline.monitoring.usual import Sums
@@ -181,6 +180,8 @@ def _difference(
 
 def _ratio(variances: tuple[float, float], counts: Sequence[int]) -> Size:
     """Of the standard deviations, by F; nothing is clear where one stretch has no spread or a single value."""
+    from scipy.special import fdtri  # noqa: PLC0415 - a quarter of a second, which most commands need not wait for
+
     if not all(variances):
         return Size(1.0, 0.0, _UNKNOWN)
     ratio = math.sqrt(variances[1] / variances[0])
