@@ -8,9 +8,7 @@ from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from loopline.app.alone.page import watch_html
 from loopline.app.alone.questions import questions
@@ -20,6 +18,7 @@ from loopline.app.study.answers import Watched
 from loopline.app.study.calibration import Prices
 from loopline.app.study.columns import Said
 from loopline.app.study.fresh import Request
+from loopline.cli.answered import print_answered
 from loopline.cli.output import show
 from loopline.cli.watch_series import answer_series
 from loopline.errors import InvalidInput
@@ -304,15 +303,8 @@ class _bar:  # noqa: N801 - reads as a statement where it is used
 def _print(console: Console, watched: Watched, report: Path | None, home: Path | None) -> None:
     colour = {"harm": "bold red", "harm_ended": "bold yellow", "fine": "bold green"}[watched.verdict]
     console.print(watched.headline, style=colour, markup=False)
-    for _, question, sentences in questions(watched):
-        console.print(f"\n{question}", style="bold", markup=False)
-        for sentence in sentences:
-            console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
-    if report is not None:
-        console.print(f"\nReport: {report}", markup=False)
-    console.print("\nWhat next:", markup=False)
-    for line in _next(watched, report, home):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+    asked = ((question, sentences) for _, question, sentences in questions(watched))
+    print_answered(console, asked, report, _next(watched, report, home))
 
 
 def _next(watched: Watched, report: Path | None, home: Path | None) -> list[str]:

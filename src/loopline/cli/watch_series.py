@@ -4,12 +4,11 @@ from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
 from loopline.app.alone.series import SeriesAnswer, WatchedSeries, watch_series_file
 from loopline.app.alone.series_file import SeriesRequest
 from loopline.app.alone.series_page import series_html
+from loopline.cli.answered import print_answered
 from loopline.cli.output import show
 
 
@@ -30,20 +29,12 @@ def _in_home(home: Path, request: SeriesRequest) -> WatchedSeries:
 
 def _print(console: Console, answer: SeriesAnswer, report: Path | None, home: Path | None) -> None:
     console.print(answer.headline, style="bold yellow" if answer.found else "bold green", markup=False)
-    for question, sentences in (
+    asked = (
         ("Has it moved?", [one.sentence for one in answer.moves]),
         ("How sure is this?", answer.sentences),
         ("What was taken as what?", answer.notices),
-    ):
-        if sentences:
-            console.print(f"\n{question}", style="bold", markup=False)
-        for sentence in sentences:
-            console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
-    if report is not None:
-        console.print(f"\nReport: {report}", markup=False)
-    console.print("\nWhat next:", markup=False)
-    for line in _next(answer, report, home):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+    )
+    print_answered(console, (one for one in asked if one[1]), report, _next(answer, report, home))
 
 
 def _next(answer: SeriesAnswer, report: Path | None, home: Path | None) -> list[str]:

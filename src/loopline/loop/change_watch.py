@@ -5,19 +5,16 @@ from datetime import datetime
 
 from loopline.loop.further import Further, champion_since
 from loopline.loop.lane import Lane
-from loopline.loop.rate_watch import SETTLED
+from loopline.loop.rate_watch import FIGURES, SETTLED
 from loopline.loop.resources import Resources
-from loopline.loop.watch import block_floor, logged_columns
+from loopline.loop.watch import block_floor, logged_columns, predictions_between
 from loopline.monitoring.alarm_kinds import MOVED
 from loopline.monitoring.block import BlockSummary
-from loopline.monitoring.change import DECISION, LATENCY, SCORE, Change, figure_name
+from loopline.monitoring.change import LATENCY, Change, figure_name
 from loopline.monitoring.kinds import key_of
 from loopline.monitoring.parts import change_blocks
 from loopline.monitoring.risk import Reference
 from loopline.scoring.feature_columns import plain_names
-from loopline.scoring.record import prediction_table
-
-_COLUMNS = ["_event_time", SCORE, DECISION, "degraded", "model_version", LATENCY]
 
 
 def watch_change(resources: Resources, lane: Lane, change: Change, now: datetime) -> list[Further]:
@@ -25,15 +22,10 @@ def watch_change(resources: Resources, lane: Lane, change: Change, now: datetime
     since = champion_since(resources, lane)
     if since is None or (lane.replayed and change.of == LATENCY):
         return []
-    table = prediction_table(lane.project, lane.model)
 
     def blocks(after: datetime, until: datetime) -> Sequence[BlockSummary]:
-        if not resources.tables.exists(table):
-            return []
-        columns = [*_COLUMNS, *logged_columns(resources, lane)]
-        rows = resources.tables.open(table).read(event_after=after, event_until=until, columns=columns)
-        rows = rows.rename({"_event_time": "at"})
-        return change_blocks(rows.rename(plain_names(rows.columns)), change, after, until)
+        rows = predictions_between(resources, lane, [*FIGURES, *logged_columns(resources, lane)], after, until)
+        return [] if rows is None else change_blocks(rows.rename(plain_names(rows.columns)), change, after, until)
 
     return [
         Further(

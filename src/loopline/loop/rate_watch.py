@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from loopline.loop.further import Further, champion_since
 from loopline.loop.lane import Lane
 from loopline.loop.resources import Resources
-from loopline.loop.watch import block_floor
+from loopline.loop.watch import block_floor, predictions_between
 from loopline.monitoring.alarm_kinds import EXCEEDED
 from loopline.monitoring.block import BlockSummary
 from loopline.monitoring.change import LATENCY
@@ -14,12 +14,12 @@ from loopline.monitoring.kinds import Rate, key_of
 from loopline.monitoring.parts import rate_blocks
 from loopline.monitoring.risk import Reference
 from loopline.monitoring.state import HarmEvidence
-from loopline.scoring.record import prediction_table
 
 SETTLED = timedelta(minutes=15)
 """Predictions are shipped soon after they are made; a block is looked at when its last ones surely are."""
 
-_COLUMNS = ["_event_time", "score", "decision", "degraded", "model_version", LATENCY]
+FIGURES = ["score", "decision", "degraded", "model_version", LATENCY]
+"""The columns of predictions that figures without labels are made of."""
 
 
 def watch_rate(resources: Resources, lane: Lane, rate: Rate, now: datetime) -> list[Further]:
@@ -27,13 +27,10 @@ def watch_rate(resources: Resources, lane: Lane, rate: Rate, now: datetime) -> l
     since = champion_since(resources, lane)
     if since is None or (lane.replayed and rate.of == LATENCY):
         return []
-    table = prediction_table(lane.project, lane.model)
 
     def blocks(after: datetime, until: datetime) -> Sequence[BlockSummary]:
-        if not resources.tables.exists(table):
-            return []
-        rows = resources.tables.open(table).read(event_after=after, event_until=until, columns=_COLUMNS)
-        return rate_blocks(rows.rename({"_event_time": "at"}), rate)
+        rows = predictions_between(resources, lane, FIGURES, after, until)
+        return [] if rows is None else rate_blocks(rows, rate)
 
     def told(found: HarmEvidence) -> str:
         return _sentence(rate, found)

@@ -126,6 +126,17 @@ def logged_columns(resources: Resources, lane: Lane) -> list[str]:
     return [column for column in columns if column.startswith(FEATURE_PREFIX)]
 
 
+def predictions_between(
+    resources: Resources, lane: Lane, columns: Sequence[str], after: datetime, until: datetime
+) -> pl.DataFrame | None:
+    """The lane's predictions that are for a time from `after` up to `until`, which is `at`, with these columns; None before the first."""
+    name = prediction_table(lane.project, lane.model)
+    if not resources.tables.exists(name):
+        return None
+    rows = resources.tables.open(name).read(event_after=after, event_until=until, columns=["_event_time", *columns])
+    return rows.rename({"_event_time": "at"})
+
+
 def block_floor(moment: datetime, block: str) -> datetime:
     """The last block boundary at or before `moment`."""
     length = duration(block) // MICROSECOND

@@ -54,12 +54,9 @@ def advance_change(
 
     Blocks of too few rows are left out. Raises as `watch.advance`.
     """
-    watch.check_order(blocks)
-    monitor = watch.lock_monitor(tx, project, model, name)
-    fresh = [block for block in blocks if block.end > monitor.watermark]
+    monitor, fresh = watch.fresh_blocks(tx, project=project, model=model, name=name, blocks=blocks)
     if not fresh:
         return []
-    watch.check_watermark(monitor, fresh[0])
     whole = [block for block in fresh if block.labelled >= monitor.spec.min_rows]
     series, found, rows = series_of(monitor), [], []
     for block in whole:

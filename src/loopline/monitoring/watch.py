@@ -101,6 +101,21 @@ def lock_monitor(tx: Transaction, project: str, model: str, name: str) -> Monito
     return _read(tx, project, model, name, lock=True)
 
 
+def fresh_blocks(
+    tx: Transaction, *, project: str, model: str, name: str, blocks: Sequence[BlockSummary]
+) -> tuple[Monitor, list[BlockSummary]]:
+    """The monitor, locked, and those of the blocks that it has not seen.
+
+    Raises `NotFound`, `InvalidInput` for blocks out of order, and `Conflict` for a block of which a part was counted already.
+    """
+    _check_order(blocks)
+    monitor = lock_monitor(tx, project, model, name)
+    fresh = [block for block in blocks if block.end > monitor.watermark]
+    if fresh:
+        _check_watermark(monitor, fresh[0])
+    return monitor, fresh
+
+
 def write_state(tx: Transaction, monitor: Monitor, state: MonitorState) -> None:
     """Keep another state of a monitor that was locked; its watermark stays."""
     store.write_monitor(tx, monitor.project, monitor.model, monitor.name, {"state": state})
@@ -158,12 +173,9 @@ def advance(
     retry changes nothing. Raises `NotFound`, `InvalidInput` for blocks out of order, and `Conflict` for a block that
     begins before the watermark and ends after it: part of it was counted already.
     """
-    check_order(blocks)
-    watch = _read(tx, project, model, name, lock=True)
-    fresh = [block for block in blocks if block.end > watch.watermark]
+    watch, fresh = fresh_blocks(tx, project=project, model=model, name=name, blocks=blocks)
     if not fresh:
         return []
-    check_watermark(watch, fresh[0])
     rows: list[Performance] = []
     alarms, state = [], watch.state
     for block in fresh:
@@ -220,8 +232,7 @@ def _monitor(row: dict[str, Any]) -> Monitor:
     )
 
 
-def check_order(blocks: Sequence[BlockSummary]) -> None:
-    """Raise `InvalidInput` unless the blocks follow each other."""
+def _check_order(blocks: Sequence[BlockSummary]) -> None:
     last: datetime | None = None
     for block in blocks:
         if block.end <= block.start or (last is not None and block.start < last):
@@ -233,8 +244,7 @@ def check_order(blocks: Sequence[BlockSummary]) -> None:
         last = block.end
 
 
-def check_watermark(watch: Monitor, first: BlockSummary) -> None:
-    """Raise `Conflict` where a part of the first block was counted already."""
+def _check_watermark(watch: Monitor, first: BlockSummary) -> None:
     if first.start < watch.watermark:
         raise Conflict(
             "monitor.counted_already",

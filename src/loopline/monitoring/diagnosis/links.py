@@ -58,15 +58,14 @@ def broken_links(
     )
     held: Floats = course[: len(parts)].min(axis=0)
     now = _links(codes, names, _window(since))
-    material, broke = held > _STRONG, _broke(course, len(parts))
+    material = held > _STRONG
+    broke = _beyond_mix(codes, names, (_window(before), _window(since)), material & _broke(course, len(parts)), now)
     own = np.diag(held)
-    shuffled = (own > _OWN) & np.diag(
-        _beyond_mix(codes, names, (_window(before), _window(since)), np.diag(np.diag(broke)), now)
-    )
+    shuffled = (own > _OWN) & np.diag(broke)
     if shuffled.sum() > 1 and shuffled[own > _OWN].all():
         shuffled[:] = False  # the rows come in another order: that says nothing of a column
         np.fill_diagonal(material, val=False)
-    lost = _beyond_mix(codes, names, (_window(before), _window(since)), material & broke, now)
+    lost = material & broke
     shares = _lost_shares(held, now, material, lost)
     free = np.array([name not in fixed for name in names])
     group = [int(place) for place in np.flatnonzero(((shares > _LOST) | shuffled) & free)]
