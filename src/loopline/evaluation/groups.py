@@ -1,13 +1,13 @@
 """Groups in data: how many rows each has, how often its label is known, and what it is, with intervals."""
 
 import math
-from statistics import NormalDist
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from loopline.errors import InvalidInput
+from loopline.evaluation import proportions
 from loopline.evaluation.intervals import holm
 from loopline.evidence.student import quantile
 
@@ -60,14 +60,8 @@ def label_by_group(
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """The interval of a rate (Wilson 1927); [0, 1] without trials."""
-    if not trials:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    rate, weight = successes / trials, 1 + z * z / trials
-    middle = (rate + z * z / (2 * trials)) / weight
-    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / weight
-    lower = 0.0 if successes == 0 else max(0.0, middle - half)
-    return lower, 1.0 if successes == trials else min(1.0, middle + half)
+    share = proportions.wilson(successes, trials, confidence)
+    return share.lower, share.upper
 
 
 def _group(

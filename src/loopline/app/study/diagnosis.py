@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from loopline.monitoring.diagnosis.blind import Blind
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 MOST = 12
@@ -89,6 +90,13 @@ class Diagnosis:
         return ranked(found, harmed=self._harmed)[:MOST]
 
     @cached_property
+    def _judged(self) -> tuple[Mask, Floats, Floats]:
+        """Of the sampled rows which are judged, their scores and their labels."""
+        rows, sampled = self.study.rows, self.inputs.sample.rows
+        scores, label = (rows.taken(one, sampled) for one in (self.study.losses.scores, rows.label))
+        return (self.weight > 0) & known_at(rows, sampled), scores, label
+
+    @cached_property
     def blind(self) -> "Blind | None":
         """Copies of the model that are blind to columns; None for lists and chosen classes, and without features."""
         from loopline.monitoring.diagnosis.blind import Blind  # noqa: PLC0415 - two seconds, which only a cause should wait for
@@ -96,10 +104,8 @@ class Diagnosis:
         study = self.study
         if study.rows.kind == "ranking" or study.rows.hard or not self.inputs.places:
             return None
-        rows = self.inputs.sample.rows
         loss = loss_of(study.rows, study.setup.risk.loss)
-        judged = (self.weight > 0) & known_at(study.rows, rows)
-        scores, label = (study.rows.taken(one, rows) for one in (study.losses.scores, study.rows.label))
+        judged, scores, label = self._judged
         before, since = (places[judged[places]] for places in (self._before, self._since))
         # Bins first: with the numbers as they are a copy can tell the time by them, and explains the rise by that.
         made = (Blind(read, scores, label, loss.rows, before, since) for read in (self.inputs.coarse, self.inputs.fine))
@@ -334,11 +340,10 @@ class Diagnosis:
         """How clearly each of slices that account for as much parts the rows: by what came true beyond the score, where that moved one way, else by the loss. A loss weighs
         rows by how sure the model had been of them, and so speaks for any slice that holds those.
         """
-        rows = self.inputs.sample.rows
-        judged = (self.weight > 0) & self.study.rows.known[rows]
+        judged, scores, label = self._judged
         figures = [self.unexplained]
         if self.study.rows.kind in {"binary", "regression"} and not self.study.rows.hard:
-            figures.insert(0, self.study.rows.label[rows] - self.study.losses.scores[rows])
+            figures.insert(0, label - scores)
         places = {name: self.inputs.names[owner[name]].index(name) for name in names}
         for values in figures:
             parts = (
