@@ -206,15 +206,15 @@ def _claim(resources: Resources, loop: Loop, period: Period) -> None:
         before = store.one_replay(tx, loop.name)
         if before is None:
             store.put_replay(tx, loop.name, plan, None)
-    if before is None:
-        apply(resources.database, loop, actor="replay", at=period.start, accept_breaking=True, replayed=True)
-    elif before["plan"] != plan:
+    if before is not None and before["plan"] != plan:
         changed = sorted(name for name in plan if before["plan"].get(name) != plan[name])
         raise Conflict(
             "replay.other_plan",
             f"this home holds a replay with another {', '.join(changed)}",
             remedy="Start afresh with --fresh, or replay into another --home.",
         )
+    # Each time: a process that died at this line before has noted its plan and applied nothing.
+    apply(resources.database, loop, actor="replay", at=period.start, accept_breaking=True, replayed=True)
 
 
 def _turns_done(resources: Resources, works: list[LaneWork]) -> int:
