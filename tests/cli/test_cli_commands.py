@@ -50,6 +50,12 @@ def test_the_version_is_the_installed_one(run):
     assert run("--version").out == f"loopline {importlib.metadata.version('loopline')}\n"
 
 
+def test_the_package_runs_as_the_command_does():
+    done = subprocess.run([sys.executable, "-m", "loopline", "rolback"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "rollback" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(("said", "meant"), [("plann", "plan"), ("rolback", "rollback"), ("token", "tokens")])
 def test_an_unknown_command_suggests_the_nearest(run, said, meant):
     done = run(said)
