@@ -76,6 +76,49 @@ def test_the_reference_is_students():
 
 
 @settings(deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=5, max_size=40), st.floats(0.001, 0.1))
+def test_a_bet_on_the_law_of_the_reference_does_not_pay_at_the_edge_of_what_is_allowed(excesses, tolerance):
+    """Blocks as the reference's, all moved to where their mean is what is allowed: those clipped below are paid for by the bet itself."""
+    found = reference_of(excesses)
+    terms = bet(Risk(tolerance=tolerance), found)
+    moved = np.array(excesses) - np.mean(excesses) + found.upper + tolerance
+    if found.carry == 0:
+        assert np.mean([terms.observation(excess) for excess in moved]) <= terms.mean + 1e-12
+    assert 0 < terms.mean < 0.5
+
+
+def test_what_is_clipped_below_is_as_the_blocks_show_it_and_a_normal_law_at_the_least():
+    flat, skewed = np.linspace(-1, 1, 40), -np.random.default_rng(2).exponential(1, 40)
+    for x in (flat, skewed):
+        found = reference_of(np.random.default_rng(3).permutation(x).tolist())
+        below = x.mean() - (1 + 8 / 40) * x.std(ddof=1)
+        shown = (np.maximum(x, below).mean() - x.mean()) / x.std(ddof=1)
+        usual = stats.norm.expect(lambda z: max(z, -(1 + 8 / 40)))
+        assert found.lift == pytest.approx(max(shown, usual))
+    assert found.lift > usual > 0
+
+
+def test_stakes_are_large_enough_to_see_harm_of_two_spreads_within_two_dozen_blocks():
+    """And a third sooner than where nothing has shown what is clipped, so that it lies three spreads below."""
+    rng, risk = np.random.default_rng(5), Risk(tolerance=0.004)
+    learnt = [reference_of(rng.normal(0, 0.04, 18).tolist()) for _ in range(60)]
+    harm = rng.normal(0.08, 0.04, (60, 80))
+
+    def waited(reference, excesses):
+        state = MonitorState()
+        for day, excess in enumerate(excesses):
+            observed = observe(risk, reference, state, excess_block(day, float(excess)))
+            if observed.harm:
+                return day + 1
+            state = observed.state
+        return len(excesses)
+
+    now = np.median([waited(one, path) for one, path in zip(learnt, harm, strict=True)])
+    far = [msgspec.structs.replace(one, lift=None) for one in learnt]
+    assert now <= min(24, 0.75 * np.median([waited(one, path) for one, path in zip(far, harm, strict=True)]))
+
+
+@settings(deadline=None)
 @given(st.floats(-1, 1), st.floats(0, 0.2), st.integers(5, 100), st.floats(0.001, 0.1), st.floats(-5, 15))
 def test_a_bet_is_fair_at_what_is_allowed(mean, spread, blocks, tolerance, excess):
     reference = Reference(mean, mean + stats.t.ppf(0.95, blocks - 1) * spread / math.sqrt(blocks), spread, blocks)

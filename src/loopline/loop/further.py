@@ -119,7 +119,7 @@ def learnt(risk: Risk, blocks: Sequence[BlockSummary]) -> Reference:
 def spread_of(risk: Risk, blocks: Sequence[BlockSummary], mean: float = 0.0) -> Reference:
     """What is declared as the usual `mean` excess, with the spread that blocks show. Raises `InvalidInput`."""
     found = reference_of([block.excess(risk) for block in blocks])
-    return Reference(mean, mean, found.spread, found.blocks, carry=found.carry)
+    return Reference(mean, mean, found.spread, found.blocks, carry=found.carry, lift=found.lift)
 
 
 def _start(resources: Resources, lane: Lane, all_of_them: Sequence[Further], now: datetime) -> None:

@@ -79,7 +79,7 @@ def learnt_of(risk: Risk, first: Sequence[BlockSummary]) -> Reference:
     found = learnt(risk, first)
     asking = float(np.mean([block.spread**2 for block in first]))
     own = max(found.spread**2 - asking, 0.0)
-    return Reference(found.mean, found.upper, float(np.sqrt(own)), found.blocks)
+    return Reference(found.mean, found.upper, float(np.sqrt(own)), found.blocks, lift=found.lift)
 
 
 def _table(lane: Lane, powered: Powered) -> str:

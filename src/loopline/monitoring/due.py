@@ -103,4 +103,5 @@ def reference_of(
     upper = max(upper_of(account - season, CONFIDENCE) for account in (loss - promise.by_base(base), apart))
     figures = figures - season
     left = unexplained(figures, found.carry) if found.carry else figures
-    return Reference(float(figures.mean()), upper, float(left.std(ddof=1)), len(figures), found.season, found.carry)
+    mean, spread = float(figures.mean()), float(left.std(ddof=1))
+    return Reference(mean, upper, spread, len(figures), found.season, found.carry).lifted(left)

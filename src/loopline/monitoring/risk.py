@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from loopline.errors import InvalidInput
 from loopline.evaluation.losses import named
@@ -23,6 +24,9 @@ RATE = "rate:"
 
 CHANGE = "change:"
 """So begins the name of a figure that is held to nothing, but told of where it moves; and that of its monitor."""
+
+_NEAR = 1.0  # spreads below the mean where a bettor may lose all; and so much further, over the number of blocks
+_UNSURE = 8.0
 
 
 class Risk(msgspec.Struct, frozen=True):
@@ -85,7 +89,8 @@ class Reference(msgspec.Struct, frozen=True):
     `upper` is an upper confidence bound of that mean, `spread` the standard deviation of what season and predecessor do not explain
     of a block. It holds across retrains, or a slow decline would reset it each time; a person may set a new one. `season` and `carry`
     are as in `Dependence`. Where no excess can lie out of `bounds`, these are bet within. `constant` is the output whose loss on the same rows is
-    taken off, where that is one and the same for good.
+    taken off, where that is one and the same for good. `lift` is by how much the mean of a block rises where what lies further than `reach` below it
+    is clipped, in spreads; None where no blocks have shown it.
     """
 
     mean: float
@@ -96,6 +101,18 @@ class Reference(msgspec.Struct, frozen=True):
     carry: float = 0.0
     bounds: tuple[float, float] | None = None
     constant: float | None = None
+    lift: float | None = None
+
+    @property
+    def reach(self) -> float:
+        """How far below the mean a block is clipped, in spreads: further where few blocks have shown what a spread is."""
+        return _NEAR + _UNSURE / max(self.blocks, 1)
+
+    def lifted(self, left: npt.NDArray[np.float64]) -> "Reference":
+        """The same with its lift, from what season and predecessor do not explain of its blocks; that of a normal law at the least."""
+        below, centred = self.reach * self.spread, left - left.mean()
+        shown = float(np.maximum(centred, -below).mean()) / self.spread if self.spread > 0 else 0.0
+        return msgspec.structs.replace(self, lift=max(shown, _normal_lift(self.reach)))
 
     def above(self, constant: float | None) -> "Reference":
         """The same, measured above what always saying `constant` loses."""
@@ -124,14 +141,15 @@ def reference_of(
     left = np.asarray(excesses, dtype=np.float64)
     if starts is not None:
         left = left - of_season(found.season, starts, block)
-    return Reference(
-        float(left.mean()),
-        upper_of(left, confidence),
-        float(unexplained(left, found.carry).std(ddof=1)) if found.carry else float(left.std(ddof=1)),
-        len(excesses),
-        found.season,
-        found.carry,
-    )
+    alone = unexplained(left, found.carry) if found.carry else left
+    upper, spread = upper_of(left, confidence), float(alone.std(ddof=1))
+    return Reference(float(left.mean()), upper, spread, len(excesses), found.season, found.carry).lifted(alone)
+
+
+def _normal_lift(reach: float) -> float:
+    """`E max(X, -reach)` of a standard normal X."""
+    density = math.exp(-reach * reach / 2) / math.sqrt(2 * math.pi)
+    return density - reach * math.erfc(reach / math.sqrt(2)) / 2
 
 
 class Bet(msgspec.Struct, frozen=True):
@@ -149,14 +167,19 @@ class Bet(msgspec.Struct, frozen=True):
 def bet(risk: Risk, reference: Reference, also: float = 0.0) -> Bet:
     """How the risk is bet on from this reference.
 
-    The lower clip limits the stake: a bettor may risk all on the lowest value, no more. It lies three times the spread of blocks and a
-    tolerance below the reference, since clipping away low values raises the mean, and two tolerances at least. The
-    upper clip is ten times as far: clipping away high values only lowers the mean, so it may be far, and far enough for
-    large harm to show within a few blocks. `also` is a spread that a block is known to have in addition, before anything is seen of it.
+    The lower clip limits the stake: a bettor may risk all on the lowest value, no more. So it is near, the reference's `reach` below its mean and a
+    tolerance at least, and by as much as clipping there lifts the mean, the bet is against more. Where nothing has shown that lift, it lies
+    three times the spread of blocks and a tolerance below, two tolerances at least. The
+    upper clip is far, ten times that: clipping away high values only lowers the mean, and large
+    harm is to show within a few blocks. `also` is a spread that a block is known to have in addition, before anything is seen of it.
     """
     if reference.bounds is not None:
         low, high = reference.bounds
         return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))
-    below = max(2 * risk.tolerance, 3 * math.hypot(reference.spread, also) + risk.tolerance)
-    low, high = reference.mean - below, reference.mean + 10 * below
-    return Bet(low, high, (reference.upper + risk.tolerance - low) / (high - low))
+    spread, allowed = math.hypot(reference.spread, also), reference.upper + risk.tolerance
+    far = max(2 * risk.tolerance, 3 * spread + risk.tolerance)
+    low, high = reference.mean - far, reference.mean + 10 * far
+    if reference.lift is not None:
+        low = reference.mean - max(reference.reach * spread, risk.tolerance)
+        allowed += reference.lift * spread
+    return Bet(low, high, (allowed - low) / (high - low))
