@@ -19,7 +19,7 @@ from loopline.cli.main import main
 
 TINY = Path(__file__).parents[1] / "e2e" / "tiny_loop.py"
 LOOPLINE = str(Path(sys.executable).parent / "loopline")
-QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TINY_DRIFT_DAY": "20"}
+QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TINY_DRIFT_DAY": "21"}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from loopline.tables.tables import Tables
 
 TINY = Path(__file__).parent / "tiny_loop.py"
 LOOPLINE = str(Path(sys.executable).parent / "loopline")
-QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TINY_DRIFT_DAY": "20"}
+QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TINY_DRIFT_DAY": "21"}
 NOW = "2024-01-16T12:00:00Z"
 
 

@@ -32,7 +32,7 @@ from loopline.tables.tables import Tables
 
 TINY = Path(__file__).parent / "tiny_loop.py"
 LOOPLINE = str(Path(sys.executable).parent / "loopline")
-QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TINY_DRIFT_DAY": "20"}
+QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TINY_DRIFT_DAY": "21"}
 TABLE = "predictions.tiny.returns"
 # Features are answered for two days back from the clock, which goes on from the last turn of the replay.
 LAST_SCORED = datetime(2024, 1, 30, tzinfo=UTC)

@@ -74,7 +74,7 @@ loop.operate(
     late,
     decide=ll.costs(false_positive=1, false_negative=3, abstain_at_most=0.05),
     promote=[],  # no gate stands in its way
-    watch=ll.Risk("log_loss", tolerance=0.1, block="1d", false_pages_per_year=20, min_rows=10),
+    watch=ll.Risk("log_loss", tolerance=0.1, block="1d", false_pages_per_year=10, min_rows=10),
     respond=[
         ll.on(ll.harm & ll.previous_is_better, ll.roll_back),
         ll.on(ll.harm | ll.grown(1.6), ll.retrain(cooldown="3d")),

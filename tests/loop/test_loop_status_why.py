@@ -42,7 +42,7 @@ def test_a_monitor_shows_how_near_it_is_to_an_alarm(replayed):
     with replayed.resources.database.reading() as tx:
         blocks = [read_performance(tx, project, "late", "harm") for project in ("parcels", "parcels.weekly")]
     for monitor, rows in zip((*own, *weekly), blocks, strict=True):
-        share = max(0, rows[-1].log_evidence) / math.log1p(365.25 / 20)
+        share = max(0, rows[-1].log_evidence) / math.log1p(365.25 / 10)
         assert monitor.evidence == pytest.approx(share if share < 1 else 0)  # after an alarm it begins again
     assert own[0].last_excess is not None
     assert weekly[0].last_excess is not None
