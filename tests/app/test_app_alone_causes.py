@@ -66,6 +66,22 @@ def test_a_slice_that_changed_with_its_inputs_as_before_is_named(tmp_path):
     assert found.harmed
 
 
+def test_a_column_of_other_rows_that_goes_with_no_other_is_what_misleads(service, tmp_path):
+    """Slices tell where it hurts; that the model would do better without the column tells why."""
+    rng = np.random.default_rng(3)
+    late, rows = since(service.predictions).to_numpy(), len(service.predictions)
+    kids = rng.choice([0.0, 1.0, 2.0], rows, p=[0.6, 0.25, 0.15])
+    hours = 30 - 12 * kids + rng.normal(0, 4, rows)
+    given = np.where(late, rng.permutation(kids), kids)
+    predictions = service.predictions.with_columns(kids=pl.Series(given), score=pl.Series(30 - 12 * given))
+    labels = service.predictions.select("prediction_id").with_columns(label=pl.Series(hours))
+    found = watch(tmp_path, predictions, labels)
+    first = found.why.causes[0]
+    assert (found.verdict, first.kind, first.subject) == ("harm", "misleading", "kids")
+    assert first.share is not None
+    assert first.share > 0.7
+
+
 def test_rows_that_came_twice_are_told_and_a_split_name_says_what_it_was(service, tmp_path):
     late = since(service.predictions)
     again = service.predictions.filter(late & (pl.Series(np.arange(len(late)) % 3 == 0)))

@@ -156,8 +156,31 @@ def test_booleans_and_dates_are_counted_as_texts():
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=80), st.integers(1, 20))
 def test_bins_are_the_quantiles_that_numpy_gives(values, bins):
     edges = freeze(pl.DataFrame({"x": values}), bins=bins).numbers["x"]
-    wanted = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf")).tolist()
-    assert list(edges) == (wanted if len(wanted) > 1 else wanted * 2)
+    quantiles = np.quantile(values, np.linspace(0, 1, bins + 1), method="inverted_cdf")
+    just_above = math.nextafter(edges[-3], math.inf) if len(edges) > 2 else None
+    assert np.unique([edge for edge in edges if edge != just_above or edge in quantiles]).tolist() == np.unique(quantiles).tolist()  # fmt: skip
+    assert list(edges) == sorted(edges)
+    assert len(edges) > 1
+
+
+def place(value, edges):
+    (alone,) = count_numbers(np.array([value]), edges, (0, 1))
+    return alone.counts.index(1)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.5]), min_size=20, max_size=90), st.lists(st.floats(-9, 9)))
+def test_values_that_many_rows_share_lie_in_bins_of_their_own(few, others):
+    """So a flag of nought and one is seen to move, and to stand still."""
+    values = few + others
+    edges = freeze(pl.DataFrame({"x": values})).numbers["x"]
+    heavy = {value for value in values if values.count(value) > len(values) / 20 + 1}
+    assert len({place(value, edges) for value in heavy}) == len(heavy)
+
+
+def test_a_rare_flag_does_not_lie_with_its_absence():
+    edges = freeze(pl.DataFrame({"x": [0.0] * 98 + [1.0, 5.0]})).numbers["x"]
+    assert place(0.0, edges) != place(1.0, edges) == place(5.0, edges)
 
 
 def test_a_file_is_profiled_in_parts_as_its_rows_are(tmp_path):

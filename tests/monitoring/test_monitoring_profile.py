@@ -208,6 +208,17 @@ def test_a_column_that_is_constant_on_dry_days_is_no_fault_on_one():
     assert set(faults(always_wet, days[1])) == {("rain", "constant")}
 
 
+def test_a_flag_that_stands_still_is_a_fault_and_one_that_moves_is_drift():
+    days = [pl.DataFrame({"flag": (np.random.default_rng(n).random(300) < 0.48) * 1.0}) for n in range(20)]
+    usual = reference_profile(days[:15])
+    assert not faults(usual, days[16])
+    still = pl.DataFrame({"flag": np.ones(300)})
+    assert set(faults(usual, still)) == {("flag", "constant")}
+    more = pl.DataFrame({"flag": (np.random.default_rng(99).random(300) < 0.7) * 1.0})
+    assert not diagnose(usual, profile(days[16], usual.binning))
+    assert [one.column for one in diagnose(usual, profile(more, usual.binning))] == ["flag"]
+
+
 def test_a_changed_unit_is_named(reference):
     found = faults(reference, frame(8, distance=frame(8)["distance"] * 1.609344))
     assert "miles and kilometres" in found["distance", "unit_change"].sentence

@@ -1,5 +1,6 @@
 """Profiles: exact counts of a model's inputs in bins frozen at training. Counts of two stretches add up to those of both."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import chain
@@ -45,8 +46,8 @@ class Binning(msgspec.Struct, frozen=True):
     """The frozen bins of each column.
 
     `numbers` holds rising edges e0 .. ek: a value is below e0, in one of the k bins [e, e'), where the last one is closed,
-    or above ek. `categories` holds the known values as text. A column is in one of the two. `derived` says which of the numbers are read
-    from other columns, such as the length of a text.
+    or above ek. Where the last two are equal, the last bin is that value alone. `categories` holds the known values as text. A column is in
+    one of the two. `derived` says which of the numbers are read from other columns, such as the length of a text.
     """
 
     numbers: dict[str, tuple[float, ...]]
@@ -251,8 +252,14 @@ def _edges(column: pl.Series, bins: int) -> tuple[float, ...]:
         return ()
     # The inverted distribution function at even shares, as `np.quantile` has it: of sorted values these are those at places.
     places = np.maximum(np.ceil(len(x) * np.linspace(0, 1, bins + 1) - 1), 0)
-    edges = list(dict.fromkeys((x[places.astype(np.int64)] + 0.0).tolist()))
-    return tuple(edges) if len(edges) > 1 else (edges[0], edges[0])
+    quantiles = (x[places.astype(np.int64)] + 0.0).tolist()
+    edges = list(dict.fromkeys(quantiles))
+    # The last bin holds two edges. A value that many rows share is not to lie with others there: of 0 and 1 each has a bin of its own.
+    if quantiles[-2:] == [edges[-1]] * 2:
+        edges.append(edges[-1])
+    elif quantiles.count(edges[-2]) > 1:
+        edges.insert(-1, math.nextafter(edges[-2], math.inf))
+    return tuple(edges)
 
 
 def _most_frequent(column: pl.Series, at_most: int) -> tuple[str, ...]:

@@ -175,3 +175,30 @@ def test_what_is_surely_wrong_and_costs_most_comes_first():
     unharmed = [one.subject for one in ranked(told, harmed=False)]
     assert unharmed == ["distance", "gap", "carrier=DL", "temp"], "no rise is there to be accounted for"
     assert set(CERTAINTY) == set(REMEDIES)
+
+
+def test_two_columns_that_had_links_to_each_other_alone_are_told_together():
+    rng = np.random.default_rng(8)
+    base = rng.normal(size=ROWS)
+    rows = {"a": codes_of(base), "b": codes_of(base + rng.normal(0, 0.3, ROWS)), "c": codes_of(rng.normal(size=ROWS))}
+    wrong = rows | {"b": np.concatenate([rows["b"][BEFORE], rng.permutation(rows["b"][SINCE])])}
+    found = broken_links(wrong, BEFORE, SINCE)
+    assert found is not None
+    assert (found.columns, found.apart) == (("a", "b"), True)
+    assert found.before > 1
+    assert found.since < 0.1
+
+
+def test_links_are_seen_in_few_rows_and_chance_is_none():
+    rng = np.random.default_rng(9)
+    before, since = np.arange(400), np.arange(400, 900)
+    told = 0
+    for _ in range(40):
+        base = rng.normal(size=900)
+        alone = {name: codes_of(rng.normal(size=900)) for name in "xyz"}
+        assert broken_links(alone, before, since) is None
+        with_b = alone | {"a": codes_of(base), "b": codes_of(base + rng.normal(0, 0.3, 900)), "c": codes_of(base)}
+        wrong = with_b | {"b": np.concatenate([with_b["b"][:400], rng.permutation(with_b["b"][400:])])}
+        found = broken_links(wrong, before, since)
+        told += found is not None and found.columns == ("b",)
+    assert told > 35

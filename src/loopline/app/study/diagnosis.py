@@ -39,7 +39,10 @@ _BESIDE_FAULTS = 0.1
 """How surely a slice's loss rose by itself where an input is broken that surely contributes: slices that are looked for are always found."""
 _FROZEN = 0.3
 _MUCH = 0.3
+"""A share of the rise that is worth being told of."""
+_NEARLY_ALL = 0.8
 """A share of the rise that is a reason to look no further."""
+_CLEARLY_MORE = 1.25
 _EMPTYING = frozenset({"null_rate", "constant", "stale_feature"})
 _CLOCK = "time of day"
 _A_DAY = 86_400_000_000
@@ -232,8 +235,9 @@ class Diagnosis:
         columns = sorted(found.columns, key=lambda name: -self.inputs.importance.get(name, 0.0))
         share = self._share(columns)
         names = _listed(columns)
+        rest = "each other" if found.apart else "the rest of the row"
         sentence = (
-            f"{names} no longer go{'es' * (len(columns) == 1)} with the rest of the row, though the values look as ever: between {found.strongest} there "
+            f"{names} no longer go{'es' * (len(columns) == 1)} with {rest}, though the values look as ever: between {found.strongest} there "
             f"were {figure(found.strongest_before)} bits of information, now {figure(found.strongest_since)}. A join may bring values of other rows."
         )
         return cause(
@@ -447,13 +451,14 @@ class Diagnosis:
         told = {
             name: max(one.share or 0.0 for one in found if name in one.columns) for one in found for name in one.columns
         }
-        if self.blind is None or max(told.values(), default=0.0) >= _MUCH:
+        if self.blind is None or max(told.values(), default=0.0) >= _NEARLY_ALL:
             return
+        least = max(_MUCH, _CLEARLY_MORE * max(told.values(), default=0.0))
         for name in sorted(self.inputs.places, key=lambda name: -self.inputs.importance.get(name, 0.0))[
             :_MOST_SUSPECTS
         ]:
             share = self._share([name])
-            if share is not None and name in self._sure and share >= max(_MUCH, 2 * told.get(name, 0.0)):
+            if share is not None and name in self._sure and share >= max(least, 2 * told.get(name, 0.0)):
                 sentence = (
                     f"Since the onset the model would do better without {name}, though its values look as ever: they may be of other rows, or mean something "
                     f"else now.{self._accounts(share)}"

@@ -18,7 +18,10 @@ Mask = npt.NDArray[np.bool_]
 
 _MOST_ROWS = 20_000
 _WINDOWS = 4
-_LEAST_ROWS = 1000
+_PART_ROWS = 1000
+_LEAST_ROWS = 300
+_ROWS_A_PAIR = 5
+_BEYOND_CHANCE = 6.0
 _STRONG = 0.05
 _KEPT = 0.5
 _LOST = 0.6
@@ -31,7 +34,9 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Broken:
-    """Columns that lost their links: `before` and `since` are the sums of their links to other columns and to their own past, in bits."""
+    """Columns that lost their links: `before` and `since` are the sums of their links to other columns and to their own past, in bits. Where these
+    had links to each other alone, which are gone, they are `apart`: one of them is wrong, or several.
+    """
 
     columns: tuple[str, ...]
     before: float
@@ -39,6 +44,7 @@ class Broken:
     strongest: str
     strongest_before: float
     strongest_since: float
+    apart: bool = False
 
 
 def broken_links(
@@ -58,7 +64,7 @@ def broken_links(
     )
     held: Floats = course[: len(parts)].min(axis=0)
     now = _links(codes, names, _window(since))
-    material = held > _STRONG
+    material = held > np.maximum(_STRONG, _BEYOND_CHANCE * _chance(codes, names, before, len(parts)))
     broke = _beyond_mix(codes, names, (_window(before), _window(since)), material & _broke(course, len(parts)), now)
     own = np.diag(held)
     shuffled = (own > _OWN) & np.diag(broke)
@@ -74,18 +80,27 @@ def broken_links(
         return None
     outside = [place for place in range(len(names)) if place not in group]
     pairs = [(a, b) for a in group for b in (*outside, a) if lost[a, b]]
+    apart = not pairs
+    if apart:
+        outside, pairs = group, [(a, b) for a in group for b in group if b < a and lost[a, b]]
     if not pairs:
         return None
     a, b = max(pairs, key=lambda pair: held[pair])
     strongest = f"{names[a]} and the {names[a]} before" if a == b else f"{names[a]} and {names[b]}"
-    total = [float(sum(one[x, y] for x in group for y in (*outside, x) if material[x, y])) for one in (held, now)]
-    return Broken(
-        tuple(names[place] for place in group), total[0], total[1], strongest, float(held[a, b]), float(now[a, b])
-    )
+    total = [float(sum(one[x, y] for x in group for y in {*outside, x} if material[x, y])) for one in (held, now)]
+    columns = tuple(names[place] for place in group)
+    return Broken(columns, total[0], total[1], strongest, float(held[a, b]), float(now[a, b]), apart)
 
 
 def _parts(places: Ints, most: int) -> list[Ints]:
-    return np.array_split(places, max(min(most, len(places) // _LEAST_ROWS), 1))
+    return np.array_split(places, max(min(most, len(places) // _PART_ROWS), 1))
+
+
+def _chance(codes: Mapping[str, Codes], names: Sequence[str], before: Ints, parts: int) -> Floats:
+    """How far the information of independent columns, in one of so many parts, lies from nought by chance, in bits: that of a chi-square."""
+    freedom = np.array([_dense(codes[name][before])[1] - 1 for name in names])
+    found: Floats = np.sqrt(2.0 * np.outer(freedom, freedom)) / (2 * (len(before) / parts) * math.log(2))
+    return found
 
 
 def _broke(course: Floats, reference: int) -> Mask:
@@ -146,8 +161,12 @@ def _links(codes: Mapping[str, Codes], names: Sequence[str], places: Ints) -> Fl
 
 
 def _dense(values: Codes) -> tuple[Ints, int]:
+    """Places among the values that there are, and how many; of few rows neighbours go together, or most pairs would be seen once or never."""
     distinct, places = np.unique(values, return_inverse=True)
-    return places.astype(np.int64), len(distinct)
+    width, most = len(distinct), int(math.sqrt(len(values) / _ROWS_A_PAIR))
+    if len(values) < 2 * _PART_ROWS and width > most:
+        return places.astype(np.int64) * most // width, most
+    return places.astype(np.int64), width
 
 
 def _information(first: Ints, width: int, second: Ints, other: int, weights: Floats | None = None) -> float:
