@@ -66,17 +66,22 @@ def _from(used: Used, folder: Path, now: datetime) -> tuple[dict[str, bytes], st
 
 
 def _readme(name: str, first: str, last: str) -> str:
+    commands = [
+        ("plan loop.py", "what it declares"),
+        (f"replay loop.py --from {first} --until {last}", "run it over history, against other policies"),
+        ("check DATA --label COLUMN", "look at data: faults, leaks, bias, drift"),
+        (f"status --home .loopline/replays/{name}", "what serves, and how it does"),
+        ("apply loop.py", "make it the loop in force"),
+        ("up loop.py", "run it for real"),
+    ]
+    width = max(len(command) for command, _ in commands)
+    lines = "\n".join(f"    loopline {command:<{width}}  # {why}" for command, why in commands)
     return f"""# A loop
 
 `loop.py` declares it: where the data comes from, which features, what is predicted, what is good, what is watched, what is
 done when it goes wrong. Lines that say `decide` need you.
 
-    loopline plan loop.py                                     what it declares
-    loopline replay loop.py --from {first} --until {last}     run it over history, against other policies
-    loopline check DATA --label COLUMN                        look at data: faults, leaks, bias, drift
-    loopline status --home .loopline/replays/{name}             what serves, and how it does
-    loopline apply loop.py                                    make it the loop in force
-    loopline up loop.py                                       run it for real
+{lines}
 
 `loopline COMMAND --help` tells more.
 """
