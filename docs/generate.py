@@ -182,7 +182,11 @@ def control_routes() -> list[Route]:
         home = open_home(Settings.read(folder, environment={"LOOPLINE_DURABLE": "0"}), silent=True)
         with closing(home.database):
             app: Any = control_app(home).app
-    found = ((route.path, handler) for route in app.routes for handler in route.route_handlers)
+    found = (
+        (route.path, handler)
+        for route in app.routes
+        for handler in sorted(route.route_handlers, key=lambda one: sorted(one.http_methods))
+    )
     return [
         Route(method, re.sub(r":\w+}", "}", path), need_of(handler), _told(handler.fn))
         for path, handler in found
