@@ -451,7 +451,8 @@ class Diagnosis:
         told = {
             name: max(one.share or 0.0 for one in found if name in one.columns) for one in found for name in one.columns
         }
-        if self.blind is None or max(told.values(), default=0.0) >= _NEARLY_ALL:
+        enough = _NEARLY_ALL if self.study.episodes else _MUCH  # without harm of all rows a season's little is most of the rise
+        if self.blind is None or max(told.values(), default=0.0) >= enough:
             return
         least = max(_MUCH, _CLEARLY_MORE * max(told.values(), default=0.0))
         for name in sorted(self.inputs.places, key=lambda name: -self.inputs.importance.get(name, 0.0))[
