@@ -7,7 +7,7 @@ from loopline.monitoring.diagnosis.cause import CERTAINTY, REMEDIES, cause, rank
 from loopline.monitoring.diagnosis.cells import promising_cells
 from loopline.monitoring.diagnosis.links import broken_links
 from loopline.monitoring.diagnosis.mix import traffic_mix
-from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
+from loopline.monitoring.diagnosis.repeats import jumped, only_alike, repeated_rows
 
 ROWS = 12_000
 BEFORE, SINCE = np.arange(ROWS // 2), np.arange(ROWS // 2, ROWS)
@@ -202,3 +202,22 @@ def test_links_are_seen_in_few_rows_and_chance_is_none():
         found = broken_links(wrong, before, since)
         told += found is not None and found.columns == ("b",)
     assert told > 35
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_people_who_are_alike_are_no_copies_of_each_other(copies):
+    """Half of the rows since repeat others: a job ran twice, or many came of whom little is known. Only copies bring the label along."""
+    rng = np.random.default_rng(10)
+    usual, p = rng.integers(0, 2**60, 2000), np.full(3000, 0.8)
+    label = (rng.random(3000) < p).astype(float)
+    if copies:
+        hashes = np.concatenate([usual, np.repeat(rng.integers(0, 2**60, 500), 2)]).astype(np.uint64)
+        label[2001::2] = label[2000::2]
+    else:
+        hashes = np.concatenate([usual, rng.integers(0, 2**60, 500)[rng.integers(0, 500, 1000)]]).astype(np.uint64)
+    found = repeated_rows(hashes, np.array([0, 1000, 2000, 3000]), 2)
+    assert all(hashes[place] == hashes[found.earlier[place]] for place in np.flatnonzero(found.repeated))
+    inside = np.arange(3000) >= 2000
+    assert jumped(float(found.shares[2]), found.usual, 1000)
+    assert only_alike(found, float(found.shares[2]), inside, label, p**2 + (1 - p) ** 2) is not copies
+    assert not only_alike(found, float(found.shares[2]), inside & (np.arange(3000) < 2050), label, p**2 + (1 - p) ** 2)

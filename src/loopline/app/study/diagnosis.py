@@ -11,6 +11,7 @@ from loopline.app.study.causes import SCORE, known_at, suspects, units_since
 from loopline.app.study.explained import lately_of, unexplained
 from loopline.app.study.measure import loss_of
 from loopline.app.study.pictures import distances, fault_picture, pictured, slice_picture
+from loopline.app.study.repeats import repeats
 from loopline.app.study.study import Study, figure
 from loopline.monitoring.carriers import Carrier
 from loopline.monitoring.diagnosis.cause import CERTAINTY, Cause, cause, ranked
@@ -19,7 +20,6 @@ from loopline.monitoring.diagnosis.change import Change
 from loopline.monitoring.diagnosis.links import Broken, broken_links, spread_of
 from loopline.monitoring.diagnosis.mix import traffic_mix
 from loopline.monitoring.diagnosis.parting import Rows, clearest
-from loopline.monitoring.diagnosis.repeats import jumped, repeated_rows
 from loopline.monitoring.quality import DataFault
 from loopline.monitoring.slice_risk import SliceBlocks, SliceHarm
 
@@ -250,28 +250,7 @@ class Diagnosis:
         )
 
     def _repeats(self) -> Iterator[Cause]:
-        inputs = self.inputs
-        if inputs.hashes is None or not inputs.sample.whole:
-            return
-        bounds = np.searchsorted(inputs.stretch[inputs.sample.block], np.arange(int(inputs.stretch[-1]) + 2))
-        found = repeated_rows(inputs.hashes, bounds, inputs.reference)
-        rows = np.diff(bounds)
-        broken = [
-            place for place in self._stretches if jumped(float(found.shares[place]), found.usual, int(rows[place]))
-        ]
-        if not broken:
-            return
-        earlier = range(inputs.reference, self._stretches.start)
-        before = [place for place in earlier if jumped(float(found.shares[place]), found.usual, int(rows[place]))]
-        since = self._since
-        share = float(found.shares[broken].mean())
-        again = since[found.repeated[since]]
-        lost = float(self.unexplained[again].sum()) / max(len(since), 1)
-        told = min(max(lost / max(self.rise, self.study.setup.risk.tolerance), share), 1.0)
-        timing = len(broken) / len(self._stretches) * (1 - len(before) / len(earlier) if earlier else 1.0)
-        sentence = f"{share:.1%} of rows came before with the same features in the same stretch, where it was at most {found.usual:.1%}: rows are duplicated."
-        picture = pictured(inputs, "share of repeated rows", found.shares, found.usual)
-        yield cause("duplicated_rows", "rows", sentence, columns=("rows",), share=told, timing=timing, picture=picture)
+        yield from repeats(self.study, self._stretches, self._since, self.unexplained, self.rise, self._judged)
 
     def _drifts(self, broken: set[str]) -> Iterator[Cause]:
         moved = [
@@ -451,7 +430,9 @@ class Diagnosis:
         told = {
             name: max(one.share or 0.0 for one in found if name in one.columns) for one in found for name in one.columns
         }
-        enough = _NEARLY_ALL if self.study.episodes else _MUCH  # without harm of all rows a season's little is most of the rise
+        enough = (
+            _NEARLY_ALL if self.study.episodes else _MUCH
+        )  # without harm of all rows a season's little is most of the rise
         if self.blind is None or max(told.values(), default=0.0) >= enough:
             return
         least = max(_MUCH, _CLEARLY_MORE * max(told.values(), default=0.0))
