@@ -66,6 +66,24 @@ def test_a_slice_that_changed_with_its_inputs_as_before_is_named(tmp_path):
     assert found.harmed
 
 
+def test_a_column_of_other_rows_is_in_the_headline_before_it_is_an_alarm(tmp_path):
+    service = data.service(days=50, rows=60)
+    rng = np.random.default_rng(3)
+    late, rows = since(service.predictions).to_numpy(), len(service.predictions)
+    size = rng.normal(size=rows)
+    given, height = size.copy(), size + rng.normal(0, 0.5, rows)
+    given[late] = rng.permutation(given[late])
+    label = rng.random(rows) < 1 / (1 + np.exp(-0.4 * size))
+    predictions = service.predictions.with_columns(
+        size=pl.Series(given), height=pl.Series(height), score=pl.Series(1 / (1 + np.exp(-0.4 * given)))
+    )
+    labels = service.predictions.select("prediction_id").with_columns(label=pl.Series(label.astype(float)))
+    found = watch(tmp_path, predictions, labels)
+    assert found.verdict == "fine"
+    assert found.headline.endswith("but broken: size.")
+    assert found.why.causes[0].kind == "skewed_join"
+
+
 def test_a_column_of_other_rows_that_goes_with_no_other_is_what_misleads(service, tmp_path):
     """Slices tell where it hurts; that the model would do better without the column tells why."""
     rng = np.random.default_rng(3)

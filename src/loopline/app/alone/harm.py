@@ -8,6 +8,7 @@ import numpy as np
 from loopline.app.study.answers import ENDED, FINE, HARM, Harm, HarmEpisode
 from loopline.app.study.study import Study, bounds, figure
 from loopline.evaluation.intervals import Interval
+from loopline.monitoring.diagnosis.cause import Cause
 from loopline.monitoring.episode import Episode, find_episode
 from loopline.monitoring.slice_risk import SliceHarm
 from loopline.values import from_micros
@@ -16,6 +17,7 @@ LEAST_SUSPECTED = 3
 _NAMED = 3
 _NOTICED = 2.0
 _CLEARLY = 6.0
+_MUCH = 0.3
 
 
 def answer_harm(study: Study) -> Harm:
@@ -35,13 +37,13 @@ def answer_harm(study: Study) -> Harm:
     return Harm(verdict, told, len(study.trial.alarms), before, lately, due, of, sentences)
 
 
-def headline(study: Study, harm: Harm) -> str:
+def headline(study: Study, harm: Harm, causes: Sequence[Cause]) -> str:
     """The answer in one sentence."""
     if harm.verdict == FINE:
         found = suspected(study)
         if found is not None:
             return f"No alarm yet, but the {study.loss_name} looks too high since about {study.when(study.start_of(found.first))}."
-        return f"No harm found in {study.blocks_word(len(study.blocks) - study.reference)}{_but_broken(study)}."
+        return f"No harm found in {study.blocks_word(len(study.blocks) - study.reference)}{_but_broken(study, causes)}."
     last = harm.episodes[-1]
     since = study.when(study.start_of(study.episodes[-1].first))
     size = f"{figure(last.excess.mean)}{bounds(last.excess)}"
@@ -63,10 +65,18 @@ def headline_of_slices(study: Study, harm: Harm, slices: Sequence[SliceHarm]) ->
     )
 
 
-def _but_broken(study: Study) -> str:
-    """Names the inputs that are broken at the end, though they did no harm that can be told."""
+def _but_broken(study: Study, causes: Sequence[Cause]) -> str:
+    """Names the inputs that are broken at the end, though they did no harm that can be told; and those of other rows, where that accounts for much."""
     stretches = range(study.told_until, int(study.inputs.stretch[-1]) + 1)
-    names = list(dict.fromkeys(fault.column for one in stretches for fault in study.faults.get(one, [])))
+    joined = [one for one in causes if one.kind == "skewed_join" and (one.share or 0.0) >= _MUCH]
+    names = list(
+        dict.fromkeys(
+            [
+                *(fault.column for one in stretches for fault in study.faults.get(one, [])),
+                *(one.subject for one in joined),
+            ]
+        )
+    )
     return f", but broken: {', '.join(names[:_NAMED])}" if names else ""
 
 

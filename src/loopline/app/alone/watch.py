@@ -88,7 +88,7 @@ def answers(study: Study, request: Request, table: Table) -> Watched:
     return Watched(
         name=study.setup.name,
         verdict=harm.verdict,
-        headline=headline(study, harm) + headline_of_slices(study, harm, why.slices),
+        headline=headline(study, harm, why.causes) + headline_of_slices(study, harm, why.slices),
         start=from_micros(study.start_of(0)),
         end=from_micros(study.end_of(len(study.blocks) - 1)),
         setup=study.setup,
