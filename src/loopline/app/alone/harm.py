@@ -68,15 +68,9 @@ def headline_of_slices(study: Study, harm: Harm, slices: Sequence[SliceHarm]) ->
 def _but_broken(study: Study, causes: Sequence[Cause]) -> str:
     """Names the inputs that are broken at the end, though they did no harm that can be told; and those of other rows, where that accounts for much."""
     stretches = range(study.told_until, int(study.inputs.stretch[-1]) + 1)
-    joined = [one for one in causes if one.kind == "skewed_join" and (one.share or 0.0) >= _MUCH]
-    names = list(
-        dict.fromkeys(
-            [
-                *(fault.column for one in stretches for fault in study.faults.get(one, [])),
-                *(one.subject for one in joined),
-            ]
-        )
-    )
+    names = [fault.column for one in stretches for fault in study.faults.get(one, [])]
+    names += [one.subject for one in causes if one.kind == "skewed_join" and (one.share or 0.0) >= _MUCH]
+    names = list(dict.fromkeys(names))
     return f", but broken: {', '.join(names[:_NAMED])}" if names else ""
 
 

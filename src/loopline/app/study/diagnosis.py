@@ -430,9 +430,8 @@ class Diagnosis:
         told = {
             name: max(one.share or 0.0 for one in found if name in one.columns) for one in found for name in one.columns
         }
-        enough = (
-            _NEARLY_ALL if self.study.episodes else _MUCH
-        )  # without harm of all rows a season's little is most of the rise
+        # Without harm of all rows the rise is little, and a season's part of it much.
+        enough = _NEARLY_ALL if self.study.episodes else _MUCH
         if self.blind is None or max(told.values(), default=0.0) >= enough:
             return
         least = max(_MUCH, _CLEARLY_MORE * max(told.values(), default=0.0))
