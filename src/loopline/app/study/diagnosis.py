@@ -432,9 +432,10 @@ class Diagnosis:
         }
         # Without harm of all rows the rise is little, and a season's part of it much.
         enough = _NEARLY_ALL if self.study.episodes else _MUCH
-        if self.blind is None or max(told.values(), default=0.0) >= enough:
+        most = max(told.values(), default=0.0)
+        if self.blind is None or most >= enough:
             return
-        least = max(_MUCH, _CLEARLY_MORE * max(told.values(), default=0.0))
+        least = max(_MUCH, _CLEARLY_MORE * most)
         for name in sorted(self.inputs.places, key=lambda name: -self.inputs.importance.get(name, 0.0))[
             :_MOST_SUSPECTS
         ]:

@@ -98,7 +98,8 @@ def _parts(places: Ints, most: int) -> list[Ints]:
 
 def _chance(codes: Mapping[str, Codes], names: Sequence[str], before: Ints, parts: int) -> Floats:
     """How far the information of independent columns, in one of so many parts, lies from nought by chance, in bits: that of a chi-square."""
-    freedom = np.array([_dense(codes[name][before])[1] - 1 for name in names])
+    seen = _window(before)
+    freedom = np.array([_dense(codes[name][seen])[1] - 1 for name in names])
     found: Floats = np.sqrt(2.0 * np.outer(freedom, freedom)) / (2 * (len(before) / parts) * math.log(2))
     return found
 

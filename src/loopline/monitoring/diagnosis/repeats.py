@@ -22,13 +22,17 @@ _COPIED = 2 / 3
 class Repeats:
     """The share of rows that had come before in the same stretch, by stretch, and the most that a stretch of the reference has.
 
-    `repeated` (rows,) says which, `earlier` (rows,) the place of the last one before with the same features, -1 where there is none.
+    `earlier` (rows,) is the place of the last one before with the same features, -1 where there is none.
     """
 
     shares: Floats
     usual: float
-    repeated: Mask
     earlier: Ints
+
+    @property
+    def repeated(self) -> Mask:
+        """Which rows had come before, (rows,)."""
+        return self.earlier >= 0
 
 
 def repeated_rows(hashes: Hashes, bounds: Ints, reference: int) -> Repeats:
@@ -38,10 +42,9 @@ def repeated_rows(hashes: Hashes, bounds: Ints, reference: int) -> Repeats:
     same = (hashes[order][1:] == hashes[order][:-1]) & (stretch[order][1:] == stretch[order][:-1])
     earlier = np.full(len(hashes), -1, dtype=np.int64)
     earlier[order[1:][same]] = order[:-1][same]
-    repeated = earlier >= 0
     rows = np.maximum(np.diff(bounds), 1)
-    shares = np.bincount(stretch, weights=repeated, minlength=len(rows)) / rows
-    return Repeats(shares, float(shares[:reference].max()), repeated, earlier)
+    shares = np.bincount(stretch, weights=earlier >= 0, minlength=len(rows)) / rows
+    return Repeats(shares, float(shares[:reference].max()), earlier)
 
 
 def jumped(share: float, usual: float, rows: int) -> bool:
